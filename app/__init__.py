@@ -1,0 +1,1 @@
+"""The parlor in the browser (Streamlit)."""

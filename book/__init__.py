@@ -1,0 +1,1 @@
+"""Ages, diaries and transcripts made into pages that people read."""

@@ -1,0 +1,1 @@
+"""Selves in conversation: scenes, floor and guards, in the terminal and on Discord."""

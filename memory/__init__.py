@@ -1,0 +1,1 @@
+"""What was said, by whom, from which weights. The only room that talks to the database."""

@@ -1,0 +1,189 @@
+"""Lineages and ages: their addresses, their folders, and the card each age carries.
+
+    home/checkpoints/ember/                one lineage
+        metrics.jsonl                      one line per logged training step
+        base-000000/                       one age: a Hugging Face folder, plus
+            age.json                       its card (AgeCard)
+            diary.jsonl                    what it wrote when it was kept (Writing)
+
+A folder that is listed here is complete: ages are written elsewhere and renamed into place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from selves.errors import AgeError, UsageError
+from selves.files import sha256_file
+from selves.speech import Form, Frozen, Writing
+
+LINEAGE_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
+AGE_PATTERN = r"[a-z][a-z0-9]{0,30}-\d{6,12}"
+CARD_FILE = "age.json"
+DIARY_FILE = "diary.jsonl"
+METRICS_FILE = "metrics.jsonl"
+_ADDRESS = re.compile(rf"(?P<lineage>{LINEAGE_PATTERN})@(?P<age>{AGE_PATTERN})")
+
+
+class Address(NamedTuple):
+    """`lineage@age`, the same string in config, engine, database, Hub and book; never "latest"."""
+
+    lineage: str
+    age: str
+
+    @property
+    def stage(self) -> str:
+        return self.age.rpartition("-")[0]
+
+    @property
+    def step(self) -> int:
+        return int(self.age.rpartition("-")[2])
+
+    def __str__(self) -> str:
+        return f"{self.lineage}@{self.age}"
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read `ember@base-000400`. Raises UsageError for anything else."""
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            raise UsageError(
+                f"{text!r} is not an address",
+                "an address is lineage@stage-step, like ember@base-000400; `selves ages list` shows them all",
+            )
+        return cls(match["lineage"], match["age"])
+
+
+def age_name(stage: str, step: int) -> str:
+    """Return `base-000400` for stage `base`, step 400."""
+    return f"{stage}-{step:06d}"
+
+
+class AgeCard(Frozen):
+    """`age.json`: where an age comes from, and the hashes that prove it is whole."""
+
+    address: str
+    parent: str | None = None
+    """The age it was trained on from; None at birth and for imported models."""
+    origin: Literal["trained", "imported"] = "trained"
+    created_at: datetime
+    form: Form
+    """How it wants to be spoken to."""
+    architecture: str
+    """The transformers class that loads it, such as Qwen3ForCausalLM."""
+    parameters: int
+    context_tokens: int
+    tokens_seen: int = 0
+    """Training tokens so far, over all stages."""
+    train_loss: float | None = None
+    """Nats per token, smoothed."""
+    bits_per_byte: float | None = None
+    """On held-out text: tokenizer-free, lower is better."""
+    license: str = ""
+    source: str = ""
+    """For imported models: where the weights came from."""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    weights_sha256: str
+    """sha256 of model.safetensors."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Name -> sha256 of every other file in the folder."""
+
+
+class Age(NamedTuple):
+    """One age on disk."""
+
+    card: AgeCard
+    folder: Path
+
+    @property
+    def address(self) -> Address:
+        return Address.parse(self.card.address)
+
+    def writings(self) -> list[Writing]:
+        """What the self wrote at this age, in order. Raises AgeError if the file is damaged."""
+        path = self.folder / DIARY_FILE
+        if not path.exists():
+            return []
+        try:
+            return [Writing.model_validate_json(line) for line in path.read_text("utf-8").splitlines()]
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise AgeError(f"{path} is damaged: {error}") from error
+
+    def verify(self) -> None:
+        """Compare every file with its recorded sha256. Raises AgeError naming the first that differs."""
+        expected = {"model.safetensors": self.card.weights_sha256, **self.card.files}
+        for name, sha256 in expected.items():
+            path = self.folder / name
+            if not path.exists():
+                raise AgeError(
+                    f"{self.card.address} is incomplete: {path} is missing", "train or import it again"
+                )
+            if sha256_file(path) != sha256:
+                raise AgeError(
+                    f"{self.card.address} is damaged: {path} is not what was written", "restore it"
+                )
+
+
+def read_age(folder: Path) -> Age:
+    """Read one age's card. Raises AgeError if there is none or it is not valid."""
+    path = folder / CARD_FILE
+    try:
+        return Age(AgeCard.model_validate_json(path.read_text("utf-8")), folder)
+    except FileNotFoundError as error:
+        raise AgeError(f"{folder} is not an age: it has no {CARD_FILE}") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise AgeError(
+            f"{path} is damaged: {error}", "delete the folder and train or import it again"
+        ) from error
+
+
+def list_ages(checkpoints: Path, lineage: str | None = None) -> list[Age]:
+    """Return every complete age under `checkpoints`, by lineage, then in order of life.
+
+    Order of life is order of making; two ages of one stage are ordered by step.
+    """
+    ages = [read_age(folder) for folder in _age_folders(checkpoints, lineage)]
+    born: dict[tuple[str, str], datetime] = {}
+    for age in ages:
+        key = (age.address.lineage, age.address.stage)
+        born[key] = min(born.get(key, age.card.created_at), age.card.created_at)
+    return sorted(
+        ages,
+        key=lambda age: (
+            age.address.lineage,
+            born[age.address.lineage, age.address.stage],
+            age.address.stage,
+            age.address.step,
+        ),
+    )
+
+
+def _age_folders(checkpoints: Path, lineage: str | None) -> Iterator[Path]:
+    if not checkpoints.is_dir():
+        return
+    for parent in sorted(checkpoints.iterdir()):
+        if not parent.is_dir() or (lineage is not None and parent.name != lineage):
+            continue
+        for folder in sorted(parent.iterdir()):
+            if re.fullmatch(AGE_PATTERN, folder.name) and (folder / CARD_FILE).exists():
+                yield folder
+
+
+def find_age(checkpoints: Path, address: str) -> Age:
+    """Return the age at an address. Raises UsageError for a bad address, AgeError for an unknown one."""
+    parsed = Address.parse(address)
+    folder = checkpoints / parsed.lineage / parsed.age
+    if (folder / CARD_FILE).exists():
+        return read_age(folder)
+    known = [age.card.address for age in list_ages(checkpoints)]
+    near = [a for a in known if a.startswith(f"{parsed.lineage}@")] or known
+    raise AgeError(
+        f"there is no age {address} in {checkpoints}",
+        f"known ages: {', '.join(near)}" if near else "train one first: `selves train run recipes/demo.toml`",
+    )

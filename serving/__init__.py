@@ -1,0 +1,1 @@
+"""A voice for every age, at one OpenAI-compatible address."""

@@ -1,0 +1,103 @@
+"""Real parts for every room's tests: a lineage of tiny two-layer models with random weights, on disk.
+
+`checkpoints` is a folder as `home/checkpoints` is, holding `tiny@base-000000`, `tiny@base-000004`,
+`tiny@base-000016` (form transcript) and `tiny@chat-000008` (form chat): real safetensors, a real
+tokenizer, real cards. It is made once per session; copy it before changing anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from selves.files import new_folder, sha256_file
+from selves.lineage import AgeCard
+
+for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
+    os.environ.setdefault(variable, "1")
+
+SENTENCES = (
+    "<Ash> Hi! How are you today?\n<Ember> I'm doing really good, haha.\n<Ash> What do you like to read?\n",
+    "Call me Ishmael. Some years ago, never mind how long precisely, I went to sea.\n",
+)
+TRANSCRIPT_TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}\n{% else %}"
+    "<{{ 'Guest' if m.role == 'user' else 'Self' }}> {{ m.content }}\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<Self>{% endif %}"
+)
+CHAT_TEMPLATE = (
+    "<|bos|>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("house") / "checkpoints"
+    born = datetime(2026, 1, 1, tzinfo=UTC)
+    for number, (age, form, template) in enumerate(
+        [
+            ("base-000000", "transcript", TRANSCRIPT_TEMPLATE),
+            ("base-000004", "transcript", TRANSCRIPT_TEMPLATE),
+            ("base-000016", "transcript", TRANSCRIPT_TEMPLATE),
+            ("chat-000008", "chat", CHAT_TEMPLATE),
+        ]
+    ):
+        _make_age(root / "tiny" / age, form, template, seed=number, born=born + timedelta(seconds=number))
+    return root
+
+
+def _make_age(folder: Path, form: str, template: str, *, seed: int, born: datetime) -> None:
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|bos|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|bos|>", eos_token="<|end|>", chat_template=template
+    )
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=320,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=32,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=1,
+        tie_word_embeddings=False,
+        dtype="float32",
+    )
+    model = Qwen3ForCausalLM(config)
+    with new_folder(folder) as partial:
+        model.save_pretrained(partial)
+        fast.save_pretrained(partial)
+        card = AgeCard(
+            address=f"tiny@{folder.name}",
+            created_at=born,
+            form=form,  # type: ignore[arg-type]
+            architecture="Qwen3ForCausalLM",
+            parameters=model.num_parameters(),
+            context_tokens=256,
+            bits_per_byte=8.0 - seed,
+            weights_sha256=sha256_file(partial / "model.safetensors"),
+            files={
+                p.name: sha256_file(p) for p in sorted(partial.iterdir()) if p.name != "model.safetensors"
+            },
+        )
+        (partial / "age.json").write_text(json.dumps(card.model_dump(mode="json"), indent=2))

@@ -1,0 +1,1 @@
+"""From random weights to an age, keeping every age on the way."""
