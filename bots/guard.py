@@ -1,0 +1,151 @@
+"""When to refuse a line, and when to end a scene: pure rules, whose names become the recorded reasons.
+
+Four levels: one sample, the window of recent lines, the whole scene, and the turns since a person last spoke.
+Small models loop and babble. Babble is allowed (the youngest know nothing else); loops are not, because a
+loop in the transcript teaches every self that reads it to go on looping.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from bots.floor import Line
+
+WINDOW = 12
+"""Messages in a window."""
+FEWEST = 6
+"""A window with fewer lines is not judged: a few lines of small talk repeat each other innocently."""
+ZLIB_RATIO = 2.4
+CONTAINMENT = 0.4
+"""Bounds of the window rules. Natural windows reached 2.05 and .25, synthetic loops began at 2.7 and .56."""
+MAX_WITHOUT_HUMAN = 100
+"""Turns of selves since a person last spoke, after which they must wait for one."""
+MAX_FAILURES = 3
+"""Failed turns in a row that end a scene."""
+COPY_WORDS = 4
+"""Shorter lines ("Yes.", "Me too!") may be said by anyone, any number of times."""
+
+SampleRule = Literal["empty", "repeats itself", "copies a line"]
+StopReason = Literal["max_turns", "time", "loop", "engine", "silence", "halted", "no_human"]
+"""Why a scene ended: all its turns played; out of time; two loops; failed turns in a row; nobody wanted the
+floor; a person stopped it; too many turns without a person."""
+
+
+def refuse_sample(text: str, lines: Sequence[Line]) -> SampleRule | None:
+    """Return the rule that a fresh sample breaks, or None. `lines`: what was said before, oldest first."""
+    words = _words(text)
+    if not any(unicodedata.category(letter)[0] in "LNPS" for letter in text):
+        return "empty"
+    if repeats_itself(text):
+        return "repeats itself"
+    if len(words) >= COPY_WORDS and any(_words(line.text) == words for line in lines[-2 * WINDOW :]):
+        return "copies a line"
+    return None
+
+
+def repeats_itself(text: str) -> bool:
+    """Whether a text is stuck: some run of words or letters comes again and again without a break.
+
+    Words four times in a row (a single one six times), letters eight times (a single one sixteen times:
+    "hahaha" and "nooooo" are speech); or a long text that repeats much of itself, by its 4-grams.
+    """
+    if re.search(r"(\S)\1{15}|(\S{2,12}?)\2{7}", text):
+        return True
+    words = _words(text)
+    for size in range(1, min(12, len(words) // 4) + 1):
+        run = 0
+        for a, b in zip(words, words[size:], strict=False):
+            run = run + 1 if a == b else 0
+            if run >= max(3 * size, 5):
+                return True
+    return len(words) > WINDOW and containment([text]) > CONTAINMENT
+
+
+class Loops(NamedTuple):
+    """What the window rules found in a transcript."""
+
+    trips: int
+    """How often they fired. One: hide lines and draw new seeds; two: end the scene."""
+    hidden: frozenset[int]
+    """Positions of lines that should be left out of prompts from now on."""
+
+
+def find_loops(lines: Sequence[Line]) -> Loops:
+    """Slide the window over a whole transcript. A pure fold: whoever resumes a scene finds the same.
+
+    After a trip the window begins anew, so a second trip needs new lines.
+    """
+    trips, start, hidden = 0, 0, set[int]()
+    for end in range(1, len(lines) + 1):
+        first = max(start, end - WINDOW)
+        window = [line.text for line in lines[first:end]]
+        if is_loop(window):
+            trips, start = trips + 1, end
+            hidden |= {first + position for position in _looping(window)}
+    return Loops(trips, frozenset(hidden))
+
+
+def is_loop(window: Sequence[str]) -> bool:
+    """Whether these consecutive messages go round in circles."""
+    return len(window) >= FEWEST and (zlib_ratio(window) > ZLIB_RATIO or containment(window) > CONTAINMENT)
+
+
+def zlib_ratio(window: Sequence[str]) -> float:
+    """How many times smaller the window becomes when compressed."""
+    data = "\n".join(window).encode("utf-8", "replace")
+    return len(data) / len(zlib.compress(data, 9))
+
+
+def containment(window: Sequence[str]) -> float:
+    """The share of the window's word 4-grams that have been there before (0: all new, 1: nothing new)."""
+    grams = [gram for text in window for gram in _grams(text)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def _looping(window: Sequence[str]) -> list[int]:
+    """The positions of lines that mostly say what others in the window say; all, if it is no line's fault."""
+    counts = Counter(gram for text in window for gram in set(_grams(text)))
+    found = []
+    for position, text in enumerate(window):
+        grams = _grams(text)
+        if grams and sum(counts[gram] > 1 for gram in grams) / len(grams) > CONTAINMENT:
+            found.append(position)
+    return found or list(range(len(window)))
+
+
+def stop_reason(
+    *, turns: int, max_turns: int, minutes: float, max_minutes: float, failures: int, trips: int
+) -> StopReason | None:
+    """Return why a scene must end before its next turn, or None.
+
+    `failures` counts failed turns in a row, `trips` how often the window rules fired.
+    """
+    if failures >= MAX_FAILURES:
+        return "engine"
+    if trips >= 2:
+        return "loop"
+    if turns >= max_turns:
+        return "max_turns"
+    if minutes >= max_minutes:
+        return "time"
+    return None
+
+
+def turns_without(people: Sequence[bool]) -> int:
+    """Count the turns since a person last spoke; `people` says for each line, oldest first, if one did."""
+    return next((count for count, person in enumerate(reversed(people)) if person), len(people))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+(?:['’]\w+)*", text.casefold())
+
+
+def _grams(text: str) -> list[tuple[str, ...]]:
+    """Word 4-grams; a shorter line counts as one."""
+    words = _words(text)
+    return [tuple(words[i : i + 4]) for i in range(len(words) - 3)] or ([tuple(words)] if words else [])
