@@ -1,0 +1,205 @@
+"""What a self is given to read before it speaks, and what of its answer is its own line. Pure.
+
+A transcript self (a base age) continues plain text, in the format it was trained on:
+
+    <Ash> Hi! How are you today?
+    <Ember>
+
+A chat self gets messages for its template: who it is, its own lines as assistant, all others' as user.
+Both windows are small, so the newest lines win.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from selves.cast import Persona
+from selves.speech import ChatMessage, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from serving.voice import ModelInfo
+
+Count = Callable[[str | tuple[ChatMessage, ...]], int]
+"""Tokens that a text takes, or a chat through the model's template."""
+
+NAME_CHARACTERS = 32
+SILENCE = "…"
+"""Stands for another's turn where a chat template needs one and nobody has spoken."""
+
+
+class Line(NamedTuple):
+    """One thing that was said in a scene."""
+
+    speaker: str
+    text: str
+    message_id: int | None = None
+    """The stored message, if it is stored."""
+    human: bool = False
+    """Whether a person wrote it."""
+
+
+def make_sampling(
+    info: ModelInfo, persona: Persona, names: Collection[str] = (), *, seed: int = 0
+) -> Sampling:
+    """Return how this persona's next line is drawn, with the stop strings that end a line of its form."""
+    others = [plain_name(name) for name in names if plain_name(name) != plain_name(persona.name)]
+    if info.form == "transcript":
+        stop = ("\n", *(f"<{name}>" for name in dict.fromkeys(others)))
+    else:
+        stop = tuple(f"\n{name}:" for name in dict.fromkeys(others))
+    return Sampling(**persona.sampling.model_dump(), stop=stop, seed=seed)
+
+
+def build_prompt(
+    info: ModelInfo,
+    persona: Persona,
+    lines: Sequence[Line],
+    *,
+    premise: str = "",
+    names: Collection[str] = (),
+    count: Count,
+    sampling: Sampling,
+) -> Prompt:
+    """Return the prompt for `persona`'s next line: as many of the newest lines as its window holds.
+
+    Room for the answer (`sampling.max_tokens`, at most half of the window) stays free. The last line is
+    always in it, without its beginning if it must be; the premise gives way before the last line does.
+    `names` are all who are present. `count` is called O(log(lines)) times with whole prompts.
+    """
+    budget = info.context_tokens - min(sampling.max_tokens, info.context_tokens // 2)
+    lines = [line._replace(text=one_line(line.text)) for line in lines]
+    present = {plain_name(name) for name in (*names, persona.name, *(line.speaker for line in lines))}
+
+    def render(chosen: Sequence[Line], premise: str) -> Prompt:
+        body = (
+            {"text": _transcript(persona, chosen, premise)}
+            if info.form == "transcript"
+            else {"messages": _messages(persona, chosen, premise, several=len(present) > 2)}
+        )
+        return Prompt(
+            form=info.form,
+            message_ids=tuple(line.message_id for line in chosen if line.message_id is not None),
+            has_human=any(line.human for line in chosen),
+            **body,
+        )
+
+    def fits(chosen: Sequence[Line], premise: str) -> bool:
+        prompt = render(chosen, premise)
+        return count(prompt.text if info.form == "transcript" else prompt.messages) <= budget
+
+    premise = one_line(premise)
+    if premise and not fits(lines[-1:], premise):
+        premise = ""
+    if not lines:
+        return render((), premise)
+    kept = _largest(len(lines), lambda n: fits(lines[-n:], premise))
+    if kept:
+        return render(lines[-kept:], premise)
+    last = lines[-1]
+
+    def tail(characters: int) -> list[Line]:
+        return [last._replace(text=last.text[len(last.text) - characters :].lstrip())]
+
+    return render(tail(_largest(len(last.text), lambda n: fits(tail(n), ""))), "")
+
+
+def clean(text: str, persona_name: str, names: Collection[str] = ()) -> str:
+    """Return what of a generation is the persona's own line, on one line; "" is silence.
+
+    Cut at the first line that another begins (`<Anyone>`, or `Name:` for those present), and where another's
+    transcript mark stands inside a line. The persona's own prefixes, control characters and needless white
+    space go. Cleaning twice is cleaning once.
+    """
+    own = plain_name(persona_name)
+    others = [plain_name(name) for name in names if plain_name(name) != own]
+    while (cleaned := _clean_once(text, own, others)) != text:
+        text = cleaned
+    return text
+
+
+def one_line(text: str) -> str:
+    """Return a text as it may stand in a prompt: one line, no control characters, no special tokens.
+
+    Nobody can begin another's line with a line break, or end their turn with a token that a tokenizer would
+    read as one (`<|end|>`).
+    """
+    return _collapse(text).replace("<|", "< |")
+
+
+def plain_name(name: str) -> str:
+    """Return a speaker's name as it may stand in `<Name>`; people may be called anything."""
+    return _collapse(re.sub(r"[<>|:]", " ", name))[:NAME_CHARACTERS].strip() or "Someone"
+
+
+def _collapse(text: str) -> str:
+    """Remove control, format, surrogate and unassigned characters; make all white space single spaces."""
+    spaced = (" " if character.isspace() else character for character in text)
+    # joiners hold emoji and some scripts together, all other format characters only hide or turn text
+    kept = (c for c in spaced if c in "\u200c\u200d" or not unicodedata.category(c).startswith("C"))
+    return re.sub(" +", " ", "".join(kept)).strip()
+
+
+def _transcript(persona: Persona, lines: Sequence[Line], premise: str) -> str:
+    said = "".join(f"<{plain_name(line.speaker)}> {line.text}\n" for line in lines)
+    return f"{premise}\n{said}<{persona.name}>" if premise else f"{said}<{persona.name}>"
+
+
+def _messages(
+    persona: Persona, lines: Sequence[Line], premise: str, *, several: bool
+) -> tuple[ChatMessage, ...]:
+    """Return alternating user and assistant messages, a user's last, after a system message if there is one."""
+    system = " ".join(filter(None, (persona.about.strip(), premise))) if persona.about else ""
+    turns: list[tuple[Literal["user", "assistant"], str]] = []
+    for line in lines:
+        role: Literal["user", "assistant"] = (
+            "assistant" if plain_name(line.speaker) == plain_name(persona.name) else "user"
+        )
+        named = several and persona.about and role == "user"
+        text = f"{plain_name(line.speaker)}: {line.text}" if named else line.text
+        if turns and turns[-1][0] == role:
+            turns[-1] = (role, f"{turns[-1][1]}\n{text}")
+        else:
+            turns.append((role, text))
+    told = "" if persona.about else premise
+    if not turns or turns[0][0] == "assistant":
+        turns.insert(0, ("user", told or SILENCE))
+    elif told:
+        turns[0] = ("user", f"{told}\n{turns[0][1]}")
+    if turns[-1][0] == "assistant":
+        turns.append(("user", SILENCE))
+    messages = [ChatMessage(role=role, content=text) for role, text in turns]
+    return (ChatMessage(role="system", content=system), *messages) if system else tuple(messages)
+
+
+def _largest(limit: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest n in 1..limit for which `fits(n)`, 0 if none; `fits` must be monotone."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _clean_once(text: str, own: str, others: Sequence[str]) -> str:
+    own_prefix = re.compile(rf"(?:<{re.escape(own)}>|{re.escape(own)}:)\s*", re.IGNORECASE)
+    foreign = [r"<[^\W_][^<>\n]{0,31}>"]
+    if others:
+        either = "|".join(map(re.escape, others))
+        foreign.append(rf"(?:{either}):")
+        text = re.split(rf"<(?:{either})>", text, maxsplit=1, flags=re.IGNORECASE)[0]
+    foreign_prefix = re.compile("|".join(foreign), re.IGNORECASE)
+    kept: list[str] = []
+    for line in text.splitlines():
+        rest = _collapse(line)
+        while match := own_prefix.match(rest):
+            rest = rest[match.end() :]
+        if foreign_prefix.match(rest):
+            break
+        kept.append(rest)
+    return _collapse(" ".join(kept))
