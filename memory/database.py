@@ -1,0 +1,291 @@
+"""Opening a database, and saying in plain words why it cannot be used.
+
+SQLite is set up so that several processes may write at once without losing or doubling anything:
+write-ahead log, writers that wait for each other from their first statement on (BEGIN IMMEDIATE; with
+SQLite's default two writers read the same newest sequence number), and erased text overwritten
+(secure_delete).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from memory.columns import dump_json
+from selves.errors import StoreError
+
+HEAD = "0001"
+"""The newest migration; a database at this version opens without loading Alembic."""
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+_MIGRATION_LOCK = 0x5E1F
+"""Key of PostgreSQL's advisory lock that a migrating process holds."""
+
+
+def parse_url(database_url: str) -> URL:
+    """Read a SQLAlchemy URL for SQLite (a file) or PostgreSQL, filling in the driver. Raises StoreError."""
+    examples = "use sqlite:////path/to/selves.db or postgresql://user:password@host/database"
+    try:
+        url = make_url(database_url)
+    except ArgumentError as error:
+        raise StoreError("the database URL cannot be read", examples) from error
+    driver = _DRIVERS.get(url.drivername)
+    if driver is None:
+        raise StoreError(f"there is no way to store in {url.drivername!r}", examples)
+    if driver == "sqlite+aiosqlite" and url.database in (None, "", ":memory:"):
+        raise StoreError("a database in memory would forget everything", examples)
+    return url.set(drivername=driver)
+
+
+def create_engine(url: URL, lock_wait_s: float) -> AsyncEngine:
+    """Return an engine whose connections are set up for several writers. Connects to nothing yet."""
+    if url.get_backend_name() == "sqlite":
+        engine = create_async_engine(
+            url, json_serializer=dump_json, connect_args={"timeout": lock_wait_s, "isolation_level": None}
+        )
+        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    options = f"-c lock_timeout={int(lock_wait_s * 1000)} -c client_encoding=utf8"
+    return create_async_engine(
+        url, json_serializer=dump_json, connect_args={"options": options, "connect_timeout": 10}
+    )
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("foreign_keys=ON", "synchronous=NORMAL", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    begin = connection.get_execution_options().get("begin", "BEGIN")
+    if begin:
+        connection.exec_driver_sql(begin)
+
+
+def writing(engine: AsyncEngine) -> AsyncEngine:
+    """Return the same engine for transactions that write: on SQLite they take the write lock first."""
+    return engine.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def outside(engine: AsyncEngine) -> AsyncEngine:
+    """Return the same engine for statements that may not be in a transaction."""
+    return engine.execution_options(begin=None, isolation_level="AUTOCOMMIT")
+
+
+@asynccontextmanager
+async def open_database(url: URL, *, lock_wait_s: float) -> AsyncIterator[AsyncEngine]:
+    """Yield an engine on a database that is at this version's schema, made or migrated if need be.
+
+    Raises StoreError when it is unreachable, locked, damaged, somebody else's or of a newer version.
+    """
+    if url.get_backend_name() == "sqlite":
+        _make_parent(url)
+    with plain_errors(url):
+        engine = create_engine(url, lock_wait_s)
+    try:
+        with plain_errors(url):
+            await _make_current(engine, url, lock_wait_s)
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def _make_parent(url: URL) -> None:
+    path = Path(url.database or "")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder of the database {path} cannot be made: {error.strerror or error}",
+            "check SELVES_HOME or SELVES_DATABASE_URL, and the folder's permissions",
+        ) from error
+
+
+async def _make_current(engine: AsyncEngine, url: URL, lock_wait_s: float) -> None:
+    if url.get_backend_name() == "sqlite":
+        await _use_write_ahead_log(engine, lock_wait_s)
+    async with engine.connect() as connection:
+        if await connection.run_sync(read_version, url) == HEAD:
+            return
+    async with writing(engine).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+        await connection.run_sync(_migrate_if_older, url)
+
+
+async def _use_write_ahead_log(engine: AsyncEngine, lock_wait_s: float) -> None:
+    """Switch a new file to the write-ahead log.
+
+    SQLite does not wait for other processes here, however long its busy timeout, so this waits itself.
+    """
+    async with outside(engine).connect() as connection, asyncio.timeout(None) as deadline:
+        deadline.reschedule(asyncio.get_running_loop().time() + lock_wait_s)
+        while True:
+            try:
+                await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                return
+            except DBAPIError as error:
+                late = asyncio.get_running_loop().time() + 0.02 > (deadline.when() or 0)
+                if late or not _is_locked(error):
+                    raise
+                await asyncio.sleep(0.01)
+
+
+def read_version(connection: Connection, url: URL) -> str | None:
+    """Return the schema version, or None for an empty database. Raises StoreError if it is not ours."""
+    dialect = connection.dialect
+    if dialect.has_table(connection, "alembic_version"):
+        version: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        if version is not None:
+            return version
+    if dialect.get_table_names(connection):
+        tables = dialect.get_table_names(connection)
+        if tables != ["alembic_version"]:
+            raise StoreError(
+                f"{show(url)} holds other things ({', '.join(tables[:3])}), not a Selves database",
+                "name another database in SELVES_DATABASE_URL",
+            )
+    return None
+
+
+def _migrate_if_older(connection: Connection, url: URL) -> None:
+    # asked again: another process may have migrated while this one waited for the lock
+    version = read_version(connection, url)
+    if version == HEAD:
+        return
+    from memory.migrations import known_versions, upgrade
+
+    if version is not None and version not in known_versions():
+        raise StoreError(
+            f"{show(url)} was written by a newer version of Selves (schema {version}; this one knows {HEAD})",
+            "update Selves: pip install --upgrade selves",
+        )
+    upgrade(connection)
+
+
+def show(url: URL) -> str:
+    """Return a URL as people may see it: without its password; for SQLite the file's path."""
+    return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
+
+
+@contextmanager
+def plain_errors(url: URL) -> Iterator[None]:
+    """Turn what the database's drivers raise into a StoreError that says what to do."""
+    try:
+        yield
+    except NoSuchModuleError as error:
+        raise StoreError(f"{error}", 'pip install "selves[postgres]"') from error
+    except ModuleNotFoundError as error:
+        if error.name not in ("psycopg", "psycopg_binary"):
+            raise
+        raise StoreError("PostgreSQL needs the package psycopg", 'pip install "selves[postgres]"') from error
+    except TimeoutError as error:
+        raise StoreError(
+            f"the database {show(url)} does not answer", "is it running and reachable?"
+        ) from error
+    except DBAPIError as error:
+        raise explain(error, url) from error
+
+
+def _is_locked(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def explain(error: DBAPIError, url: URL) -> StoreError:
+    """Say in plain words what a driver's error means for the database at `url`."""
+    name = show(url)
+    if url.get_backend_name() == "sqlite":
+        problem, fix = _explain_sqlite(error, name)
+    else:
+        problem, fix = _explain_postgresql(error, name)
+    return StoreError(problem, fix)
+
+
+def _explain_sqlite(error: DBAPIError, name: str) -> tuple[str, str]:
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return (
+                f"the database {name} is locked: another program has been writing to it for too long",
+                "close the other program (an open editor such as `sqlite3` or DB Browser?) and try again",
+            )
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            return (
+                f"the database {name} could not be written, the disk is full or failing ({error.orig}); "
+                "what was kept before is untouched",
+                "free some space and run the same command again",
+            )
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return (
+                f"the database {name} is damaged, or is no database ({error.orig})",
+                "restore it from a backup; until then move the file away and a new one is made",
+            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return (
+                f"the database {name} cannot be opened for writing ({error.orig})",
+                "check the permissions of the file and of its folder, which must be writable too",
+            )
+        case _:
+            return f"the database {name} refused: {error.orig}", ""
+
+
+def _explain_postgresql(error: DBAPIError, name: str) -> tuple[str, str]:
+    state: str = getattr(error.orig, "sqlstate", None) or ""
+    detail = str(error.orig).strip()
+    match state[:2], state:
+        case _, "55P03":
+            return (
+                f"the database {name} is locked: another program has been writing to it for too long",
+                "close the other program and try again",
+            )
+        case "53", _:
+            return (
+                f"the database {name} is out of resources ({detail}); what was kept before is untouched",
+                "free disk space or connections on the server and run the same command again",
+            )
+        case "28", _:
+            return (
+                f"the database {name} refuses the login ({detail})",
+                "check user and password in SELVES_DATABASE_URL",
+            )
+        case _, "3D000":
+            return f"{name}: {detail}", "make it first: `createdb NAME`"
+        case (("" | "08" | "57"), _):
+            return (
+                f"the database {name} cannot be reached ({detail})",
+                "is PostgreSQL running there? Check SELVES_DATABASE_URL",
+            )
+        case "XX", _:
+            return f"the database {name} is damaged ({detail})", "restore it from a backup"
+        case _:
+            return f"the database {name} refused: {detail}", ""
+
+
+async def empty_log(engine: AsyncEngine) -> None:
+    """Make text that was erased leave SQLite's log too, unless another process is reading from it just now.
+
+    In the file itself it was overwritten (secure_delete). PostgreSQL reuses the old rows' space by itself;
+    its own log and backups turn over by their own settings.
+    """
+    if engine.dialect.name == "sqlite":
+        async with outside(engine).connect() as connection:
+            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,670 @@
+"""The store: everything said is kept here before it is posted, with all that is needed to say it again.
+
+    async with open_store(house.database_url) as store:
+        scene = await store.begin_scene(spec, place="terminal")
+        message = await store.keep_turn(scene.id, speaker="Ember", utterances=[u], chosen=0, text="Hello.")
+        ...post it...
+        await store.mark_posted(message.id)
+
+One method, one transaction. What a method returned is on disk: killing the process at any moment loses
+nothing of it, and doubles nothing, since scenes have keys, messages have nonces and people's messages have
+platform ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import Select, func, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from memory import database, rows
+from memory.models import (
+    Base,
+    CheckpointRow,
+    GenerationRow,
+    HouseRow,
+    MessageRow,
+    PersonRow,
+    SceneRow,
+    WritingRow,
+)
+from memory.types import (
+    Checkpoint,
+    Generation,
+    GenerationKind,
+    Message,
+    Provenance,
+    Scene,
+    SceneStatus,
+    Stats,
+    StoredWriting,
+)
+from selves.cast import SceneSpec
+from selves.errors import StoreError
+from selves.lineage import Age
+from selves.speech import Utterance, Writing
+
+Clock = Callable[[], datetime]
+Row = TypeVar("Row", bound=Base)
+
+
+def utc_now() -> datetime:
+    """The moment it is, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def open_store(
+    database_url: str, *, clock: Clock = utc_now, lock_wait_s: float = 10.0
+) -> AsyncIterator[Store]:
+    """Yield the store at a SQLAlchemy URL (SQLite or PostgreSQL), made or migrated if need be.
+
+    `lock_wait_s` is how long a writer waits for another one. Raises StoreError, here and from every method,
+    when the database is unreachable, locked, full, damaged, not ours or of a newer version.
+    """
+    url = database.parse_url(database_url)
+    async with database.open_database(url, lock_wait_s=lock_wait_s) as engine:
+        with database.plain_errors(url):
+            async with AsyncSession(engine) as session:
+                house = await session.get_one(HouseRow, 1)
+        yield Store(engine, url, clock, house)
+
+
+class Store:
+    """An open store. Its methods may be called from several tasks of one event loop at once."""
+
+    def __init__(self, engine: AsyncEngine, url: URL, clock: Clock, house: HouseRow) -> None:
+        self._engine = engine
+        self._url = url
+        self._clock = clock
+        self._house = house
+
+    # ages
+
+    async def register_age(self, age: Age) -> bool:
+        """Keep an age's card and what it wrote; return whether the age was new here.
+
+        Registering again adds only writings that are not there yet. An address that was trained anew (other
+        weights) is another checkpoint. Raises AgeError when its diary is damaged.
+        """
+        card, address, writings = age.card, age.address, age.writings()
+        async with self._writing() as session:
+            new = await session.scalar(
+                self._insert(CheckpointRow)
+                .values(
+                    address=card.address,
+                    lineage=address.lineage,
+                    age=address.age,
+                    stage=address.stage,
+                    step=address.step,
+                    parent=card.parent,
+                    weights_sha256=card.weights_sha256,
+                    card=card.model_dump(mode="json"),
+                    created_at=card.created_at,
+                    registered_at=self._clock(),
+                )
+                .on_conflict_do_nothing(index_elements=["address", "weights_sha256"])
+                .returning(CheckpointRow.id)
+            )
+            # whoever registers the same age at the same time waits here, and then sees these writings
+            await session.execute(
+                select(CheckpointRow.id)
+                .where(
+                    CheckpointRow.address == card.address,
+                    CheckpointRow.weights_sha256 == card.weights_sha256,
+                )
+                .with_for_update()
+            )
+            known = await session.execute(
+                select(WritingRow.kind, WritingRow.number).where(
+                    WritingRow.address == card.address, WritingRow.weights_sha256 == card.weights_sha256
+                )
+            )
+            there = {(kind, number) for kind, number in known}
+            missing = [writing for writing in writings if (writing.kind, writing.number) not in there]
+            await self._add_writings(session, age, missing)
+        return new is not None
+
+    async def _add_writings(self, session: AsyncSession, age: Age, writings: Sequence[Writing]) -> None:
+        generations = [
+            rows.generation_row(w.utterance, w.kind, rows.human_part(w.utterance, {})) for w in writings
+        ]
+        session.add_all(generations)
+        await session.flush()
+        session.add_all(
+            WritingRow(
+                generation_id=generation.id,
+                address=age.card.address,
+                weights_sha256=age.card.weights_sha256,
+                kind=writing.kind,
+                number=writing.number,
+                addressee=writing.to,
+            )
+            for writing, generation in zip(writings, generations, strict=True)
+        )
+
+    async def checkpoints(self, lineage: str | None = None) -> list[Checkpoint]:
+        """Return the ages that were registered here, by lineage, then in order of life."""
+        query = select(CheckpointRow).order_by(
+            CheckpointRow.lineage, CheckpointRow.created_at, CheckpointRow.step, CheckpointRow.id
+        )
+        if lineage is not None:
+            query = query.where(CheckpointRow.lineage == lineage)
+        return [rows.to_checkpoint(row) for row in await self._all(query)]
+
+    async def writings(self, lineage: str | None = None) -> list[StoredWriting]:
+        """Return what selves wrote while they were trained, in the order it was written."""
+        query = (
+            select(WritingRow, GenerationRow)
+            .join(GenerationRow, WritingRow.generation_id == GenerationRow.id)
+            .order_by(GenerationRow.started_at, WritingRow.kind, WritingRow.number, WritingRow.id)
+        )
+        if lineage is not None:
+            query = query.where(WritingRow.address.startswith(f"{lineage}@", autoescape=True))
+        async with self._reading() as session:
+            found = (await session.execute(query)).all()
+            return [
+                StoredWriting(
+                    id=writing.id,
+                    address=writing.address,
+                    kind=writing.kind,  # type: ignore[arg-type]
+                    number=writing.number,
+                    to=writing.addressee,
+                    generation=rows.to_generation(generation),
+                )
+                for writing, generation in found
+            ]
+
+    # scenes
+
+    async def begin_scene(self, spec: SceneSpec, *, place: str, key: str | None = None) -> Scene:
+        """Begin a scene, or with a known `key` return the scene that has it, as it stands.
+
+        Whoever asks with the same key gets the same scene, even when two processes ask at once. Without a key
+        every call begins another one.
+        """
+        if key is not None and (known := await self._first(select(SceneRow).where(SceneRow.key == key))):
+            return rows.to_scene(known)
+        async with self._writing() as session:
+            new = await session.scalar(
+                self._insert(SceneRow)
+                .values(
+                    name=spec.name,
+                    kind=spec.kind,
+                    key=key,
+                    place=place,
+                    premise=spec.premise,
+                    spec=spec.model_dump(mode="json"),
+                    status="open",
+                    messages=0,
+                    turns=0,
+                    started_at=self._clock(),
+                )
+                .on_conflict_do_nothing(index_elements=["key"])
+                .returning(SceneRow.id)
+            )
+            same = SceneRow.key == key if new is None else SceneRow.id == new
+            return rows.to_scene((await session.scalars(select(SceneRow).where(same))).one())
+
+    async def scene(self, scene_id: int) -> Scene:
+        """Return a scene. Raises StoreError if there is none with this id."""
+        return rows.to_scene(await self._get(SceneRow, scene_id, "scene"))
+
+    async def scenes(
+        self, *, place: str | None = None, status: SceneStatus | None = None, last: int | None = None
+    ) -> list[Scene]:
+        """Return scenes in the order they began; `last` of them at most, the newest."""
+        query = select(SceneRow).order_by(SceneRow.id.desc()).limit(last)
+        if place is not None:
+            query = query.where(SceneRow.place == place)
+        if status is not None:
+            query = query.where(SceneRow.status == status)
+        return [rows.to_scene(row) for row in reversed(await self._all(query))]
+
+    async def end_scene(self, scene_id: int, stop_reason: str) -> Scene:
+        """End a scene; the first reason stays. Raises StoreError if there is none with this id."""
+        async with self._writing() as session:
+            await session.execute(
+                update(SceneRow)
+                .where(SceneRow.id == scene_id, SceneRow.status == "open")
+                .values(status="ended", stop_reason=stop_reason, ended_at=self._clock())
+            )
+            return rows.to_scene(_found(await session.get(SceneRow, scene_id), "scene", scene_id))
+
+    # messages
+
+    async def keep_turn(
+        self,
+        scene_id: int,
+        *,
+        speaker: str,
+        utterances: Sequence[Utterance],
+        chosen: int | None,
+        text: str | None = None,
+        kind: GenerationKind = "turn",
+        place: str | None = None,
+        reply_to: int | None = None,
+    ) -> Message | None:
+        """Keep a turn before it is posted: all its samples, and the message made of `utterances[chosen]`.
+
+        `text` is the line as it will be posted, by default the sample as it is. With `chosen` None nothing
+        is to be posted (a failed turn, silence): the samples are kept and None is returned. The message is
+        pending until `mark_posted`. Raises StoreError if there is no such scene.
+        """
+        if chosen is not None and not 0 <= chosen < len(utterances):
+            raise IndexError(f"chosen is {chosen}, but there are {len(utterances)} utterances")
+        async with self._writing() as session:
+            heard = await self._lock_heard(session, utterances)
+            scene = await self._lock_scene(session, scene_id)
+            scene.turns += 1
+            generations = [
+                rows.generation_row(
+                    utterance,
+                    kind,
+                    rows.human_part(utterance, heard),
+                    scene_id=scene_id,
+                    turn=scene.turns,
+                    speaker=speaker,
+                    chosen=index == chosen,
+                )
+                for index, utterance in enumerate(utterances)
+            ]
+            session.add_all(generations)
+            await session.flush()
+            if chosen is None:
+                return None
+            utterance, generation = utterances[chosen], generations[chosen]
+            return await self._add_message(
+                session,
+                scene,
+                speaker=speaker,
+                address=utterance.address,
+                origin="self",
+                text=utterance.text if text is None else text,
+                generation_id=generation.id,
+                place=scene.place if place is None else place,
+                reply_to=reply_to,
+                status="pending",
+            )
+
+    async def say(
+        self,
+        scene_id: int,
+        *,
+        speaker: str,
+        text: str,
+        origin: Literal["operator", "parlor"],
+        reply_to: int | None = None,
+    ) -> Message:
+        """Keep a line that no self said: the operator's opening, or what a person types in the parlor.
+
+        The operator's line is pending until `mark_posted`; a person's stands in the parlor already. Raises
+        StoreError if there is no such scene.
+        """
+        async with self._writing() as session:
+            scene = await self._lock_scene(session, scene_id)
+            return await self._add_message(
+                session,
+                scene,
+                speaker=speaker,
+                origin=origin,
+                text=text,
+                place=scene.place,
+                reply_to=reply_to,
+                status="pending" if origin == "operator" else "posted",
+                posted_at=None if origin == "operator" else self._clock(),
+            )
+
+    async def hear(
+        self,
+        scene_id: int,
+        *,
+        platform_id: int,
+        user_id: int | str,
+        text: str,
+        created_at: datetime,
+        place: str | None = None,
+        reply_to_platform_id: int | None = None,
+    ) -> Message:
+        """Keep what a person said on a platform, for 30 days; hearing the same message again changes nothing.
+
+        The person is `guest-N` here, the same in every scene; neither the user id nor a name is stored.
+        Raises StoreError if there is no such scene.
+        """
+        same = select(MessageRow).where(MessageRow.platform_id == platform_id)
+        if known := await self._first(same):
+            return rows.to_message(known)
+        async with self._writing() as session:
+            # the lock first: who hears the same event at the same time waits here, and then finds the message
+            scene = await self._lock_scene(session, scene_id)
+            if known := await session.scalar(same):
+                return rows.to_message(known)
+            person = await self._person(session, "discord", user_id)
+            answered = None
+            if reply_to_platform_id is not None:
+                answered = await session.scalar(
+                    select(MessageRow.id).where(MessageRow.platform_id == reply_to_platform_id)
+                )
+            return await self._add_message(
+                session,
+                scene,
+                speaker=person.pseudonym,
+                person_id=person.id,
+                origin="discord",
+                text=text,
+                place=scene.place if place is None else place,
+                reply_to=answered,
+                platform_id=platform_id,
+                status="posted",
+                created_at=created_at,
+                posted_at=created_at,
+                expires_at=created_at + rows.HUMAN_TEXT_KEPT,
+            )
+
+    async def edit_heard(self, platform_id: int, *, text: str, edited_at: datetime) -> Message | None:
+        """Follow a person's edit on the platform: the old words are gone, from prompts too.
+
+        Returns the message as it now is, None if it was never kept. An edit that is older than the one
+        kept, or of a message that is deleted or expired, changes nothing. The house's own messages are not
+        changed.
+        """
+        async with self._writing() as session:
+            row = await session.scalar(_heard(platform_id))
+            if row is None:
+                return None
+            newer = row.edited_at is None or row.edited_at < edited_at
+            erased = row.person_id is not None and row.status == "posted" and newer
+            if erased:
+                row.text, row.edited_at = text, edited_at
+                await self._erase_prompts(session, {row.id})
+            message = rows.to_message(row)
+        if erased:
+            await self._empty_log()
+        return message
+
+    async def delete_heard(self, platform_id: int) -> Message | None:
+        """Follow a deletion on the platform: a person's words are erased, from prompts too.
+
+        A self's message that a moderator deleted keeps its text, marked as deleted. Returns the message as it
+        now is, None if it was never kept.
+        """
+        async with self._writing() as session:
+            row = await session.scalar(_heard(platform_id))
+            if row is None:
+                return None
+            erased = row.person_id is not None and row.status != "deleted"
+            if erased:
+                row.text = ""
+                await self._erase_prompts(session, {row.id})
+            if row.status != "deleted":
+                row.deleted_at, row.status = self._clock(), "deleted"
+            message = rows.to_message(row)
+        if erased:
+            await self._empty_log()
+        return message
+
+    async def mark_posted(self, message_id: int, platform_id: int | None = None) -> Message:
+        """Note that a message stands where people read it; saying so again changes nothing.
+
+        Raises StoreError if there is no such message.
+        """
+        async with self._writing() as session:
+            row = _found(
+                await session.get(MessageRow, message_id, with_for_update=True), "message", message_id
+            )
+            if row.status == "pending":
+                row.status, row.posted_at = "posted", self._clock()
+            if row.platform_id is None:
+                row.platform_id = platform_id
+            return rows.to_message(row)
+
+    async def unposted(self, place: str | None = None) -> list[Message]:
+        """Return what was kept and not yet posted, in the order it was kept; at one place, or at all."""
+        query = select(MessageRow).where(text("status = 'pending'")).order_by(MessageRow.id)
+        if place is not None:
+            query = query.where(MessageRow.place == place)
+        return [rows.to_message(row) for row in await self._all(query)]
+
+    async def messages(self, scene_id: int, *, last: int | None = None) -> list[Message]:
+        """Return a scene's messages in order; `last` of them at most, the newest."""
+        query = (
+            select(MessageRow)
+            .where(MessageRow.scene_id == scene_id)
+            .order_by(MessageRow.sequence.desc())
+            .limit(last)
+        )
+        return [rows.to_message(row) for row in reversed(await self._all(query))]
+
+    async def message(self, message_id: int) -> Message:
+        """Return a message. Raises StoreError if there is none with this id."""
+        return rows.to_message(await self._get(MessageRow, message_id, "message"))
+
+    # where it came from
+
+    async def generation(self, generation_id: int) -> Generation:
+        """Return a sample. Raises StoreError if there is none with this id."""
+        return rows.to_generation(await self._get(GenerationRow, generation_id, "generation"))
+
+    async def generations(self, scene_id: int) -> list[Generation]:
+        """Return every sample of a scene, candidates and failed ones too, by turn."""
+        query = select(GenerationRow).where(GenerationRow.scene_id == scene_id)
+        query = query.order_by(GenerationRow.turn, GenerationRow.id)
+        return [rows.to_generation(row) for row in await self._all(query)]
+
+    async def provenance(self, message_id: int) -> Provenance:
+        """Return what produced a message. Raises StoreError if there is none with this id."""
+        async with self._reading() as session:
+            message = _found(await session.get(MessageRow, message_id), "message", message_id)
+            scene = _found(await session.get(SceneRow, message.scene_id), "scene", message.scene_id)
+            generation, siblings, checkpoint = None, [], None
+            if message.generation_id is not None:
+                generation = await session.get_one(GenerationRow, message.generation_id)
+                siblings = list(
+                    await session.scalars(
+                        select(GenerationRow)
+                        .where(
+                            GenerationRow.scene_id == generation.scene_id,
+                            GenerationRow.turn == generation.turn,
+                            GenerationRow.id != generation.id,
+                        )
+                        .order_by(GenerationRow.id)
+                    )
+                )
+                checkpoint = await session.scalar(
+                    select(CheckpointRow).where(
+                        CheckpointRow.address == generation.address,
+                        CheckpointRow.weights_sha256 == generation.weights_sha256,
+                    )
+                )
+            return Provenance(
+                message=rows.to_message(message),
+                scene=rows.to_scene(scene),
+                generation=rows.to_generation(generation) if generation else None,
+                siblings=tuple(map(rows.to_generation, siblings)),
+                checkpoint=rows.to_checkpoint(checkpoint) if checkpoint else None,
+            )
+
+    # keeping house
+
+    async def expire(self, now: datetime) -> int:
+        """Erase people's words whose time is up, from messages and from prompts; return how many messages."""
+        async with self._writing() as session:
+            due = await session.scalars(
+                select(MessageRow)
+                .where(text("expires_at IS NOT NULL AND status = 'posted'"), MessageRow.expires_at <= now)
+                .order_by(MessageRow.id)
+                .with_for_update()
+            )
+            expired = 0
+            for row in due:
+                row.text, row.status = "", "expired"
+                expired += 1
+            await session.execute(
+                update(GenerationRow)
+                .where(
+                    text("prompt_has_human AND prompt IS NOT NULL"), GenerationRow.prompt_expires_at <= now
+                )
+                .values(prompt=None)
+            )
+        await self._empty_log()
+        return expired
+
+    async def stats(self) -> Stats:
+        """Count what is kept."""
+        async with self._reading() as session:
+
+            async def count(column: Any, *conditions: Any) -> int:
+                return await session.scalar(select(func.count(column)).where(*conditions)) or 0
+
+            origins = await session.execute(
+                select(MessageRow.origin, func.count())
+                .group_by(MessageRow.origin)
+                .order_by(MessageRow.origin)
+            )
+            by_origin = dict(origins.all())
+            return Stats(
+                ages=await count(CheckpointRow.id),
+                writings=await count(WritingRow.id),
+                scenes=await count(SceneRow.id),
+                open_scenes=await count(SceneRow.id, SceneRow.status == "open"),
+                messages=sum(by_origin.values()),
+                by_origin=by_origin,
+                unposted=await count(MessageRow.id, text("status = 'pending'")),
+                generations=await count(GenerationRow.id),
+                candidates=await count(
+                    GenerationRow.id, GenerationRow.turn.is_not(None), GenerationRow.chosen.is_(False)
+                ),
+                people=await count(PersonRow.id),
+                size_bytes=await session.scalar(text(_SIZE[self._engine.dialect.name])) or 0,
+            )
+
+    # inside
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncSession]:
+        with database.plain_errors(self._url):
+            async with (
+                AsyncSession(database.writing(self._engine), expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                yield session
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncSession]:
+        with database.plain_errors(self._url):
+            async with AsyncSession(self._engine) as session:
+                yield session
+
+    async def _all(self, query: Select[Row]) -> list[Row]:
+        async with self._reading() as session:
+            return list(await session.scalars(query))
+
+    async def _first(self, query: Select[Row]) -> Row | None:
+        async with self._reading() as session:
+            return await session.scalar(query)
+
+    async def _get(self, model: type[Row], row_id: int, what: str) -> Row:
+        async with self._reading() as session:
+            return _found(await session.get(model, row_id), what, row_id)
+
+    def _insert(self, model: type[Base]) -> Any:
+        """An INSERT that knows ON CONFLICT, which each dialect has its own of, spelled alike."""
+        insert = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
+        return insert(model)
+
+    async def _lock_scene(self, session: AsyncSession, scene_id: int) -> SceneRow:
+        """Hold a scene's row, so that one writer at a time counts its messages up. (SQLite has one
+        anyway.)
+        """
+        return _found(await session.get(SceneRow, scene_id, with_for_update=True), "scene", scene_id)
+
+    async def _lock_heard(
+        self, session: AsyncSession, utterances: Sequence[Utterance]
+    ) -> dict[int, MessageRow]:
+        """People's messages that are in the prompts, by id, held so that a deletion waits for this turn.
+
+        Otherwise a deletion could pass between this look and the commit, and leave its words in a prompt.
+        """
+        ids = {message_id for utterance in utterances for message_id in utterance.prompt.message_ids}
+        if not ids:
+            return {}
+        query = (
+            select(MessageRow)
+            .where(MessageRow.id.in_(ids), MessageRow.origin.in_(rows.HUMAN_ORIGINS))
+            .order_by(MessageRow.id)
+            .with_for_update(read=True)
+        )
+        return {row.id: row for row in await session.scalars(query)}
+
+    async def _add_message(self, session: AsyncSession, scene: SceneRow, **values: Any) -> Message:
+        """Add the next message of a scene whose lock is held."""
+        scene.messages += 1
+        row = MessageRow(
+            scene_id=scene.id,
+            sequence=scene.messages,
+            nonce=rows.nonce(self._house.house_id, scene.id, scene.messages),
+            **{"place": scene.place, "created_at": self._clock(), **values},
+        )
+        session.add(row)
+        await session.flush()
+        return rows.to_message(row)
+
+    async def _person(self, session: AsyncSession, platform: str, user_id: int | str) -> PersonRow:
+        hashed = rows.user_hash(self._house.secret, platform, user_id)
+        same = select(PersonRow).where(PersonRow.platform == platform, PersonRow.user_hash == hashed)
+        if known := await session.scalar(same):
+            return known
+        house = await session.get_one(HouseRow, 1, with_for_update=True)
+        # asked again: somebody else may have met this person while this one waited for the lock
+        if known := await session.scalar(same):
+            return known
+        house.guests += 1
+        person = PersonRow(
+            platform=platform,
+            user_hash=hashed,
+            pseudonym=f"guest-{house.guests}",
+            created_at=self._clock(),
+        )
+        session.add(person)
+        await session.flush()
+        return person
+
+    async def _erase_prompts(self, session: AsyncSession, message_ids: set[int]) -> None:
+        """Erase the prompts that hold these messages. Few are looked through: people's words expire."""
+        held = await session.execute(
+            select(GenerationRow.id, GenerationRow.prompt_message_ids).where(
+                text("prompt_has_human AND prompt IS NOT NULL")
+            )
+        )
+        ids = [{"id": row_id, "prompt": None} for row_id, inside in held if message_ids & set(inside)]
+        if ids:
+            await session.execute(update(GenerationRow), ids)
+
+    async def _empty_log(self) -> None:
+        with database.plain_errors(self._url):
+            await database.empty_log(self._engine)
+
+
+_SIZE = {
+    "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+    "postgresql": "SELECT pg_database_size(current_database())",
+}
+
+
+def _heard(platform_id: int) -> Select[MessageRow]:
+    return select(MessageRow).where(MessageRow.platform_id == platform_id).with_for_update()
+
+
+def _found(row: Row | None, what: str, row_id: int) -> Row:
+    if row is None:
+        raise StoreError(
+            f"there is no {what} {row_id} in the database",
+            "`selves memory scenes` and `selves memory transcript` show what there is",
+        )
+    return row
