@@ -24,7 +24,7 @@ ZLIB_RATIO = 2.4
 CONTAINMENT = 0.4
 """Bounds of the window rules. Natural windows reached 2.05 and .25, synthetic loops began at 2.7 and .56."""
 MAX_WITHOUT_HUMAN = 100
-"""Turns of selves since a person last spoke, after which they must wait for one."""
+"""Lines since a person last spoke, after which selves must wait for one."""
 MAX_FAILURES = 3
 """Failed turns in a row that end a scene."""
 COPY_WORDS = 4
@@ -119,11 +119,20 @@ def _looping(window: Sequence[str]) -> list[int]:
 
 
 def stop_reason(
-    *, turns: int, max_turns: int, minutes: float, max_minutes: float, failures: int, trips: int
+    *,
+    turns: int,
+    max_turns: int,
+    minutes: float,
+    max_minutes: float,
+    failures: int = 0,
+    trips: int = 0,
+    without_human: int = 0,
+    max_without_human: int = MAX_WITHOUT_HUMAN,
 ) -> StopReason | None:
     """Return why a scene must end before its next turn, or None.
 
-    `failures` counts failed turns in a row, `trips` how often the window rules fired.
+    `failures` counts failed turns in a row, `trips` how often the window rules fired, `without_human` the
+    lines since a person spoke.
     """
     if failures >= MAX_FAILURES:
         return "engine"
@@ -133,11 +142,13 @@ def stop_reason(
         return "max_turns"
     if minutes >= max_minutes:
         return "time"
+    if without_human >= max_without_human:
+        return "no_human"
     return None
 
 
-def turns_without(people: Sequence[bool]) -> int:
-    """Count the turns since a person last spoke; `people` says for each line, oldest first, if one did."""
+def lines_without(people: Sequence[bool]) -> int:
+    """Count the lines since a person last spoke; `people` says for each line, oldest first, if one did."""
     return next((count for count, person in enumerate(reversed(people)) if person), len(people))
 
 

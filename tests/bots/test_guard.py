@@ -127,14 +127,15 @@ def test_the_guards_can_read_anything(text: str, before: list[str]) -> None:
         ({"trips": 1}, None),
         ({"trips": 2}, "loop"),
         ({"trips": 2, "turns": 12}, "loop"),
+        ({"without_human": 100}, "no_human"),
     ],
 )
 def test_a_scene_ends_for_a_named_reason(changed: dict[str, float], reason: str | None) -> None:
-    state = {"turns": 3, "max_turns": 12, "minutes": 1.0, "max_minutes": 10.0, "failures": 0, "trips": 0}
+    state = {"turns": 3, "max_turns": 12, "minutes": 1.0, "max_minutes": 10.0}
     assert stop_reason(**(state | changed)) == reason  # type: ignore[arg-type]
 
 
-def test_turns_are_counted_since_a_person_spoke() -> None:
-    assert guard.turns_without([]) == 0
-    assert guard.turns_without([False, True, False, False]) == 2
-    assert guard.turns_without([False, False, False]) == 3
+def test_lines_are_counted_since_a_person_spoke() -> None:
+    assert guard.lines_without([]) == 0
+    assert guard.lines_without([False, True, False, False]) == 2
+    assert guard.lines_without([False, False, False]) == 3

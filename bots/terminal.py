@@ -1,0 +1,143 @@
+"""The terminal as a place where selves speak: names in colour, or plain lines where colour is not wanted.
+
+What a model says is shown, never obeyed: no markup, no escape codes, no bidirectional tricks.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from rich.color import Color, ColorParseError
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.spinner import Spinner
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from memory.types import Message
+from selves.cast import Persona, SceneSpec
+
+ENDINGS = {
+    "max_turns": "all turns are played",
+    "time": "the time is up",
+    "loop": "they went round in circles",
+    "engine": "the engine failed three times in a row",
+    "silence": "nobody wanted to speak",
+    "halted": "a person asked for silence",
+    "no_human": "they wait for a person to speak",
+}
+"""Stop reasons in plain words."""
+_JOINER = "\u200d"
+
+
+def visible(text: str) -> str:
+    r"""Return a text that can do nothing to a terminal: what is not seen is written out, as in `\x1b`.
+
+    Line breaks stay, tabs become spaces. Control and format characters (escape codes, right-to-left
+    overrides) and lone surrogates are written out; the joiner inside emoji stays.
+    """
+    return "".join(
+        letter
+        if letter in ("\n", _JOINER) or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in text.replace("\t", "    ")
+    )
+
+
+def is_plain(console: Console) -> bool:
+    """Whether to write bare lines: into a file or pipe, or because NO_COLOR asks for it."""
+    return not console.is_terminal or bool(os.environ.get("NO_COLOR"))
+
+
+def style_of(color: str) -> Style:
+    """Turn a CSS colour name or #rrggbb into a bold style; an unknown colour is just bold."""
+    from prompt_toolkit.styles.named_colors import NAMED_COLORS
+
+    by_name = {name.lower(): value for name, value in NAMED_COLORS.items()}
+    try:
+        return Style(color=Color.parse(by_name.get(color.lower(), color.lower())), bold=True)
+    except ColorParseError:
+        return Style(bold=True)
+
+
+class TerminalChannel:
+    """A scene on a terminal. Satisfies `bots.channel.Channel`."""
+
+    place = "terminal"
+
+    def __init__(self, personas: Iterable[Persona], console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, markup=False, emoji=False)
+        self.plain = is_plain(self.console)
+        self._styles = {p.name: style_of(p.color) for p in personas}
+        self._width = 8
+
+    def open(self, spec: SceneSpec, cast: Iterable[Persona]) -> None:
+        """Write the header: the scene's name, its premise, and who is who."""
+        present = list(cast)
+        self._width = max(len(p.name) for p in present)
+        if self.plain:
+            self._line(f"{spec.name}: {visible(spec.premise)}" if spec.premise else spec.name)
+            for persona in present:
+                self._line(f"  {persona.name} is {persona.address}")
+            self._line("")
+            return
+        self.console.print()
+        self.console.print(Padding(Text(spec.name, style="bold"), (0, 2)))
+        if spec.premise:
+            self.console.print(Padding(Text(visible(spec.premise), style="italic"), (0, 2)))
+        self.console.print()
+        for persona in present:
+            self.console.print(self._grid(persona.name, Text(persona.address, style="dim")))
+        self.console.print()
+
+    async def post(self, message: Message) -> None:
+        """Write one message."""
+        self.show(message)
+
+    def show(self, message: Message) -> None:
+        """Write one message; several lines are set below each other."""
+        text = visible(message.text)
+        if self.plain:
+            self._line(f"{message.speaker}: {text}")
+        else:
+            self.console.print(self._grid(message.speaker, Text(text)))
+
+    @asynccontextmanager
+    async def thinking(self, persona: Persona) -> AsyncIterator[None]:
+        """Show a spinner beside the name while the block runs."""
+        if self.plain:
+            yield
+            return
+        spinner = Spinner("simpleDots", style="dim")
+        with Live(self._grid(persona.name, spinner), console=self.console, transient=True):
+            yield
+
+    def halted(self) -> bool:
+        """Never: whoever sits at a terminal presses Ctrl-C."""
+        return False
+
+    def close(self, stop_reason: str | None) -> None:
+        """Write the footer: why the scene ended."""
+        ending = ENDINGS.get(stop_reason or "", stop_reason or "not ended yet")
+        if self.plain:
+            self._line(f"\n({ending})")
+        else:
+            self.console.print()
+            self.console.print(Padding(Text(ending, style="dim italic"), (0, 2)))
+
+    def _grid(self, name: str, what: RenderableType) -> Table:
+        """Return a row: the name in its colour, and beside it what it says, however many lines that takes."""
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(width=self._width + 2, justify="right", no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text(name, style=self._styles.get(name, Style(bold=True))), what)
+        return grid
+
+    def _line(self, text: str) -> None:
+        self.console.file.write(text + "\n")
+        self.console.file.flush()
