@@ -91,13 +91,13 @@ def outside(engine: AsyncEngine) -> AsyncEngine:
 
 
 @asynccontextmanager
-async def open_database(url: URL, *, lock_wait_s: float) -> AsyncIterator[AsyncEngine]:
+async def open_database(url: URL, *, create: bool, lock_wait_s: float) -> AsyncIterator[AsyncEngine]:
     """Yield an engine on a database that is at this version's schema, made or migrated if need be.
 
     Raises StoreError when it is unreachable, locked, damaged, somebody else's or of a newer version.
     """
     if url.get_backend_name() == "sqlite":
-        _make_parent(url)
+        _make_parent(url, create)
     with plain_errors(url):
         engine = create_engine(url, lock_wait_s)
     try:
@@ -108,8 +108,13 @@ async def open_database(url: URL, *, lock_wait_s: float) -> AsyncIterator[AsyncE
         await engine.dispose()
 
 
-def _make_parent(url: URL) -> None:
+def _make_parent(url: URL, create: bool) -> None:
     path = Path(url.database or "")
+    if not create and not path.exists():
+        raise StoreError(
+            f"nothing is kept yet: there is no database {path}",
+            "`selves scene play NAME` or `selves memory register` makes one; SELVES_HOME says where it is",
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -61,15 +61,17 @@ def utc_now() -> datetime:
 
 @asynccontextmanager
 async def open_store(
-    database_url: str, *, clock: Clock = utc_now, lock_wait_s: float = 10.0
+    database_url: str, *, create: bool = True, clock: Clock = utc_now, lock_wait_s: float = 10.0
 ) -> AsyncIterator[Store]:
     """Yield the store at a SQLAlchemy URL (SQLite or PostgreSQL), made or migrated if need be.
+
+    With `create` false a SQLite file that does not exist is an error: a reader makes no empty database.
 
     `lock_wait_s` is how long a writer waits for another one. Raises StoreError, here and from every method,
     when the database is unreachable, locked, full, damaged, not ours or of a newer version.
     """
     url = database.parse_url(database_url)
-    async with database.open_database(url, lock_wait_s=lock_wait_s) as engine:
+    async with database.open_database(url, create=create, lock_wait_s=lock_wait_s) as engine:
         with database.plain_errors(url):
             async with AsyncSession(engine) as session:
                 house = await session.get_one(HouseRow, 1)
@@ -163,7 +165,7 @@ class Store:
         query = (
             select(WritingRow, GenerationRow)
             .join(GenerationRow, WritingRow.generation_id == GenerationRow.id)
-            .order_by(GenerationRow.started_at, WritingRow.kind, WritingRow.number, WritingRow.id)
+            .order_by(GenerationRow.started_at, WritingRow.id)
         )
         if lineage is not None:
             query = query.where(WritingRow.address.startswith(f"{lineage}@", autoescape=True))
@@ -217,10 +219,17 @@ class Store:
         return rows.to_scene(await self._get(SceneRow, scene_id, "scene"))
 
     async def scenes(
-        self, *, place: str | None = None, status: SceneStatus | None = None, last: int | None = None
+        self,
+        *,
+        name: str | None = None,
+        place: str | None = None,
+        status: SceneStatus | None = None,
+        last: int | None = None,
     ) -> list[Scene]:
         """Return scenes in the order they began; `last` of them at most, the newest."""
         query = select(SceneRow).order_by(SceneRow.id.desc()).limit(last)
+        if name is not None:
+            query = query.where(SceneRow.name == name)
         if place is not None:
             query = query.where(SceneRow.place == place)
         if status is not None:
