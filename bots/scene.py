@@ -211,19 +211,7 @@ class _Stage:
                 )
             return await self.voice.say(speaker.address, prompt, sampling)
         except EngineError as error:
-            return Utterance(
-                address=speaker.address,
-                weights_sha256=info.weights_sha256,
-                engine=info.engine,
-                engine_version=info.engine_version,
-                prompt=prompt,
-                sampling=sampling,
-                text="",
-                finish_reason="error",
-                error=error.problem,
-                started_at=started,
-                duration_s=(utc_now() - started).total_seconds(),
-            )
+            return unfinished(info, prompt, sampling, started, error=error.problem)
 
     def read(self, speaker: Persona, messages: Sequence[Message], utterance: Utterance) -> str:
         """Return what of a sample is the speaker's own line, as it will be posted."""
@@ -243,6 +231,30 @@ class _Stage:
     def names(self) -> list[str]:
         opener = [OPERATOR] if self.spec.opening else []
         return [*(p.name for p in self.personas), *opener]
+
+
+def unfinished(
+    info: ModelInfo,
+    prompt: Prompt,
+    sampling: Sampling,
+    started_at: datetime,
+    text: str = "",
+    error: str | None = None,
+) -> Utterance:
+    """Return the record of a sample that was broken off: by an `error`, or else by a person."""
+    return Utterance(
+        address=info.address,
+        weights_sha256=info.weights_sha256,
+        engine=info.engine,
+        engine_version=info.engine_version,
+        prompt=prompt,
+        sampling=sampling,
+        text=text,
+        finish_reason="error" if error else "cancelled",
+        error=error,
+        started_at=started_at,
+        duration_s=(utc_now() - started_at).total_seconds(),
+    )
 
 
 def to_lines(messages: Sequence[Message]) -> list[Line]:

@@ -6,9 +6,11 @@ What a model says is shown, never obeyed: no markup, no escape codes, no bidirec
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from io import TextIOWrapper
 
 from rich.color import Color, ColorParseError
 from rich.console import Console, RenderableType
@@ -65,21 +67,43 @@ def style_of(color: str) -> Style:
         return Style(bold=True)
 
 
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console that takes text as it is, and never fails on a letter that it cannot show."""
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def row(name: str, style: Style, what: RenderableType, *, width: int) -> Table:
+    """Return a name in its style, and beside it what it says, however many lines that takes."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=width, justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(name, style=style), what)
+    return grid
+
+
 class TerminalChannel:
     """A scene on a terminal. Satisfies `bots.channel.Channel`."""
 
     place = "terminal"
 
     def __init__(self, personas: Iterable[Persona], console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, markup=False, emoji=False)
+        self.console = console or make_console()
         self.plain = is_plain(self.console)
         self._styles = {p.name: style_of(p.color) for p in personas}
         self._width = 8
 
-    def open(self, spec: SceneSpec, cast: Iterable[Persona]) -> None:
-        """Write the header: the scene's name, its premise, and who is who."""
+    def open(self, spec: SceneSpec, cast: Iterable[Persona], said: Iterable[Message] = ()) -> None:
+        """Write the header: the scene's name, its premise, who is who, and what was `said` already."""
         present = list(cast)
         self._width = max(len(p.name) for p in present)
+        self._header(spec, present)
+        for message in said:
+            self.show(message)
+
+    def _header(self, spec: SceneSpec, present: Iterable[Persona]) -> None:
         if self.plain:
             self._line(f"{spec.name}: {visible(spec.premise)}" if spec.premise else spec.name)
             for persona in present:
@@ -131,12 +155,7 @@ class TerminalChannel:
             self.console.print(Padding(Text(ending, style="dim italic"), (0, 2)))
 
     def _grid(self, name: str, what: RenderableType) -> Table:
-        """Return a row: the name in its colour, and beside it what it says, however many lines that takes."""
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(width=self._width + 2, justify="right", no_wrap=True)
-        grid.add_column(overflow="fold")
-        grid.add_row(Text(name, style=self._styles.get(name, Style(bold=True))), what)
-        return grid
+        return row(name, self._styles.get(name, Style(bold=True)), what, width=self._width + 2)
 
     def _line(self, text: str) -> None:
         self.console.file.write(text + "\n")

@@ -1,0 +1,124 @@
+"""`selves scene`: let the cast talk in the terminal, or write letters; what was interrupted goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from selves.cast import Cast, SceneSpec, load_cast
+from selves.cli import INTERRUPTED, make_parser
+from selves.settings import House
+
+if TYPE_CHECKING:
+    from memory.types import Message, Scene
+
+EXAMPLES = """
+selves scene list                                  the scenes of the cast file
+selves scene play first-meeting                    play one
+selves scene play first-meeting --seed 7           the same dice every time
+selves scene play letter-home --key monday         play it once; after Ctrl-C the same command goes on
+selves scene play first-meeting --json > talk.json
+"""
+
+
+def main(argv: Sequence[str]) -> int | None:
+    """Run `selves scene`."""
+    parser = make_parser("selves scene", "Let selves talk with each other, or write letters.", EXAMPLES)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    play = verbs.add_parser(
+        "play", help="play a scene of the cast file", description="Play a scene of the cast file."
+    )
+    play.add_argument("name", help="the scene's name in the cast file")
+    play.add_argument(
+        "--key",
+        help="play it once under this name: interrupted, the same command goes on; ended, it is shown again",
+    )
+    play.add_argument("--once", action="store_true", help="play it once ever; short for --key once")
+    play.add_argument("--seed", type=int, help="draw the same dice as another time with this number")
+    play.add_argument("--json", action="store_true", help="write the scene as JSON when it has ended")
+    scenes = verbs.add_parser("list", help="list the scenes of the cast file")
+    scenes.add_argument("--json", action="store_true", help="as JSON")
+    args = parser.parse_args(argv)
+    house = House.from_environment()
+    cast = load_cast(house.cast_path)
+    if args.verb == "list":
+        _list(cast, as_json=args.json)
+        return 0
+    key = args.key or ("once" if args.once else uuid.uuid4().hex[:8])
+    try:
+        return asyncio.run(_play(house, cast, cast.find_scene(args.name), key, args.seed, as_json=args.json))
+    except KeyboardInterrupt:
+        seed = "" if args.seed is None else f" --seed {args.seed}"
+        print(
+            "\nselves: interrupted; what was said is kept. Go on with\n"
+            f"  selves scene play {args.name} --key {key}{seed}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+
+
+def _list(cast: Cast, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([scene.model_dump(mode="json") for scene in cast.scene], indent=2))
+        return
+    if not cast.scene:
+        print("the cast file has no [[scene]] yet")
+    for scene in cast.scene:
+        print(f"{scene.name}  ({scene.kind}: {', '.join(scene.cast)})\n    {scene.premise}")
+
+
+async def _play(
+    house: House, cast: Cast, spec: SceneSpec, key: str, seed: int | None, *, as_json: bool
+) -> int:
+    from bots import scene
+    from bots.terminal import TerminalChannel, make_console
+    from memory.store import open_store
+    from selves.lineage import list_ages
+    from serving.address import serving_address
+    from serving.voice import Voice
+
+    # with --json, stdout is for the program that reads it
+    channel = TerminalChannel(cast.persona, make_console(stderr=as_json))
+    personas = [cast.find_persona(name) for name in spec.cast]
+    key = f"{spec.name}/{key}"
+    async with open_store(house.database_url) as store:
+        for age in list_ages(house.checkpoints):
+            await store.register_age(age)
+        played = next((known for known in await store.scenes() if known.key == key), None)
+        said = [m for m in await store.messages(played.id) if m.status != "pending"] if played else []
+        if played is None or played.status == "open":
+            async with serving_address(house, cast) as url, Voice(url, house.api_key) as voice:
+                await scene.find_voices(voice, personas)
+                channel.open(spec, personas, said)
+                # whoever started this in a terminal is there to stop it: only the cast file's limits hold
+                played = await scene.play(
+                    store,
+                    voice,
+                    channel,
+                    cast,
+                    spec,
+                    key=key,
+                    seed=seed,
+                    max_without_human=spec.max_turns + 1,
+                )
+        else:
+            channel.open(spec, personas, said)
+        channel.close(played.stop_reason)
+        if as_json:
+            print(_as_json(played, await store.messages(played.id)))
+    return 1 if played.stop_reason == "engine" else 0
+
+
+def _as_json(scene: Scene, messages: Sequence[Message]) -> str:
+    lines = [asdict(message) | {"human": message.human} for message in messages]
+    for line in lines:
+        # a snowflake is more than a JavaScript number holds
+        line["platform_id"] = line["platform_id"] and str(line["platform_id"])
+    body = asdict(scene) | {"spec": scene.spec.model_dump(mode="json"), "lines": lines}
+    return json.dumps(body, indent=2, default=datetime.isoformat)
