@@ -1,0 +1,76 @@
+"""Which Discord to talk to: Discord itself, or a self-hosted server that speaks its protocol.
+
+    SELVES_DISCORD_API       REST base with version, such as https://chat.example.org/api/v10
+    SELVES_DISCORD_GATEWAY   websocket address, such as wss://gateway.chat.example.org
+    SELVES_DISCORD_CDN       where pictures lie (optional; the selves load none)
+
+discord.py keeps these addresses in class attributes, so they hold for the whole process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlencode, urlsplit
+
+from selves.errors import UsageError
+from selves.speech import Frozen
+
+API, GATEWAY, CDN = "SELVES_DISCORD_API", "SELVES_DISCORD_GATEWAY", "SELVES_DISCORD_CDN"
+
+
+class Endpoints(Frozen):
+    """The addresses of one server; empty ones are Discord's own."""
+
+    api: str = ""
+    gateway: str = ""
+    cdn: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Endpoints:
+        """Read the three variables. Raises UsageError for one that cannot be right or is missing."""
+        api, gateway, cdn = (environment.get(name, "").rstrip("/") for name in (API, GATEWAY, CDN))
+        if bool(api) != bool(gateway):
+            missing = GATEWAY if api else API
+            raise UsageError(
+                f"{missing} is missing: a server of one's own needs both {API} and {GATEWAY}",
+                "set both, or neither to use Discord itself",
+            )
+        if api and not re.fullmatch(r"https?://\S+/v\d+", api):
+            raise UsageError(
+                f"{API} is {api!r}", "it is a web address ending in the API's version: https://HOST/api/v10"
+            )
+        if gateway and not re.fullmatch(r"wss?://\S+", gateway):
+            raise UsageError(f"{GATEWAY} is {gateway!r}", "it is a websocket address: wss://HOST")
+        return cls(api=api, gateway=gateway, cdn=cdn)
+
+    def invite_url(self, application_id: int, permissions: int, *, commands: bool) -> str:
+        """Where the owner of a server lets this bot in."""
+        base = "https://discord.com"
+        if self.api:
+            parts = urlsplit(self.api)
+            base = f"{parts.scheme}://{parts.netloc}"
+        scope = "bot applications.commands" if commands else "bot"
+        query = urlencode({"client_id": application_id, "scope": scope, "permissions": permissions})
+        return f"{base}/oauth2/authorize?{query}"
+
+
+@contextmanager
+def pointed_at(endpoints: Endpoints) -> Iterator[None]:
+    """Point every discord.py client of this process at these addresses while the block runs."""
+    import yarl
+    from discord.asset import Asset
+    from discord.gateway import DiscordWebSocket
+    from discord.http import Route
+
+    before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY, Asset.BASE
+    try:
+        if endpoints.api:
+            Route.BASE = endpoints.api
+            DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(endpoints.gateway)
+        if endpoints.cdn:
+            Asset.BASE = endpoints.cdn
+        yield
+    finally:
+        Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY, Asset.BASE = before
