@@ -150,7 +150,7 @@ def _transcript(persona: Persona, lines: Sequence[Line], premise: str) -> str:
 def _messages(
     persona: Persona, lines: Sequence[Line], premise: str, *, several: bool
 ) -> tuple[ChatMessage, ...]:
-    """Return alternating user and assistant messages, a user's last, after a system message if there is one."""
+    """Return alternating user and assistant messages, a user's last, after a system message if any."""
     system = " ".join(filter(None, (persona.about.strip(), premise))) if persona.about else ""
     turns: list[tuple[Literal["user", "assistant"], str]] = []
     for line in lines:

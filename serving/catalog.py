@@ -1,0 +1,78 @@
+"""Which ages there are right now. New ones appear without a restart."""
+
+from __future__ import annotations
+
+import logging
+from difflib import get_close_matches
+from pathlib import Path
+
+from selves.errors import AgeError
+from selves.files import sha256_text
+from selves.lineage import Age, list_ages, read_age
+from serving.wire import ApiError
+
+log = logging.getLogger(__name__)
+
+
+def house_id(checkpoints: Path) -> str:
+    """Return what tells one checkpoints folder from another, without saying where it is."""
+    return sha256_text(str(checkpoints.resolve()))[:16]
+
+
+class Catalog:
+    """The ages under one checkpoints folder, or only one of them."""
+
+    def __init__(self, checkpoints: Path, *, only: str | None = None) -> None:
+        self._checkpoints = checkpoints
+        self._only = only
+        self._names: frozenset[tuple[str, str]] | None = None
+        self._ages: dict[str, Age] = {}
+
+    def ages(self) -> dict[str, Age]:
+        """Return address -> age. Reads cards only when folders have come or gone."""
+        names = frozenset(
+            (lineage.name, folder.name)
+            for lineage in _folders(self._checkpoints)
+            for folder in _folders(lineage)
+        )
+        if names != self._names:
+            ages = {age.card.address: age for age in _read_all(self._checkpoints)}
+            self._ages = {k: v for k, v in ages.items() if self._only in (None, k)}
+            self._names = names
+        return self._ages
+
+    def find(self, address: str) -> Age:
+        """Return the age at an address. Raises ApiError (404) that names near ones."""
+        ages = self.ages()
+        if address in ages:
+            return ages[address]
+        near = get_close_matches(address, ages, n=3, cutoff=0.5) or list(ages)[:8]
+        hint = f"there are: {', '.join(near)}" if near else "no age has been made yet"
+        raise ApiError(
+            404,
+            f"the model {address!r} does not exist; {hint}",
+            kind="not_found_error",
+            param="model",
+            code="model_not_found",
+        )
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError:  # not made yet, or removed while we looked
+        return []
+
+
+def _read_all(checkpoints: Path) -> list[Age]:
+    """Read every card; one that is damaged costs its own age only."""
+    try:
+        return list_ages(checkpoints)
+    except AgeError:
+        ages = []
+        for folder in (folder for lineage in _folders(checkpoints) for folder in _folders(lineage)):
+            try:
+                ages.append(read_age(folder))
+            except AgeError as error:
+                log.warning("left out: %s", error.problem)
+        return sorted(ages, key=lambda age: (age.address.lineage, age.card.created_at, age.card.address))
