@@ -18,7 +18,7 @@ from bots.channel import Channel
 from memory.store import Store
 from memory.types import Message, Scene
 from selves.cast import Cast, Persona, SceneSpec
-from selves.errors import EngineError
+from selves.errors import EngineError, UsageError
 from selves.speech import Prompt, Sampling, Utterance, seed_from
 from serving.prompt import Line, clean
 from serving.voice import ModelInfo, Voice
@@ -56,11 +56,14 @@ async def play(
     `seed` makes it repeatable; by default it follows from the scene's id. `max_without_human`: so many lines
     may be said since a person last spoke.
 
-    Raises EngineError before anything is begun when the serving address lacks an age of the cast, StoreError
-    when the database fails, and whatever `channel.post` raises; the scene then stays open. Failures of the
-    engine during the scene are kept as failed turns, and end it only when they go on.
+    Raises, before anything is begun: UsageError for a cast that cannot play it, EngineError when the serving
+    address lacks an age of the cast. Raises StoreError when the database fails, and whatever `channel.post`
+    raises; the scene then stays open. Failures of the engine during the scene are kept as failed turns, and
+    end it only when they go on.
     """
-    personas = [cast.find_persona(name) for name in spec.cast]
+    personas = list(dict.fromkeys(cast.find_persona(name) for name in spec.cast))
+    if spec.kind == "letter" and len(personas) < letter.LETTERS:
+        raise UsageError(f"in scene {spec.name!r} somebody writes to themselves", "cast two different selves")
     infos = await find_voices(voice, personas)
     scene = await store.begin_scene(spec, place=channel.place, key=key)
     if scene.status == "ended":
