@@ -1,4 +1,4 @@
-"""Scenes played whole: a real store, a real engine with tiny ages, a channel that remembers what it showed."""
+"""Scenes played whole: a real store, a real engine with tiny ages, a channel that remembers what it shows."""
 
 from __future__ import annotations
 
@@ -214,13 +214,13 @@ async def test_failed_turns_are_kept_and_three_in_a_row_end_the_scene(store: Sto
 
 
 async def test_a_refused_sample_is_kept_as_a_candidate(store: Store, voice: Voice) -> None:
-    """Greedy tiny ages get stuck; what they are refused for is found among the generations."""
-    stuck = PersonaSampling(max_tokens=60, temperature=0.0)
+    """A penalty below 1 makes them say the same again and again, which is refused both times."""
+    stuck = PersonaSampling(max_tokens=60, temperature=0.0, repetition_penalty=0.5)
     cast = Cast(persona=tuple(p.model_copy(update={"sampling": stuck}) for p in CAST.persona))
     played = await play(store, voice, Paper(), cast, MEETING)
     turns = Counter(g.turn for g in await store.generations(played.id))
     candidates = [g for g in await store.generations(played.id) if not g.chosen]
-    assert set(turns.values()) == {1, 2}
+    assert set(turns.values()) <= {1, 2}
     assert candidates
     assert not any(g.error for g in candidates)
     assert played.turns == 5
