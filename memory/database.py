@@ -9,6 +9,8 @@ SQLite's default two writers read the same newest sequence number), and erased t
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -97,7 +99,7 @@ async def open_database(url: URL, *, create: bool, lock_wait_s: float) -> AsyncI
     Raises StoreError when it is unreachable, locked, damaged, somebody else's or of a newer version.
     """
     if url.get_backend_name() == "sqlite":
-        _make_parent(url, create)
+        _make_file(url, create)
     with plain_errors(url):
         engine = create_engine(url, lock_wait_s)
     try:
@@ -108,7 +110,8 @@ async def open_database(url: URL, *, create: bool, lock_wait_s: float) -> AsyncI
         await engine.dispose()
 
 
-def _make_parent(url: URL, create: bool) -> None:
+def _make_file(url: URL, create: bool) -> None:
+    """Make an empty file that only its owner may read; SQLite gives its log the same permissions."""
     path = Path(url.database or "")
     if not create and not path.exists():
         raise StoreError(
@@ -117,9 +120,12 @@ def _make_parent(url: URL, create: bool) -> None:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # a file that is there is never opened here: closing it again would drop this process's locks on it
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise StoreError(
-            f"the folder of the database {path} cannot be made: {error.strerror or error}",
+            f"the database {path} cannot be made: {error.strerror or error}",
             "check SELVES_HOME or SELVES_DATABASE_URL, and the folder's permissions",
         ) from error
 
@@ -267,13 +273,14 @@ def _explain_postgresql(error: DBAPIError, name: str) -> tuple[str, str]:
                 f"the database {name} is out of resources ({detail}); what was kept before is untouched",
                 "free disk space or connections on the server and run the same command again",
             )
-        case "28", _:
+        # a connection that was refused has no code, only words
+        case "", _ if "password" in detail or "authentication" in detail or "role " in detail:
             return (
                 f"the database {name} refuses the login ({detail})",
                 "check user and password in SELVES_DATABASE_URL",
             )
-        case _, "3D000":
-            return f"{name}: {detail}", "make it first: `createdb NAME`"
+        case "", _ if "does not exist" in detail:
+            return f"there is no database {name} ({detail})", "make it first: `createdb NAME`"
         case (("" | "08" | "57"), _):
             return (
                 f"the database {name} cannot be reached ({detail})",

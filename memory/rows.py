@@ -28,9 +28,7 @@ def nonce(house_id: str, scene_id: int, sequence: int) -> str:
 
 
 def user_hash(secret: str, platform: str, user_id: int | str) -> str:
-    """Return what stands for a platform's user id in the database; without `secret` nobody can test a
-    guess.
-    """
+    """Return what stands for a platform's user id here; without `secret` nobody can test a guess."""
     return hmac.digest(bytes.fromhex(secret), f"{platform}:{user_id}".encode(), "sha256").hex()
 
 

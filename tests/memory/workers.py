@@ -1,0 +1,133 @@
+"""What other processes do in the tests. Each function runs in a process of its own, and may be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import socket
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+from memory.store import Store, open_store
+from selves.errors import StoreError
+from selves.lineage import read_age
+from tests.memory.parts import NOON, SPEC, utterance
+
+TURNS = 12
+
+
+def race(url: str, barrier: Barrier, results: Connection, action: str, arguments: tuple[Any, ...]) -> None:
+    """Open the store, wait for the others, do one thing, and send back what came of it."""
+
+    async def main() -> None:
+        if action == "open":
+            barrier.wait()
+        async with open_store(url) as store:
+            if action != "open":
+                barrier.wait()
+            results.send(await ACTIONS[action](store, *arguments))
+
+    asyncio.run(main())
+
+
+async def _open(store: Store) -> int:
+    return (await store.stats()).messages
+
+
+async def _begin(store: Store, key: str) -> int:
+    return (await store.begin_scene(SPEC, place="terminal", key=key)).id
+
+
+async def _talk(store: Store, scene_id: int, turns: int) -> list[int]:
+    kept = [
+        await store.keep_turn(scene_id, speaker="Ember", utterances=[utterance()], chosen=0)
+        for _ in range(turns)
+    ]
+    return [message.sequence for message in kept if message]
+
+
+async def _register(store: Store, folder: str) -> bool:
+    return await store.register_age(read_age(Path(folder)))
+
+
+async def _hear(store: Store, scene_id: int, first: int, events: int) -> list[tuple[int, str]]:
+    heard = [
+        await store.hear(scene_id, platform_id=n, user_id=n % 3, text=f"{n}", created_at=NOON)
+        for n in range(first, first + events)
+    ]
+    return [(message.id, message.speaker) for message in heard]
+
+
+ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
+    "open": _open,
+    "begin": _begin,
+    "talk": _talk,
+    "register": _register,
+    "hear": _hear,
+}
+
+
+def play(url: str, channel: str, steps: Connection) -> None:
+    """Play a scene of TURNS turns in a channel that is a socket, telling `steps` of each step.
+
+    It begins as a restarted process does: with what was kept and not yet posted.
+    """
+
+    async def main() -> None:
+        async with open_store(url) as store:
+            scene = await store.begin_scene(SPEC, place="socket", key="the-only-one")
+
+            async def post(message_id: int, nonce: str, text: str) -> None:
+                steps.send("posting")
+                platform_id = _post(channel, nonce, text)
+                steps.send("posted")
+                await store.mark_posted(message_id, platform_id)
+                steps.send("marked")
+
+            for message in await store.unposted("socket"):
+                await post(message.id, message.nonce, message.text)
+            while (scene := await store.scene(scene.id)).turns < TURNS:
+                steps.send("keeping")
+                kept = await store.keep_turn(
+                    scene.id, speaker="Ember", utterances=[utterance(f"line {scene.turns + 1}")], chosen=0
+                )
+                assert kept
+                steps.send(f"kept {kept.text}")
+                await post(kept.id, kept.nonce, kept.text)
+            await store.end_scene(scene.id, "max_turns")
+
+    asyncio.run(main())
+
+
+def _post(channel: str, nonce: str, text: str) -> int:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(channel)
+        connection.sendall(json.dumps({"nonce": nonce, "text": text}).encode() + b"\n")
+        answer = connection.makefile().readline()
+    return int(answer)
+
+
+def fill_disk(url: str, scene_id: int, results: Connection) -> None:
+    """Keep turns until the disk is full (this process may not make files any larger); send what was kept."""
+
+    async def main() -> list[str]:
+        kept = []
+        async with open_store(url) as store:
+            # room for some turns in the write-ahead log
+            resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+            try:
+                while True:
+                    text = f"{len(kept)} " + "x" * 20_000
+                    message = await store.keep_turn(
+                        scene_id, speaker="Ember", utterances=[utterance(text)], chosen=0
+                    )
+                    assert message
+                    kept.append(message.text)
+            except StoreError as error:
+                return [str(error), *kept]
+
+    results.send(asyncio.run(main()))
