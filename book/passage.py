@@ -1,0 +1,74 @@
+"""What a model wrote, shown as itself: never markup, never able to disturb the page around it.
+
+Young selves write every character there is. Those that cannot be seen are written out (a control character as
+`\\x1b`, a right-to-left override by its name); everything else stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from selves.speech import Prompt
+
+_UNSEEN = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
+    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # formats and bidi
+    "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff"  # surrogates, non-characters, tags
+    "]"
+)
+
+
+class Piece(NamedTuple):
+    """A stretch of text to show as it is, or one unseen character written out."""
+
+    text: str
+    unseen: bool
+
+
+def pieces(text: str) -> Iterator[Piece]:
+    """Cut a text into what can be seen and what must be written out. Carriage returns become line ends."""
+    text = text.replace("\r\n", "\n")
+    end = 0
+    for match in _UNSEEN.finditer(text):
+        if match.start() > end:
+            yield Piece(text[end : match.start()], unseen=False)
+        yield Piece(name_unseen(match[0]), unseen=True)
+        end = match.end()
+    if end < len(text):
+        yield Piece(text[end:], unseen=False)
+
+
+def name_unseen(letter: str) -> str:
+    r"""Return a name for a character that cannot be seen: `\x1b`, or `right-to-left override`.
+
+    Lone surrogates and non-characters have no names and are written as escapes.
+    """
+    if unicodedata.category(letter) in ("Cf", "Zl", "Zp"):
+        return unicodedata.name(letter, "").lower() or f"\\u{ord(letter):04x}"
+    return f"\\x{ord(letter):02x}" if ord(letter) < 0x100 else f"\\u{ord(letter):04x}"
+
+
+def visible(text: str) -> str:
+    """Return a text in plain characters, unseen ones in angle brackets: for titles and labels."""
+    return "".join(f"⟨{piece.text}⟩" if piece.unseen else piece.text for piece in pieces(text))
+
+
+def passage(text: str) -> Markup:
+    """Return a text as safe HTML; unseen characters stand in `<span class="unseen">`."""
+    return Markup("").join(
+        Markup('<span class="unseen">{}</span>').format(piece.text) if piece.unseen else escape(piece.text)
+        for piece in pieces(text)
+    )
+
+
+def said_to(prompt: Prompt) -> str:
+    """Return what a self was given, in words: the text to continue, or the newest message to it."""
+    if prompt.form == "transcript":
+        return prompt.text
+    return prompt.messages[-1].content if prompt.messages else ""
