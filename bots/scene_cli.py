@@ -7,16 +7,10 @@ import json
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime
-from typing import TYPE_CHECKING
 
 from selves.cast import Cast, SceneSpec, load_cast
 from selves.cli import INTERRUPTED, make_parser
 from selves.settings import House
-
-if TYPE_CHECKING:
-    from memory.types import Message, Scene
 
 EXAMPLES = """
 selves scene list                                  the scenes of the cast file
@@ -78,6 +72,7 @@ async def _play(
 ) -> int:
     from bots import scene
     from bots.terminal import TerminalChannel, make_console
+    from memory.show import to_json
     from memory.store import open_store
     from selves.lineage import list_ages
     from serving.address import serving_address
@@ -111,14 +106,5 @@ async def _play(
             channel.open(spec, personas, said)
         channel.close(played.stop_reason)
         if as_json:
-            print(_as_json(played, await store.messages(played.id)))
+            print(to_json({"scene": played, "messages": await store.messages(played.id)}))
     return 1 if played.stop_reason == "engine" else 0
-
-
-def _as_json(scene: Scene, messages: Sequence[Message]) -> str:
-    lines = [asdict(message) | {"human": message.human} for message in messages]
-    for line in lines:
-        # a snowflake is more than a JavaScript number holds
-        line["platform_id"] = line["platform_id"] and str(line["platform_id"])
-    body = asdict(scene) | {"spec": scene.spec.model_dump(mode="json"), "lines": lines}
-    return json.dumps(body, indent=2, default=datetime.isoformat)

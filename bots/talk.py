@@ -52,6 +52,7 @@ def main(argv: Sequence[str]) -> int | None:
 
 async def _run(house: House, cast: Cast | None, who: str, seed: int | None) -> int:
     from bots.parlor import Parlor, choose_persona
+    from bots.scene import find_voices
     from memory.store import open_store
     from selves.lineage import list_ages
     from serving.address import serving_address
@@ -65,7 +66,7 @@ async def _run(house: House, cast: Cast | None, who: str, seed: int | None) -> i
     ):
         for age in list_ages(house.checkpoints):
             await store.register_age(age)
-        await voice.info(persona.address)
+        await find_voices(voice, [persona])
         parlor = Parlor(store, voice, persona, seed=seed)
         try:
             return await _Room(parlor, voice, cast, house).receive()
@@ -138,7 +139,7 @@ class _Room:
         from rich.spinner import Spinner
         from rich.text import Text
 
-        from bots.terminal import visible
+        from memory.show import visible
 
         if self.plain:
             with self.stoppable():
@@ -192,10 +193,11 @@ class _Room:
     async def switch(self, who: str) -> None:
         """Go on with another age; the talk stays."""
         from bots.parlor import choose_persona
+        from bots.scene import find_voices
 
         if who:
             persona = choose_persona(self.cast, who)
-            await self.voice.info(persona.address)
+            await find_voices(self.voice, [persona])
             self.parlor.persona = persona
 
     def set_seed(self, number: str) -> None:
@@ -227,7 +229,8 @@ class _Room:
         return max(len(self.parlor.persona.name), len(PERSON)) + 2
 
     def row(self, what: RenderableType) -> Table:
-        from bots.terminal import row, style_of
+        from bots.terminal import row
+        from memory.show import style_of
 
         persona = self.parlor.persona
         return row(persona.name, style_of(persona.color), what, width=self.width)

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from io import TextIOWrapper
 
-from rich.color import Color, ColorParseError
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.padding import Padding
@@ -21,6 +19,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from memory.show import style_of, visible
 from memory.types import Message
 from selves.cast import Persona, SceneSpec
 
@@ -34,37 +33,11 @@ ENDINGS = {
     "no_human": "they wait for a person to speak",
 }
 """Stop reasons in plain words."""
-_JOINER = "\u200d"
-
-
-def visible(text: str) -> str:
-    r"""Return a text that can do nothing to a terminal: what is not seen is written out, as in `\x1b`.
-
-    Line breaks stay, tabs become spaces. Control and format characters (escape codes, right-to-left
-    overrides) and lone surrogates are written out; the joiner inside emoji stays.
-    """
-    return "".join(
-        letter
-        if letter in ("\n", _JOINER) or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for letter in text.replace("\t", "    ")
-    )
 
 
 def is_plain(console: Console) -> bool:
     """Whether to write bare lines: into a file or pipe, or because NO_COLOR asks for it."""
     return not console.is_terminal or bool(os.environ.get("NO_COLOR"))
-
-
-def style_of(color: str) -> Style:
-    """Turn a CSS colour name or #rrggbb into a bold style; an unknown colour is just bold."""
-    from prompt_toolkit.styles.named_colors import NAMED_COLORS
-
-    by_name = {name.lower(): value for name, value in NAMED_COLORS.items()}
-    try:
-        return Style(color=Color.parse(by_name.get(color.lower(), color.lower())), bold=True)
-    except ColorParseError:
-        return Style(bold=True)
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -7,11 +7,9 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
-from bots.terminal import TerminalChannel, style_of, visible
+from bots.terminal import TerminalChannel
 from memory.types import Message
 from selves.cast import Persona, SceneSpec
 
@@ -87,32 +85,10 @@ async def test_what_a_self_says_is_no_markup(monkeypatch: pytest.MonkeyPatch, *,
     assert "[red]stop[/red] :smile: [/]" in out.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
-        ("evil \u202etxt.exe", "evil \\u202etxt.exe"),
-        ("half \ud83d", "half \\ud83d"),
-        ("a\tb\r\n", "a    b\\r\n"),
-        ("👩‍🚀 é ß 日本", "👩‍🚀 é ß 日本"),
-    ],
-)
-def test_what_is_not_seen_is_written_out(text: str, shown: str) -> None:
-    assert visible(text) == shown
-
-
-@given(st.text(st.characters()))
-def test_nothing_that_is_shown_controls_a_terminal(text: str) -> None:
-    shown = visible(text)
-    shown.encode("utf-8")
-    assert all(
-        letter.isprintable() or letter in "\n\u200d" or letter.isspace()
-        for letter in shown
-        if letter < "\xa0"
-    )
-
-
-def test_colours_are_those_of_css() -> None:
-    assert style_of("#c0392b").color == style_of("#C0392B").color
-    assert style_of("Tomato").color is not None
-    assert style_of("no colour").color is None
+@pytest.mark.parametrize("colors", [True, False])
+async def test_what_a_self_says_controls_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, *, colors: bool
+) -> None:
+    channel, out = terminal(monkeypatch, colors=colors)
+    await channel.post(message("\x1b[2J\x07 evil \u202etxt half \ud83d"))
+    assert "\\x1b[2J\\x07 evil \\u202etxt half \\ud83d" in out.getvalue()
