@@ -101,18 +101,18 @@ async def _run(arguments: argparse.Namespace, house: House) -> None:
     from memory.store import open_store
 
     action: Action = arguments.action
-    create = action is _register
-    async with open_store(house.database_url, create=create) as store:
+    registering = action is _register
+    if registering and not list_ages(house.checkpoints):
+        raise StoreError(
+            f"there are no ages in {house.checkpoints}",
+            "train one first: `selves train run recipes/demo.toml`",
+        )
+    async with open_store(house.database_url, create=registering) as store:
         await action(store, house, arguments)
 
 
 async def _register(store: Store, house: House, arguments: argparse.Namespace) -> None:
     ages = list_ages(house.checkpoints)
-    if not ages:
-        raise StoreError(
-            f"there are no ages in {house.checkpoints}",
-            "train one first: `selves train run recipes/demo.toml`",
-        )
     new = [age.card.address for age in ages if await store.register_age(age)]
     known = len(ages) - len(new)
     log.info("%d new ages, %d known before", len(new), known)
