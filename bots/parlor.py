@@ -128,6 +128,8 @@ class Parlor:
                         return piece
                     pieces.append(piece)
                     show(self._read(info, "".join(pieces)))
+                    # pieces may come many at once; `stop` takes effect between any two
+                    await asyncio.sleep(0)
             raise AssertionError("a stream ends with an utterance")
 
         self._drawing = asyncio.create_task(collect())

@@ -124,6 +124,8 @@ class _Room:
         session: PromptSession[str] = PromptSession(
             history=FileHistory(str(self.house.home / "talk-history")),
             completer=NestedCompleter.from_nested_dict({**words, "/quit": None}),
+            complete_while_typing=False,
+            reserve_space_for_menu=4,
         )
         while True:
             try:
