@@ -1,0 +1,294 @@
+"""One bot account on Discord: kept online by itself, whatever befalls the others.
+
+discord.py reconnects and resumes on its own. What it gives up on (a refused token, a missing intent, an event
+it cannot parse, a long outage) ends its client for good; `Account` then says why, waits, and starts a new
+one. Posting goes through here too, with a nonce, so that trying again posts nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import NamedTuple
+
+import aiohttp
+import discord
+
+from selves.errors import DiscordError
+
+log = logging.getLogger("selves.bots")
+
+LIMIT = 2000
+"""Characters in a message, counted as UTF-16 does."""
+TYPING_S = 8.0
+"""Discord shows "typing" for ten seconds."""
+STEADY_S = 60.0
+"""Who has been online this long is not failing any more."""
+
+
+class Pauses(NamedTuple):
+    """How long to wait before trying again, in seconds."""
+
+    first_s: float = 1.0
+    """After the first failure; each one after it doubles the wait."""
+    refused_s: float = 60.0
+    """The first wait when Discord refuses a token or intent. Asking often gets our whole address blocked."""
+    longest_s: float = 1800.0
+    posts_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    """Before each new attempt to post; discord.py has tried several times by itself before each."""
+    login_s: float = 60.0
+    """How long a post waits for an account that is not logged in."""
+
+
+PATIENT = Pauses()
+
+
+class Account:
+    """A bot account and the client of the moment."""
+
+    def __init__(
+        self,
+        name: str,
+        variable: str,
+        token: str,
+        make_client: Callable[[Account], discord.Client],
+        pauses: Pauses = PATIENT,
+    ) -> None:
+        self.name = name
+        self.variable = variable
+        """The environment variable that holds the token."""
+        self.user_id: int | None = None
+        """Known from the first login on."""
+        self.application_id: int | None = None
+        self.problem = ""
+        """Why it is offline; empty while all is well."""
+        self.online = asyncio.Event()
+        """Set while it is logged in."""
+        self.tried = asyncio.Event()
+        """Set when the first login went well or failed."""
+        self._token = token
+        self._make_client = make_client
+        self._pauses = pauses
+        self._client: discord.Client | None = None
+
+    # ------------------------------------------------------------------ staying online
+
+    async def keep_online(self) -> None:
+        """Log in, stay, and come back after every failure. Runs until it is cancelled."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            life = asyncio.create_task(self._live(), name=f"discord {self.name}")
+            try:
+                await asyncio.wait([life])
+            finally:
+                # cancelled ourselves: let the client say goodbye
+                life.cancel()
+                await asyncio.wait([life])
+            error = life.exception() if not life.cancelled() else None
+            failures = 1 if loop.time() - started > STEADY_S else failures + 1
+            refused, why, fix = explain(error, self.variable)
+            self.problem = why
+            first_s = self._pauses.refused_s if refused else self._pauses.first_s
+            pause_s = min(first_s * 2 ** min(failures - 1, 20), self._pauses.longest_s)
+            # of a refusal everything is said; of anything else the traceback tells where
+            trace = None if refused else error
+            log.error(
+                "%s is offline: %s. Trying again in %.0f s.%s",
+                self.name,
+                why,
+                pause_s,
+                f" Fix: {fix}." if fix else "",
+                exc_info=trace,
+            )
+            self.tried.set()
+            await asyncio.sleep(pause_s)
+
+    async def _live(self) -> None:
+        client = self._make_client(self)
+        try:
+            async with client:
+                await client.login(self._token)
+                assert client.user is not None
+                self.user_id, self.application_id = client.user.id, client.application_id
+                self._client, self.problem = client, ""
+                self.online.set()
+                self.tried.set()
+                await client.connect()
+        finally:
+            self._client = None
+            self.online.clear()
+
+    async def client(self) -> discord.Client:
+        """Return the client, logged in; waits a while for one that is coming back. Raises DiscordError."""
+        try:
+            async with asyncio.timeout(self._pauses.login_s):
+                await self.online.wait()
+        except TimeoutError:
+            why = self.problem or "it is still logging in"
+            raise DiscordError(f"{self.name} is offline: {why}") from None
+        assert self._client is not None
+        return self._client
+
+    # ------------------------------------------------------------------ doing things
+
+    async def post(self, channel_id: int, text: str, *, nonce: str, reply_to: int | None = None) -> int:
+        """Post a text, in several messages if it is long, and return the id of the first.
+
+        The same nonce posts nothing twice, as long as Discord remembers it (some minutes). Outages, server
+        errors and broken connections are waited out and tried again. Raises DiscordError when that does not
+        help, or when Discord refuses.
+        """
+        ids = [
+            await self._post_part(
+                channel_id, part, nonce=part_nonce(nonce, number), reply_to=None if number else reply_to
+            )
+            for number, part in enumerate(split(text))
+        ]
+        return ids[0]
+
+    async def _post_part(self, channel_id: int, text: str, *, nonce: str, reply_to: int | None) -> int:
+        for pause_s in (*self._pauses.posts_s, None):
+            client = await self.client()
+            try:
+                return await _send(client, channel_id, text, nonce=nonce, reply_to=reply_to)
+            except discord.Forbidden as error:
+                raise DiscordError(
+                    f"{self.name} may not post in channel {channel_id}: {error.text}",
+                    "`selves bots check` says which permission is missing",
+                ) from error
+            except discord.HTTPException as error:
+                if error.status < 500:
+                    raise DiscordError(f"Discord refused a post of {self.name}: {error}") from error
+                trouble: Exception = error
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                trouble = error
+            except RuntimeError as error:
+                # its connection was closed under us, and another client will come
+                if not client.is_closed():
+                    raise
+                trouble = error
+            if pause_s is None:
+                raise DiscordError(f"{self.name} could not post: {trouble}") from trouble
+            log.warning("%s could not post: %s. Trying again in %.0f s.", self.name, trouble, pause_s)
+            await asyncio.sleep(pause_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def find_posted(self, channel_id: int, text: str, since: datetime) -> int | None:
+        """Return the id under which this account posted a text since then, if it did. Raises DiscordError."""
+        client = await self.client()
+        first = split(text)[0]
+        try:
+            async for message in client.get_partial_messageable(channel_id).history(
+                after=since, limit=500, oldest_first=True
+            ):
+                if message.author.id == self.user_id and message.content == first:
+                    return message.id
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            raise DiscordError(f"{self.name} cannot read channel {channel_id}: {error}") from error
+        return None
+
+    async def react(self, channel_id: int, message_id: int, emoji: str) -> None:
+        """Put a reaction on a message. That it cannot is logged and no reason to stop."""
+        try:
+            client = await self.client()
+            channel = client.get_partial_messageable(channel_id)
+            await channel.get_partial_message(message_id).add_reaction(emoji)
+        except (discord.HTTPException, aiohttp.ClientError, OSError, DiscordError) as error:
+            log.warning("%s could not react with %s: %s", self.name, emoji, error)
+
+    @asynccontextmanager
+    async def typing(self, channel_id: int) -> AsyncIterator[None]:
+        """Show "typing" while the block runs. It is a courtesy: failures are ignored."""
+        task = asyncio.create_task(self._type(channel_id))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _type(self, channel_id: int) -> None:
+        try:
+            while True:
+                client = await self.client()
+                await client.http.send_typing(channel_id)
+                await asyncio.sleep(TYPING_S)
+        except (discord.HTTPException, aiohttp.ClientError, OSError, DiscordError, RuntimeError) as error:
+            log.debug("%s cannot show that it is typing: %s", self.name, error)
+
+
+async def _send(
+    client: discord.Client, channel_id: int, text: str, *, nonce: str, reply_to: int | None
+) -> int:
+    channel = client.get_partial_messageable(channel_id)
+    if reply_to is None:
+        return (await channel.send(text, nonce=nonce)).id
+    # somebody may have deleted what is answered; then it is a plain message
+    reference = discord.MessageReference(message_id=reply_to, channel_id=channel_id, fail_if_not_exists=False)
+    return (await channel.send(text, nonce=nonce, reference=reference)).id
+
+
+def explain(error: BaseException | None, variable: str) -> tuple[bool, str, str]:
+    """Say in plain words why a client ended: whether Discord refused it, why, and what to do."""
+    if isinstance(error, discord.LoginFailure) or (
+        isinstance(error, discord.ConnectionClosed) and error.code == 4004
+    ):
+        fix = f"make a new token in the Developer Portal (Bot > Reset Token), put it into {variable}, restart"
+        return True, f"Discord refuses the token in {variable}", fix
+    if isinstance(error, discord.PrivilegedIntentsRequired):
+        return (
+            True,
+            "the Message Content intent is not switched on",
+            "switch it on in the Developer Portal, under Bot > Privileged Gateway Intents",
+        )
+    if isinstance(error, discord.HTTPException) and error.status in (401, 403, 429):
+        return True, f"Discord refuses to talk with it: {error}", ""
+    if error is None:
+        return False, "its connection ended", ""
+    return False, f"{type(error).__name__}: {error}", ""
+
+
+def part_nonce(nonce: str, number: int) -> str:
+    """Return the nonce of one part of a long message; the first part has the message's own."""
+    return nonce if number == 0 else hashlib.sha256(f"{nonce}:{number}".encode()).hexdigest()[:25]
+
+
+def split(text: str, limit: int = LIMIT) -> list[str]:
+    """Cut a text into parts that Discord takes: at line ends, else at spaces, else anywhere between letters.
+
+    A code block that is cut is closed and opened again. Lone surrogates, which cannot be sent, are replaced.
+    """
+    rest = text.encode("utf-8", "replace").decode().strip() or "…"
+    parts: list[str] = []
+    fence = ""
+    while True:
+        rest = fence + rest
+        if _units(rest) <= limit:
+            return [*parts, rest]
+        head = _beginning(rest, limit - len("\n```"))
+        cut = head.rfind("\n", len(fence) + 1)
+        if cut < len(head) // 2:
+            cut = max(cut, head.rfind(" ", len(fence) + 1))
+        head = head[:cut] if cut > 0 else head
+        rest = rest[len(head) :].lstrip(" \n")
+        fence = "```\n" if head.count("```") % 2 else ""
+        parts.append(f"{head}\n```" if fence else head)
+
+
+def _beginning(text: str, units: int) -> str:
+    """The longest beginning of a text that has at most so many UTF-16 code units."""
+    for index, letter in enumerate(text):
+        units -= 1 + (letter > "\uffff")
+        if units < 0:
+            return text[:index]
+    return text
+
+
+def _units(text: str) -> int:
+    """Length in UTF-16 code units: what is beyond the basic plane counts twice."""
+    return len(text) + sum(letter > "\uffff" for letter in text)

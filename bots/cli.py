@@ -1,0 +1,136 @@
+"""`selves bots`: run the selves on Discord, check that they can, and see what will be played when."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from selves.cast import Cast, load_cast
+from selves.cli import make_parser
+from selves.settings import House
+
+if TYPE_CHECKING:
+    from bots.checkup import Finding
+
+EXAMPLES = """
+selves bots check               are the tokens, intents and permissions right? and the invite links
+selves bots run                 bring everybody in the cast who has a token to Discord, until Ctrl-C
+selves bots run --only Ember    only this self (and the registrar, who listens)
+selves bots schedule --next 20  which scenes will be played by themselves
+"""
+
+
+def main(argv: Sequence[str]) -> int | None:
+    """Run `selves bots`."""
+    parser = make_parser(
+        "selves bots", "Run the selves on Discord; docs/discord.md shows how to begin.", EXAMPLES
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run | check | schedule")
+    run = verbs.add_parser("run", help="bring the selves to Discord, until Ctrl-C")
+    run.add_argument("--only", metavar="NAME,NAME", default="", help="only these selves of the cast")
+    check = verbs.add_parser("check", help="check tokens, intents and permissions; print invite links")
+    check.add_argument("--json", action="store_true", help="as JSON")
+    schedule = verbs.add_parser("schedule", help="show which scenes will be played, and when")
+    schedule.add_argument("--next", type=int, default=10, metavar="N", help="how many (default: 10)")
+    schedule.add_argument("--json", action="store_true", help="as JSON")
+    args = parser.parse_args(argv)
+    house = House.from_environment()
+    cast = load_cast(house.cast_path)
+    match args.verb:
+        case "run":
+            names = [name.strip() for name in args.only.split(",") if name.strip()]
+            return asyncio.run(_run(house, cast, [cast.find_persona(name).name for name in names]))
+        case "check":
+            return _check(cast, as_json=args.json)
+        case _:
+            return _schedule(cast, args.next, as_json=args.json)
+
+
+def read_tokens(cast: Cast) -> dict[str, str]:
+    """Return the tokens that the environment has, by the names that the cast file gives them."""
+    variables = [cast.discord.registrar_token, *(p.token for p in cast.persona if p.token)]
+    return {name: value for name in variables if (value := os.environ.get(name, "").strip())}
+
+
+def _hide(tokens: dict[str, str]) -> None:
+    """Keep tokens out of the log, whoever writes it."""
+    from bots.discord_api import HideSecrets
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(HideSecrets(tokens.values()))
+    # discord.py tells much at INFO that only matters to its authors
+    logging.getLogger("discord").setLevel(logging.WARNING)
+
+
+async def _run(house: House, cast: Cast, only: Sequence[str]) -> int:
+    from bots.discord_api import Endpoints, pointed_at
+    from bots.fleet import only_one, open_fleet
+
+    tokens = read_tokens(cast)
+    _hide(tokens)
+    this = asyncio.current_task()
+    assert this is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
+    try:
+        with pointed_at(Endpoints.from_environment(os.environ)), only_one(house):
+            async with open_fleet(house, cast, tokens, only) as fleet:
+                await fleet.run()
+    except asyncio.CancelledError:
+        print("selves: good night; what was kept and not yet posted is posted next time", file=sys.stderr)
+    return 0
+
+
+def _check(cast: Cast, *, as_json: bool) -> int:
+    from bots.checkup import examine
+    from bots.discord_api import Endpoints, pointed_at
+
+    tokens = read_tokens(cast)
+    _hide(tokens)
+    endpoints = Endpoints.from_environment(os.environ)
+    with pointed_at(endpoints):
+        findings = asyncio.run(examine(cast, tokens, endpoints))
+    if as_json:
+        print(json.dumps([f._asdict() for f in findings], indent=2))
+    else:
+        _show(findings)
+    return int(any(f.problems for f in findings))
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    for finding in findings:
+        sign, style = ("✗", "red") if finding.problems else ("✓", "green")
+        console.print(f"{sign} {finding.name}", style=style)
+        for problem in finding.problems:
+            console.print(f"    {problem}")
+        if finding.invite:
+            console.print(f"    invite: {finding.invite}", style="dim")
+
+
+def _schedule(cast: Cast, count: int, *, as_json: bool) -> int:
+    from bots.schedule import upcoming
+
+    found = upcoming(cast.schedule, datetime.now(UTC), count)
+    if as_json:
+        entries = [
+            {"at": o.at.isoformat(), "scene": o.schedule.scene, "channel": str(o.schedule.channel)}
+            for o in found
+        ]
+        print(json.dumps(entries, indent=2))
+    elif not found:
+        print("nothing is scheduled; a [[schedule]] table in the cast file says what is played when")
+    for occurrence in () if as_json else found:
+        schedule = occurrence.schedule
+        moment = f"{occurrence.at:%a %d %b %Y %H:%M} {schedule.timezone}"
+        print(f"{moment}  {schedule.scene}  in channel {schedule.channel}")
+    return 0
