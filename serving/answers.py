@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from selves.errors import SelvesError
 from selves.lineage import Age
+from serving.api import unless_gone
 from serving.engine import Ask, Engine, Job, Piece
 from serving.shapes import ChatShape, CompletionShape, Shape
 from serving.wire import ApiError, TokenizeAsked, read_body
 
-T = TypeVar("T")
 Draws = AsyncGenerator[tuple[int, Piece]]
 
 
@@ -71,25 +71,6 @@ class EmbeddedBackend:
         assert prompt is not None
         ids = await self._engine.encode(age, prompt, asked.chat_template_kwargs or {})
         return JSONResponse({"count": len(ids), "max_model_len": age.card.context_tokens, "tokens": ids})
-
-
-async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Await `work`, but cancel it when the client hangs up. Raises ClientDisconnect then."""
-
-    async def hang_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    task, watcher = asyncio.ensure_future(work), asyncio.create_task(hang_up())
-    try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnect
-    finally:
-        task.cancel()
-        watcher.cancel()
-        await asyncio.gather(task, watcher, return_exceptions=True)
 
 
 async def _draw_all(engine: Engine, age: Age, ids: list[int], asks: Sequence[Ask]) -> Draws:

@@ -9,12 +9,12 @@ GET  /health, /metrics                  for whoever watches; these need no key
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic_core import from_json
 from starlette.applications import Starlette
@@ -28,7 +28,7 @@ from selves.lineage import Age
 from serving.catalog import Catalog
 from serving.wire import ApiError
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 POST_PATHS = ("/v1/completions", "/v1/chat/completions", "/tokenize")
@@ -98,12 +98,18 @@ def make_app(
             },
         }
 
+    def check_engine() -> None:
+        if backend.trouble:
+            raise ApiError(503, backend.trouble, kind="server_error", code="engine_unavailable")
+
     async def models(request: Request) -> Response:
         check_key(request)
+        check_engine()
         return JSONResponse({"object": "list", "data": [describe(age) for age in catalog.ages().values()]})
 
     async def model(request: Request) -> Response:
         check_key(request)
+        check_engine()
         return JSONResponse(describe(catalog.find(request.path_params["address"])))
 
     async def post(request: Request) -> Response:
@@ -113,8 +119,7 @@ def make_app(
         if not isinstance(address, str):
             raise ApiError(400, "model: give the address of an age, such as ember@base-000400", param="model")
         age = catalog.find(address)
-        if backend.trouble:
-            raise ApiError(503, backend.trouble, kind="server_error", code="engine_unavailable")
+        check_engine()
         return count(request, await backend.answer(request.url.path, age, body, request))
 
     async def health(_: Request) -> Response:
@@ -164,6 +169,25 @@ def make_app(
         },
         lifespan=life,
     )
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """Await `work`, but cancel it when the client hangs up. Raises ClientDisconnect then."""
+
+    async def hang_up() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task, watcher = asyncio.ensure_future(work), asyncio.create_task(hang_up())
+    try:
+        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        task.cancel()
+        watcher.cancel()
+        await asyncio.gather(task, watcher, return_exceptions=True)
 
 
 async def _read_json(request: Request) -> dict[str, Any]:

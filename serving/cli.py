@@ -128,7 +128,8 @@ def _serve(
             return
         ages = len(catalog.ages())
         number = f"{ages} age{'' if ages == 1 else 's'}"
-        print(f"serving {number} at {url}/v1 ({backend.name} engine); Ctrl-C stops", flush=True)
+        wait = f"; {backend.trouble}, until then the answer is 503" if backend.trouble else ""
+        print(f"serving {number} at {url}/v1 ({backend.name} engine{wait}); Ctrl-C stops", flush=True)
 
     app = make_app(
         catalog, backend, house=house_id(house.checkpoints), api_key=house.api_key, when_ready=say_ready

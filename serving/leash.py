@@ -44,7 +44,10 @@ def _wait_for_parent(parent: int, done: Callable[[], bool]) -> None:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started (it must lead its own group): asked first, then forced."""
+    """End a process and all that it started (it must lead its own group): asked first, then forced.
+
+    Also when the process itself has ended already, because what it started may have stayed.
+    """
     for sign, grace_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, sign)
@@ -64,9 +67,9 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(sign, lambda *_: asked_to_stop.set())
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
     _wait_for_parent(parent, lambda: asked_to_stop.is_set() or process.poll() is not None)
-    if process.poll() is None:
-        end_group(process)
-    return process.wait()
+    end_group(process)
+    code = process.wait()
+    return code if code >= 0 else 128 - code  # ended by a signal, as shells say it
 
 
 if __name__ == "__main__":
