@@ -17,21 +17,12 @@ from book.metrics import Metric
 from book.passage import said_to
 from memory.types import Message, Scene
 from selves.cast import Cast
+from selves.endings import ending
 from selves.lineage import Age, AgeCard
 from selves.speech import Sampling, Utterance, Writing
 
 SCENES_SHOWN = 12
 """A page shows the newest scenes, at most this many."""
-ENDINGS = {
-    "max_turns": "All turns are played.",
-    "time": "The time is up.",
-    "loop": "They went round in circles.",
-    "engine": "The engine failed three times in a row.",
-    "silence": "Nobody wanted to speak.",
-    "halted": "A person asked for silence.",
-    "no_human": "They wait for a person to speak.",
-}
-"""Stop reasons of scenes in plain words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +53,9 @@ class AgeView:
     continuations: tuple[Passage, ...]
 
     @property
-    def words(self) -> str:
+    def words(self) -> Passage | None:
         """The first thing it wrote: what the curve shows beside its dot."""
-        return next((p.text for p in (*self.continuations, *self.diary, *self.letters) if p.text), "")
+        return next(iter((*self.continuations, *self.diary, *self.letters)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +194,9 @@ def _passage(utterance: Utterance, sampling: str) -> Passage:
     return Passage(
         given=said_to(utterance.prompt),
         asked=utterance.prompt.form == "chat",
-        text=utterance.text.strip("\n") if utterance.prompt.form == "transcript" else utterance.text.strip(),
+        text=utterance.text.strip("\n").rstrip()
+        if utterance.prompt.form == "transcript"
+        else utterance.text.strip(),
         provenance=seed if drawn == sampling else f"{seed}, {drawn}",
         error=utterance.error,
     )
@@ -230,14 +223,10 @@ def _scene_view(
     scene: Scene, messages: Sequence[Message], inks: Mapping[str, Ink | None], on_page: set[str]
 ) -> SceneView:
     posted = [message for message in messages if message.status == "posted"]
-    if scene.status == "ended":
-        ending = ENDINGS.get(scene.stop_reason or "", scene.stop_reason or "")
-    else:
-        ending = "It has not ended yet."
     return SceneView(
         scene=scene,
         lines=tuple(LineView(m, inks.get(m.speaker), m.address in on_page) for m in posted),
-        ending=ending,
+        ending=f"{ending(scene.stop_reason).capitalize()}.",
         speakers=tuple(dict.fromkeys((m.speaker, m.address) for m in posted if m.address is not None)),
     )
 

@@ -8,7 +8,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from book.colour import DARK_PAPER, LIGHT_PAPER
 from book.life import Life
-from book.passage import passage, visible
+from book.passage import passage
+from memory.show import visible
 
 
 def render_page(life: Life) -> str:

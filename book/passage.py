@@ -1,7 +1,7 @@
-"""What a model wrote, shown as itself: never markup, never able to disturb the page around it.
+"""What a self wrote, as HTML that shows it as itself: never markup, no harm to the page around it.
 
-Young selves write every character there is. Those that cannot be seen are written out (a control character as
-`\\x1b`, a right-to-left override by its name); everything else stays as it is.
+Young selves write every character there is. Those that cannot be seen are written out: a control character as
+`\\x1b`, a right-to-left override by its name. Everything else stays as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from selves.speech import Prompt
 _UNSEEN = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
-    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # formats and bidi
+    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # formats, bidi
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff"  # surrogates, non-characters, tags
     "]"
 )
@@ -45,22 +45,15 @@ def pieces(text: str) -> Iterator[Piece]:
 
 
 def name_unseen(letter: str) -> str:
-    r"""Return a name for a character that cannot be seen: `\x1b`, or `right-to-left override`.
-
-    Lone surrogates and non-characters have no names and are written as escapes.
-    """
-    if unicodedata.category(letter) in ("Cf", "Zl", "Zp"):
-        return unicodedata.name(letter, "").lower() or f"\\u{ord(letter):04x}"
+    r"""Return a name for a character that cannot be seen: `right-to-left override`, or else `\x1b`."""
+    name = unicodedata.name(letter, "").lower()
+    if name and unicodedata.category(letter) in ("Cf", "Zl", "Zp"):
+        return name
     return f"\\x{ord(letter):02x}" if ord(letter) < 0x100 else f"\\u{ord(letter):04x}"
 
 
-def visible(text: str) -> str:
-    """Return a text in plain characters, unseen ones in angle brackets: for titles and labels."""
-    return "".join(f"⟨{piece.text}⟩" if piece.unseen else piece.text for piece in pieces(text))
-
-
 def passage(text: str) -> Markup:
-    """Return a text as safe HTML; unseen characters stand in `<span class="unseen">`."""
+    """Return a text as safe HTML; characters that cannot be seen stand named in `<span class="unseen">`."""
     return Markup("").join(
         Markup('<span class="unseen">{}</span>').format(piece.text) if piece.unseen else escape(piece.text)
         for piece in pieces(text)

@@ -1,0 +1,165 @@
+"""`selves app`: the parlor in the browser, on this machine only, with an engine for as long as it is open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import webbrowser
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+from selves.cast import load_cast_or_empty
+from selves.cli import make_parser
+from selves.errors import EngineError, SelvesError, UsageError
+from selves.settings import House
+
+HOST = "127.0.0.1"
+PORT = 8501
+START_S = 60.0
+STOP_S = 10.0
+FLAGS = {
+    "server.address": HOST,
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "viewer",
+    "client.showErrorDetails": "none",
+    "theme.font": "serif",
+    "theme.light.primaryColor": "#a4371e",
+    "theme.light.backgroundColor": "#fbf8f2",
+    "theme.light.textColor": "#25211c",
+    "theme.dark.primaryColor": "#ea8a68",
+    "theme.dark.backgroundColor": "#191613",
+    "theme.dark.textColor": "#e9e2d5",
+}
+"""Streamlit's options: on this machine only, no outside requests, and the colours of the pages."""
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of `selves app`."""
+    app = make_parser(
+        "selves app",
+        "Open the parlor in the browser: one prompt to many ages, and a room to read in. It uses the serving "
+        "address that is running, or an engine of its own for as long as it is open. Ctrl-C closes it.",
+        """
+        selves app                       open it
+        selves app --no-browser          only say where it is
+        selves app --port 9000           at another port
+        """,
+    )
+    app.add_argument(
+        "--port", type=int, help=f"where it listens (default: {PORT}, or any free one if that is taken)"
+    )
+    app.add_argument("--no-browser", action="store_true", help="do not open a browser window")
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the parlor until Ctrl-C. Raises SelvesError."""
+    options = parser().parse_args(argv)
+    if find_spec("streamlit") is None:
+        raise UsageError("the parlor needs Streamlit", 'pip install "selves[app]"')
+    house = House.from_environment()
+    port = choose_port(options.port)
+    try:
+        return asyncio.run(run(house, port, browser=not options.no_browser))
+    except KeyboardInterrupt:
+        return 0  # Ctrl-C is how the parlor is closed
+
+
+def choose_port(wanted: int | None) -> int:
+    """Return a port that is free. Raises UsageError when the one that was asked for is not."""
+    for port in (PORT, 0) if wanted is None else (wanted,):
+        try:
+            with socket.create_server((HOST, port)) as free:
+                return int(free.getsockname()[1])
+        except (OSError, OverflowError) as error:
+            problem = error
+    raise UsageError(
+        f"cannot listen on {HOST}:{wanted}: {problem}", "choose another --port, or none for a free one"
+    )
+
+
+async def run(house: House, port: int, *, browser: bool) -> int:
+    """Start the engine and the page, wait until the page's server ends, and end both."""
+    async with AsyncExitStack() as stack:
+        url = await find_engine(house, stack)
+        process = await start_streamlit(house, url, port)
+        stack.push_async_callback(stop, process)
+        address = f"http://{HOST}:{port}"
+        await wait_until_ready(process, address)
+        print(address, flush=True)
+        print("the parlor is open; Ctrl-C closes it", file=sys.stderr)
+        if browser:
+            await asyncio.to_thread(webbrowser.open, address)
+        return await process.wait()
+
+
+async def find_engine(house: House, stack: AsyncExitStack) -> str:
+    """Return the serving address, started if need be; empty if there is none: the parlor still opens."""
+    from selves.lineage import list_ages
+    from serving.address import serving_address
+
+    try:
+        cast = load_cast_or_empty(house.cast_path)
+        if not list_ages(house.checkpoints):
+            return ""
+        return await stack.enter_async_context(
+            serving_address(house, cast, on_wait=lambda what: print(f"{what} ...", file=sys.stderr))
+        )
+    except SelvesError as error:
+        print(f"selves: {error}\nthe reading room opens without it", file=sys.stderr)
+        return ""
+
+
+async def start_streamlit(house: House, url: str, port: int) -> asyncio.subprocess.Process:
+    """Start the page's server as a child that ends with this process, even when it is killed."""
+    environment = {
+        **os.environ,
+        "SELVES_HOME": str(house.home),
+        "SELVES_CAST": str(house.cast_path),
+        "SELVES_URL": url,
+    }
+    command = [sys.executable, "-m", "serving.leash", sys.executable, "-m", "streamlit", "run"]
+    command += [str(Path(__file__).with_name("main.py")), f"--server.port={port}"]
+    command += [f"--{name}={value}" for name, value in FLAGS.items()]
+    return await asyncio.create_subprocess_exec(
+        *command,
+        env=environment,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        # Ctrl-C in a terminal goes to the whole group; the child is ended by us
+        start_new_session=True,
+    )
+
+
+async def wait_until_ready(process: asyncio.subprocess.Process, address: str) -> None:
+    """Return when the page answers. Raises EngineError when its server ends before that."""
+    import httpx
+
+    with contextlib.suppress(TimeoutError):
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(START_S):
+            while process.returncode is None:
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await client.get(f"{address}/_stcore/health")).is_success:
+                        return
+                await asyncio.sleep(0.1)
+    raise EngineError("Streamlit did not start", "what it said stands above")
+
+
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """End the page's server: asked first, then forced."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,65 @@
+"""What the parlor's pages share: where the house is, its ages, errors in plain words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import streamlit as st
+
+from app.background import Background
+from selves.cast import Serving, load_cast_or_empty
+from selves.errors import SelvesError
+from selves.lineage import Age, list_ages
+from selves.settings import House
+
+
+@st.cache_resource(show_spinner=False)
+def background() -> Background:
+    """Return the one event loop of this server."""
+    return Background()
+
+
+def serving_url(house: House) -> str:
+    """Return where the ages are served: as `selves app` has set it, or the cast file. Raises ConfigError."""
+    if house.serving_url_setting:
+        return house.serving_url_setting
+    cast = load_cast_or_empty(house.cast_path)
+    serving = cast.serving if cast else Serving()
+    return f"http://{serving.host}:{serving.port}"
+
+
+def all_ages(house: House) -> list[Age]:
+    """Return all ages; when there are none, say on the page what to do, and end it. Raises AgeError."""
+    ages = list_ages(house.checkpoints)
+    if not ages:
+        st.info(
+            "Nobody lives here yet. Raise a model from random weights first, in a terminal:",
+            icon=":material/cruelty_free:",
+        )
+        st.code("selves train run recipes/demo.toml", language=None)
+        st.caption("It takes about two minutes. `make demo` does that and everything after it.")
+        st.text(f"Looked in {house.checkpoints}")
+        st.stop()
+    return ages
+
+
+def show_error(error: SelvesError) -> None:
+    """Show one of the house's own errors: what is wrong, and what to do."""
+    with st.container(border=True):
+        st.text(f"⚠ {error.problem}")
+        if error.fix:
+            st.text(f"What to do: {error.fix}")
+
+
+def page(draw: Callable[[House], None]) -> Callable[[], None]:
+    """Make a page of a function: the house's own errors are shown as words, never as tracebacks."""
+
+    @functools.wraps(draw)
+    def run() -> None:
+        try:
+            draw(House.from_environment())
+        except SelvesError as error:
+            show_error(error)
+
+    return run
