@@ -72,7 +72,7 @@ ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
 
 
 def play(url: str, channel: str, steps: Connection) -> None:
-    """Play a scene of TURNS turns in a channel that is a socket, telling `steps` of each step.
+    """Play a scene of TURNS turns in a channel that is a socket; name each step and wait to be let on.
 
     It begins as a restarted process does: with what was kept and not yet posted.
     """
@@ -81,22 +81,26 @@ def play(url: str, channel: str, steps: Connection) -> None:
         async with open_store(url) as store:
             scene = await store.begin_scene(SPEC, place="socket", key="the-only-one")
 
+            def step(name: str) -> None:
+                steps.send(name)
+                steps.recv()
+
             async def post(message_id: int, nonce: str, text: str) -> None:
-                steps.send("posting")
+                step("posting")
                 platform_id = _post(channel, nonce, text)
-                steps.send("posted")
+                step("posted")
                 await store.mark_posted(message_id, platform_id)
-                steps.send("marked")
+                step("marked")
 
             for message in await store.unposted("socket"):
                 await post(message.id, message.nonce, message.text)
             while (scene := await store.scene(scene.id)).turns < TURNS:
-                steps.send("keeping")
+                step("keeping")
                 kept = await store.keep_turn(
                     scene.id, speaker="Ember", utterances=[utterance(f"line {scene.turns + 1}")], chosen=0
                 )
                 assert kept
-                steps.send(f"kept {kept.text}")
+                step(f"kept {kept.text}")
                 await post(kept.id, kept.nonce, kept.text)
             await store.end_scene(scene.id, "max_turns")
 
