@@ -17,9 +17,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from memory.columns import dump_json
@@ -147,33 +148,30 @@ async def _use_write_ahead_log(engine: AsyncEngine, lock_wait_s: float) -> None:
 
     SQLite does not wait for other processes here, however long its busy timeout, so this waits itself.
     """
-    async with outside(engine).connect() as connection, asyncio.timeout(None) as deadline:
-        deadline.reschedule(asyncio.get_running_loop().time() + lock_wait_s)
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + lock_wait_s
+    async with outside(engine).connect() as connection:
         while True:
             try:
                 await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 return
             except DBAPIError as error:
-                late = asyncio.get_running_loop().time() + 0.02 > (deadline.when() or 0)
-                if late or not _is_locked(error):
+                if not _is_locked(error) or clock() > deadline:
                     raise
                 await asyncio.sleep(0.01)
 
 
 def read_version(connection: Connection, url: URL) -> str | None:
     """Return the schema version, or None for an empty database. Raises StoreError if it is not ours."""
-    dialect = connection.dialect
-    if dialect.has_table(connection, "alembic_version"):
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables:
         version: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        if version is not None:
-            return version
-    if dialect.get_table_names(connection):
-        tables = dialect.get_table_names(connection)
-        if tables != ["alembic_version"]:
-            raise StoreError(
-                f"{show(url)} holds other things ({', '.join(tables[:3])}), not a Selves database",
-                "name another database in SELVES_DATABASE_URL",
-            )
+        return version
+    if tables:
+        raise StoreError(
+            f"{show(url)} holds other things ({', '.join(tables[:3])}), not a Selves database",
+            "name another database in SELVES_DATABASE_URL",
+        )
     return None
 
 
@@ -202,13 +200,11 @@ def plain_errors(url: URL) -> Iterator[None]:
     """Turn what the database's drivers raise into a StoreError that says what to do."""
     try:
         yield
-    except NoSuchModuleError as error:
-        raise StoreError(f"{error}", 'pip install "selves[postgres]"') from error
     except ModuleNotFoundError as error:
         if error.name not in ("psycopg", "psycopg_binary"):
             raise
         raise StoreError("PostgreSQL needs the package psycopg", 'pip install "selves[postgres]"') from error
-    except TimeoutError as error:
+    except (TimeoutError, PoolTimeoutError) as error:
         raise StoreError(
             f"the database {show(url)} does not answer", "is it running and reachable?"
         ) from error

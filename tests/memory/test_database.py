@@ -35,6 +35,8 @@ async def test_a_locked_database_says_so(database_url: str) -> None:
         with pytest.raises(StoreError, match=r"locked(.|\n)*close the other program"):
             await store.keep_turn(scene.id, speaker="Ember", utterances=[utterance()], chosen=0)
         assert await store.messages(scene.id) == []  # reading goes on
+        async with open_store(database_url, create=False, lock_wait_s=0.05) as reader:
+            assert len(await reader.scenes()) == 1
         other.close()
         assert await store.keep_turn(scene.id, speaker="Ember", utterances=[utterance()], chosen=0)
 
