@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 DEFAULT_PROGRAM = ".vllm/bin/vllm"
 HEALTH_POLL_S = 0.5
+STDERR = 2
+"""vLLM's log goes where ours goes."""
 LONGEST_BACKOFF_S = 30.0
 GPU_DEVICES = ("/dev/nvidia0", "/dev/kfd")
 
@@ -138,7 +140,7 @@ class VllmBackend:
 
     @contextlib.asynccontextmanager
     async def _process(self) -> AsyncGenerator[asyncio.subprocess.Process]:
-        """Run vLLM on a leash, its log passed on to ours; ended when the block ends."""
+        """Run vLLM on a leash, its log in ours; ended when the block ends."""
         port = _free_port()
         self._client.base_url = httpx.URL(f"http://127.0.0.1:{port}")
         process = await asyncio.create_subprocess_exec(
@@ -148,17 +150,15 @@ class VllmBackend:
             *make_command(self._program, self._age, port, gpu=self._gpu),
             env=make_environment(os.environ, gpu=self._gpu),
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=STDERR,
+            stderr=STDERR,
         )
-        reader = asyncio.create_task(_show_log(process))
         try:
             yield process
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             await process.wait()
-            await reader
 
     async def _wait_until_healthy(self, died: asyncio.Task[int]) -> bool:
         """Return True when vLLM answers, False when it has died before."""
@@ -169,13 +169,6 @@ class VllmBackend:
                     return True
             await asyncio.wait({died}, timeout=HEALTH_POLL_S)
         return False
-
-
-async def _show_log(process: asyncio.subprocess.Process) -> None:
-    """Pass vLLM's log on to ours, line by line."""
-    assert process.stdout is not None
-    while line := await process.stdout.readline():
-        print("vllm:", line.decode("utf-8", "replace").rstrip(), file=sys.stderr, flush=True)
 
 
 async def _pass_on(response: httpx.Response) -> AsyncGenerator[bytes]:
