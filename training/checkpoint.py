@@ -1,0 +1,139 @@
+"""The newest moment of a training run, so that a run killed at any step goes on as if it had not been.
+
+    home/checkpoints/LINEAGE/.state/
+        lock                  held by the one trainer of this lineage
+        state.safetensors     weights, optimizer, and Progress as JSON in its header
+
+One file, written whole or not at all. Data order and diary seeds are functions of the step, so there is no
+random state to keep.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, ValidationError
+
+from selves.errors import TrainingError
+from selves.files import disk_error, sweep_partial, write_file
+from selves.speech import Frozen
+
+if TYPE_CHECKING:  # a look at how far a run is must not import torch
+    from torch import Tensor
+
+    from training.gpt import GPT
+    from training.optim import Optimizer
+
+STATE_FOLDER = ".state"
+STATE_FILE = "state.safetensors"
+LOCK_FILE = "lock"
+
+
+class Progress(Frozen):
+    """How far a run is, and how its arithmetic was done."""
+
+    stage: str
+    step: int = 0
+    """Steps of this stage that are done."""
+    tokens: int = 0
+    """Over all stages."""
+    loss: float | None = None
+    """Smoothed, nats per token."""
+    elapsed_s: float = 0.0
+    """Spent training in this stage, over all of its sittings."""
+    precision: str = "float32"
+    compiled: bool = False
+    threads: int = 0
+    corpus: str = ""
+    """Name of the prepared corpus' folder."""
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+@contextmanager
+def only_trainer(lineage_folder: Path) -> Iterator[None]:
+    """Hold the lineage's lock; sweep what a killed trainer left. Raises TrainingError if another trains it.
+
+    The kernel drops the lock with the process, however it ends.
+    """
+    folder = lineage_folder / STATE_FOLDER
+    path = folder / LOCK_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise disk_error(error, path) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise TrainingError(
+                f"{lineage_folder.name} is being trained by process {file.read().strip() or '?'}",
+                "wait for it or stop it; another lineage can be trained at the same time",
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        sweep_partial(lineage_folder)
+        sweep_partial(folder)
+        yield
+
+
+def save_state(lineage_folder: Path, progress: Progress, model: GPT, optimizer: Optimizer) -> None:
+    """Replace the state. Raises DiskError; the old state is then as it was."""
+    from safetensors.torch import save
+
+    tensors = {f"model.{name}": tensor.detach() for name, tensor in model.state_dict().items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state_dict().items()}
+    data = save(
+        {n: t.cpu().contiguous() for n, t in tensors.items()}, {"progress": progress.model_dump_json()}
+    )
+    write_file(lineage_folder / STATE_FOLDER / STATE_FILE, data)
+
+
+def read_progress(lineage_folder: Path) -> Progress | None:
+    """Return how far the kept state is; None if there is none. Raises TrainingError if it is damaged."""
+    path = lineage_folder / STATE_FOLDER / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:  # the header alone, so that a look does not need torch
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        return Progress.model_validate_json(header["__metadata__"]["progress"])
+    except (OSError, ValueError, KeyError, ValidationError) as error:
+        raise _damaged(path, error) from error
+
+
+def load_state(lineage_folder: Path, model: GPT, optimizer: Optimizer) -> None:
+    """Put the kept state into model and optimizer. Raises TrainingError if it does not fit."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    path = lineage_folder / STATE_FOLDER / STATE_FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        model.load_state_dict(_part(tensors, "model."))
+        with torch.no_grad():
+            optimizer.load_state_dict(_part(tensors, "optimizer."))
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+        raise _damaged(path, error) from error
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): tensor for n, tensor in tensors.items() if n.startswith(prefix)}
+
+
+def _damaged(path: Path, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"the training state {path} cannot be used: {error}",
+        "delete it to train from the beginning; ages that are kept stay",
+    )

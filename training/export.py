@@ -1,0 +1,147 @@
+"""An age becomes a folder that any Hugging Face tool, vLLM and the house's own engine can serve.
+
+Weights, configuration, tokenizer, diary and card arrive in one rename: an age that is listed is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from selves.errors import DiskError
+from selves.files import new_folder, sha256_file
+from selves.lineage import CARD_FILE, DIARY_FILE, Address, AgeCard
+from selves.speech import Form, Writing
+from training import gpt
+from training import tokenizer as alphabet
+from training.gpt import GPT, Shape
+
+ARCHITECTURE = "Qwen3ForCausalLM"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class Facts(NamedTuple):
+    """What an age's card says of it, beyond what its files say."""
+
+    address: Address
+    parent: str | None
+    form: Form
+    tokens_seen: int
+    train_loss: float | None
+    bits_per_byte: float
+    license: str
+    recipe: Mapping[str, Any]
+
+
+def keep_age(
+    folder: Path,
+    kept: GPT,
+    dtype: torch.dtype,
+    tokenizer: Tokenizer,
+    facts: Facts,
+    write: Callable[[str], list[Writing]],
+) -> AgeCard:
+    """Write one age whole or not at all. Raises DiskError.
+
+    `kept` holds the weights as they will be served, that is rounded to `dtype`; `write` is called with
+    their sha256 and returns the age's diary.
+    """
+    with new_folder(folder) as partial:
+        weights = {
+            name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in kept.state_dict().items()
+        }
+        save_tensors(weights, partial / WEIGHTS_FILE, {"format": "pt"})
+        weights_sha256 = sha256_file(partial / WEIGHTS_FILE)
+        ends = alphabet.stop_ids(tokenizer, facts.form)
+        _write_json(partial / "config.json", model_config(kept.shape, tokenizer, dtype))
+        _write_json(partial / "generation_config.json", generation_config(tokenizer, ends))
+        alphabet.save(tokenizer, partial, facts.form, facts.address.lineage, kept.shape.context)
+        lines = [writing.model_dump_json() + "\n" for writing in write(weights_sha256)]
+        (partial / DIARY_FILE).write_text("".join(lines), "utf-8")
+        card = AgeCard(
+            address=str(facts.address),
+            parent=facts.parent,
+            created_at=datetime.now(UTC),
+            form=facts.form,
+            architecture=ARCHITECTURE,
+            parameters=gpt.count_parameters(kept.shape),
+            context_tokens=kept.shape.context,
+            tokens_seen=facts.tokens_seen,
+            train_loss=facts.train_loss,
+            bits_per_byte=facts.bits_per_byte,
+            license=facts.license,
+            recipe=dict(facts.recipe),
+            weights_sha256=weights_sha256,
+            files=other_files(partial),
+        )
+        (partial / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")
+    return card
+
+
+def other_files(folder: Path) -> dict[str, str]:
+    """Return name -> sha256 of every file but the weights."""
+    return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name != WEIGHTS_FILE}
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file. Raises DiskError, where the library has errors of its own for a full disk."""
+    from safetensors import SafetensorError
+
+    try:
+        save_file(tensors, str(path), metadata)
+    except SafetensorError as error:
+        raise DiskError(f"{path} could not be written: {error}", "free some space") from error
+    path.chmod(0o644)
+
+
+def model_config(shape: Shape, tokenizer: Tokenizer, dtype: torch.dtype) -> dict[str, Any]:
+    """Return config.json of a stock Qwen3 model."""
+    return {
+        "architectures": [ARCHITECTURE],
+        "model_type": "qwen3",
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.width,
+        "intermediate_size": shape.hidden,
+        "num_hidden_layers": shape.depth,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.heads,
+        "head_dim": shape.head_dim,
+        "hidden_act": "silu",
+        "max_position_embeddings": shape.context,
+        "rms_norm_eps": gpt.NORM_EPSILON,
+        "rope_parameters": {"rope_type": "default", "rope_theta": gpt.ROPE_THETA},
+        "rope_theta": gpt.ROPE_THETA,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": False,
+        "use_sliding_window": False,
+        "use_cache": True,
+        "bos_token_id": alphabet.token(tokenizer, alphabet.BOS),
+        "eos_token_id": alphabet.token(tokenizer, alphabet.END),
+        "pad_token_id": alphabet.token(tokenizer, alphabet.END),
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def generation_config(tokenizer: Tokenizer, ends: list[int]) -> dict[str, Any]:
+    """Return generation_config.json; its end tokens are what engines stop at."""
+    return {
+        "bos_token_id": alphabet.token(tokenizer, alphabet.BOS),
+        "eos_token_id": ends,
+        "pad_token_id": alphabet.token(tokenizer, alphabet.END),
+        "do_sample": True,
+        "temperature": 0.8,
+        "top_p": 0.95,
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

