@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from selves.files import new_folder, sha256_file
 from selves.lineage import AgeCard
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(variable, "1")
@@ -101,3 +107,33 @@ def _make_age(folder: Path, form: str, template: str, *, seed: int, born: dateti
             },
         )
         (partial / "age.json").write_text(json.dumps(card.model_dump(mode="json"), indent=2))
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A real Chromium without a window. Where there is none, the test fails and says how to get one.
+
+    While it runs, asyncio.run cannot be used in the test's own thread: request what needs it before this.
+    """
+    from playwright.sync_api import Error, sync_playwright
+
+    flags = [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-sync",
+        "--no-first-run",
+        *(["--no-sandbox"] if os.geteuid() == 0 else []),
+    ]
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        except Error as error:
+            pytest.fail(
+                "this test needs Chromium: `apt-get install chromium`, "
+                f"or `python -m playwright install chromium`\n{error}",
+                pytrace=False,
+            )
+        yield browser
+        browser.close()
