@@ -17,7 +17,7 @@ from discord import app_commands
 from bots.account import Account
 from bots.hearing import TAKE_BACK, Edited, Gone, heard, is_from_person, plain_text
 from bots.room import Room
-from bots.speaker import GUILD_WAIT_S
+from bots.speaker import GUILD_WAIT_S, LeanClient
 from selves.cast import Cast
 from selves.errors import DiscordError
 
@@ -39,7 +39,7 @@ rules forbid it, and so do ours.
 **Silence.** `/halt`, or ✋ on any message."""
 
 
-class Registrar(discord.Client):
+class Registrar(LeanClient):
     """The listening client. `speakers` are the selves' accounts by name, `rooms` the channels by id."""
 
     def __init__(
@@ -50,25 +50,14 @@ class Registrar(discord.Client):
         on_online: Callable[[], None],
         guild_wait_s: float = GUILD_WAIT_S,
     ) -> None:
-        super().__init__(
-            intents=INTENTS,
-            allowed_mentions=discord.AllowedMentions.none(),
-            max_messages=None,
-            chunk_guilds_at_startup=False,
-            member_cache_flags=discord.MemberCacheFlags.none(),
-            guild_ready_timeout=guild_wait_s,
-        )
+        super().__init__(INTENTS, on_online, guild_wait_s)
         self._cast, self._speakers, self._rooms = cast, speakers, rooms
-        self._on_online = on_online
         self.tree = app_commands.CommandTree(self)
         self._add_commands()
 
     # ------------------------------------------------------------------ hearing
     # discord.py starts each handler as a task of its own, in the order of the events. That order is kept as
     # long as a handler reaches its room without waiting for anything.
-
-    async def on_ready(self) -> None:
-        self._on_online()
 
     async def setup_hook(self) -> None:
         await self._sync_commands()

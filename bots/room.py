@@ -234,7 +234,8 @@ class Room:
         """Hear what was missed, and follow the edits and deletions that were missed."""
         self._look_for_leftovers()
         known = await self._known()
-        oldest, history = await self._history((await self._open_talk()).started_at, known)
+        began = discord.utils.time_snowflake((await self._open_talk()).started_at)
+        oldest, history = await self._history(min([began, *known]), known)
         for event in history:
             await self._hear_message(event)
         there = {event.platform_id for event in history if not event.kept_out}
@@ -249,10 +250,11 @@ class Room:
         messages = [m for i in scenes for m in await self._store.messages(i, last=LONGEST_GAP)]
         return {m.platform_id for m in messages if m.human and m.platform_id and m.status == "posted"}
 
-    async def _history(self, began: datetime, known: set[int]) -> tuple[int | None, list[Heard]]:
+    async def _history(self, since: int, known: set[int]) -> tuple[int | None, list[Heard]]:
         """Return the oldest message id that was looked at, and people's messages since, oldest first.
 
-        Looks back until something is known, never to before the selves came here. Raises DiscordError.
+        Looks back until something is known, and never to before `since`, when the selves came here. Raises
+        DiscordError.
         """
         client = await self._registrar.client()
         selves = self.selves
@@ -262,7 +264,7 @@ class Room:
             history = client.get_partial_messageable(self.channel.channel_id).history(limit=LONGEST_GAP)
             looked_at = 0
             async for message in history:
-                if message.created_at < began or (met_known and looked_at >= PAGE):
+                if message.id < since or (met_known and looked_at >= PAGE):
                     break
                 oldest, looked_at = message.id, looked_at + 1
                 met_known = met_known or message.id in known

@@ -6,6 +6,7 @@ carry the `Via` header without which discord.py does not retry them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -68,6 +69,10 @@ class Fault:
     """True: the connection is cut instead of an answer."""
     bot: Bot | None = None
     """Only this bot's requests."""
+    hold: asyncio.Event | None = None
+    """The answer waits for this; with `applied` the work is done before."""
+    met: int = 0
+    """How many requests it has caught."""
 
 
 @dataclass
@@ -166,12 +171,13 @@ class Rest:
         request[BOT] = bot
         body = await request.json() if request.content_type == "application/json" else None
         fault = self._take_fault(request.method, path, bot)
-        if fault is not None and not fault.applied:
-            answer: web.StreamResponse = json_answer(fault.body, fault.status, fault.headers)
-        else:
+        if fault is None or fault.applied:
             answer = await self._answer(request, handler, path, bot)
-            if fault is not None:
-                answer = json_answer(fault.body, fault.status, fault.headers)
+        if fault is not None:
+            self._changed()
+            if fault.hold is not None:
+                await fault.hold.wait()
+            answer = json_answer(fault.body, fault.status, fault.headers)
         self.log.append(Request(request.method, path, bot.user.name if bot else None, body, answer.status))
         self._changed()
         if fault is not None and fault.drop and request.transport is not None:
@@ -187,6 +193,7 @@ class Rest:
                 and fault.bot in (None, bot)
             ):
                 fault.times -= 1
+                fault.met += 1
                 return fault
         return None
 

@@ -16,7 +16,8 @@ What is there: REST and gateway with identify, heartbeats, intents, RESUME with 
 replies, edits, deletions, reactions, typing, history, nonces, permissions; slash commands, autocomplete and
 their answers; per-channel rate limits. What can go wrong on demand: dropped sockets, op 7 and op 9, any
 close code, lost sessions, silence instead of heartbeat answers, any status on any route before or after the
-request did its work. What is missing: direct messages, threads, webhooks of one's own, components, files.
+request did its work, requests that hang. What is missing: direct messages, threads, webhooks of one's own,
+components, files.
 
 There is no sleeping and no polling: `until` looks again whenever a request came in or something changed.
 """
@@ -26,7 +27,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from aiohttp import web
@@ -45,8 +46,16 @@ class Human:
     user: User
     world: World
 
-    def post(self, channel: Channel, content: str, *, reply_to: Message | None = None) -> Message:
-        return self.world.post(self.user, channel, content, reply_to_id=reply_to.id if reply_to else None)
+    def post(
+        self,
+        channel: Channel,
+        content: str,
+        *,
+        reply_to: Message | None = None,
+        ago: timedelta = timedelta(0),
+    ) -> Message:
+        reply_to_id = reply_to.id if reply_to else None
+        return self.world.post(self.user, channel, content, reply_to_id=reply_to_id, ago=ago)
 
     def edit(self, message: Message, content: str) -> None:
         self.world.edit(message, content)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Json = dict[str, Any]
@@ -180,8 +180,12 @@ class World:
         flags: int = 0,
         interaction: Interaction | None = None,
         hidden: bool = False,
+        ago: timedelta = timedelta(0),
     ) -> Message:
-        """Add a message and announce it; a nonce that this author used here gives the old message."""
+        """Add a message and announce it; a nonce that this author used here gives the old message.
+
+        With `ago` it is as if it had been posted then and its event had been long under way.
+        """
         if nonce and enforce_nonce:
             for message in channel.messages.values():
                 if message.author is author and message.nonce == nonce:
@@ -191,11 +195,11 @@ class World:
         if replied and replied.author not in mentioned and may_mention(replied.author):
             mentioned.append(replied.author)
         message = Message(
-            self.new_id(),
+            self.new_id() - (int(ago.total_seconds() * 1000) << 22),
             channel,
             author,
             content,
-            self.clock(),
+            self.clock() - ago,
             nonce=nonce,
             reply_to_id=reply_to_id,
             mentions=mentioned,
@@ -258,7 +262,7 @@ class World:
         self, channel: Channel, limit: int, before: int | None, after: int | None, around: int | None
     ) -> list[Message]:
         """A page, newest first. `after` gives the oldest that follow the cursor, as Discord does."""
-        messages = list(channel.messages.values())
+        messages = sorted(channel.messages.values(), key=lambda m: m.id)
         if after is not None:
             return [m for m in messages if m.id > after][:limit][::-1]
         if around is not None:
