@@ -6,6 +6,7 @@ scene that was killed at any moment goes on where it was: `play` it again with t
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Literal
 
-from bots import floor, guard, letter
+from bots import floor, guard, letter, pick
 from bots.channel import Channel
 from memory.store import Store
 from memory.types import Message, Scene
@@ -26,11 +27,11 @@ from serving.voice import ModelInfo, Voice
 OPERATOR = "Host"
 """Who speaks a scene's opening line."""
 ATTEMPTS = 2
-"""A line that the guard refuses is drawn once more; both samples are kept."""
+"""When the guard refuses all samples of a line, it is drawn once more; all are kept."""
 
 Clock = Callable[[], datetime]
 Turn = Literal["said", "silent", "failed"]
-"""How a turn went: a line was posted; both samples were refused; the engine failed."""
+"""How a turn went: a line was posted; all samples were refused; the engine failed."""
 
 
 def utc_now() -> datetime:
@@ -172,36 +173,43 @@ class _Stage:
     ) -> Turn:
         """Draw a line, keep it and post it.
 
-        The guard sees all `messages`, the speaker only the `visible` ones. Samples that were refused, or came
-        after a person's halt, are kept as candidates, and nothing is posted.
+        The guard sees all `messages`, the speaker only the `visible` ones. Samples that were not picked, were
+        refused, or came after a person's halt are kept as candidates.
         """
+        heard = [message.text for message in visible]
         utterances: list[Utterance] = []
+        texts: list[str] = []
         chosen: int | None = None
-        text = ""
         for attempt in range(ATTEMPTS):
             async with self.channel.thinking(speaker):
-                utterance = await self.speak(speaker, visible, seed_from(self.seed, scene.turns, attempt))
-            utterances.append(utterance)
-            if utterance.error:
-                break
-            text = self.read(speaker, messages, utterance)
-            if guard.refuse_sample(text, messages) is None:
-                chosen = attempt
+                drawn = await self.draw(speaker, visible, seed_from(self.seed, scene.turns, attempt))
+            fresh = range(len(utterances), len(utterances) + len(drawn))
+            utterances += drawn
+            texts += [self.read(speaker, messages, utterance) for utterance in drawn]
+            fit = [
+                n for n in fresh if not utterances[n].error and not guard.refuse_sample(texts[n], messages)
+            ]
+            if fit:
+                chosen = max(fit, key=lambda n: pick.score(texts[n], utterances[n].mean_logprob, heard))
+            if fit or all(utterance.error for utterance in drawn):
                 break
         if self.channel.halted():
             chosen = None
         kept = await self.store.keep_turn(
-            scene.id, speaker=speaker.name, utterances=utterances, chosen=chosen, text=text
+            scene.id,
+            speaker=speaker.name,
+            utterances=utterances,
+            chosen=chosen,
+            text=None if chosen is None else texts[chosen],
         )
         if kept:
             await self.post(kept)
             return "said"
         return "failed" if utterances[-1].error else "silent"
 
-    async def speak(self, speaker: Persona, visible: Sequence[Message], seed: int) -> Utterance:
-        """Draw one sample; a failure is an utterance too."""
+    async def draw(self, speaker: Persona, visible: Sequence[Message], seed: int) -> list[Utterance]:
+        """Draw as many samples as this self is asked for; a failure is an utterance too."""
         info = self.infos[speaker.address]
-        prompt, sampling = Prompt(form=info.form), Sampling(seed=seed)
         started = utc_now()
         try:
             if self.spec.kind == "letter":
@@ -212,9 +220,18 @@ class _Stage:
                 prompt, sampling = await self.voice.compose(
                     speaker, to_lines(visible), premise=self.spec.premise, names=self.names, seed=seed
                 )
-            return await self.voice.say(speaker.address, prompt, sampling)
         except EngineError as error:
-            return unfinished(info, prompt, sampling, started, error=error.problem)
+            lost = Prompt(form=info.form), Sampling(seed=seed)
+            return [unfinished(info, *lost, started, error=error.problem)]
+
+        async def sample(number: int) -> Utterance:
+            again = sampling.model_copy(update={"seed": seed_from(seed, number)})
+            try:
+                return await self.voice.say(speaker.address, prompt, again)
+            except EngineError as error:
+                return unfinished(info, prompt, again, started, error=error.problem)
+
+        return await asyncio.gather(*(sample(number) for number in range(pick.samples_for(info))))
 
     def read(self, speaker: Persona, messages: Sequence[Message], utterance: Utterance) -> str:
         """Return what of a sample is the speaker's own line, as it will be posted."""

@@ -26,6 +26,8 @@ Count = Callable[[str | tuple[ChatMessage, ...]], int]
 """Tokens that a text takes, or a chat through the model's template."""
 
 NAME_CHARACTERS = 32
+NAMES_FROM_PARAMETERS = 300_000_000
+"""SmolLM2-135M answers a group sensibly only without names in front of its lines."""
 SILENCE = "…"
 """Stands for another's turn where a chat template needs one and nobody has spoken."""
 
@@ -72,12 +74,13 @@ def build_prompt(
     budget = info.context_tokens - min(sampling.max_tokens, info.context_tokens // 2)
     lines = [line._replace(text=one_line(line.text)) for line in lines]
     present = {plain_name(name) for name in (*names, persona.name, *(line.speaker for line in lines))}
+    named = bool(persona.about) and len(present) > 2 and _reads_names(info)
 
     def render(chosen: Sequence[Line], premise: str) -> Prompt:
         body = (
             {"text": _transcript(persona, chosen, premise)}
             if info.form == "transcript"
-            else {"messages": _messages(persona, chosen, premise, several=len(present) > 2)}
+            else {"messages": _messages(persona, chosen, premise, named=named)}
         )
         return Prompt(
             form=info.form,
@@ -147,8 +150,13 @@ def _transcript(persona: Persona, lines: Sequence[Line], premise: str) -> str:
     return f"{premise}\n{said}<{persona.name}>" if premise else f"{said}<{persona.name}>"
 
 
+def _reads_names(info: ModelInfo) -> bool:
+    """Whether a chat self of this size reads `Name: text` as who speaks, and does not carry on with it."""
+    return info.parameters is None or info.parameters >= NAMES_FROM_PARAMETERS
+
+
 def _messages(
-    persona: Persona, lines: Sequence[Line], premise: str, *, several: bool
+    persona: Persona, lines: Sequence[Line], premise: str, *, named: bool
 ) -> tuple[ChatMessage, ...]:
     """Return alternating user and assistant messages, a user's last, after a system message if any."""
     system = " ".join(filter(None, (persona.about.strip(), premise))) if persona.about else ""
@@ -157,8 +165,7 @@ def _messages(
         role: Literal["user", "assistant"] = (
             "assistant" if plain_name(line.speaker) == plain_name(persona.name) else "user"
         )
-        named = several and persona.about and role == "user"
-        text = f"{plain_name(line.speaker)}: {line.text}" if named else line.text
+        text = f"{plain_name(line.speaker)}: {line.text}" if named and role == "user" else line.text
         if turns and turns[-1][0] == role:
             turns[-1] = (role, f"{turns[-1][1]}\n{text}")
         else:

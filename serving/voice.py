@@ -44,6 +44,8 @@ class ModelInfo(Frozen):
     """Empty when the server is not ours and does not say."""
     engine: str
     engine_version: str
+    parameters: int | None = None
+    """None when the server does not say."""
 
 
 class Voice:
@@ -309,6 +311,7 @@ def _read_model(entry: dict[str, Any]) -> ModelInfo:
         weights_sha256=ours.get("weights_sha256", ""),
         engine=ours.get("engine") or entry.get("owned_by") or "unknown",
         engine_version=ours.get("engine_version", ""),
+        parameters=ours.get("parameters"),
     )
 
 
