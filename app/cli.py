@@ -29,13 +29,17 @@ FLAGS = {
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "viewer",
-    "client.showErrorDetails": "none",
+    "client.showErrorLinks": "false",
+    "logger.enableRich": "false",
+    "runner.magicEnabled": "false",
     "theme.font": "serif",
     "theme.light.primaryColor": "#a4371e",
     "theme.light.backgroundColor": "#fbf8f2",
+    "theme.light.secondaryBackgroundColor": "#f4eee3",
     "theme.light.textColor": "#25211c",
     "theme.dark.primaryColor": "#ea8a68",
     "theme.dark.backgroundColor": "#191613",
+    "theme.dark.secondaryBackgroundColor": "#221e19",
     "theme.dark.textColor": "#e9e2d5",
 }
 """Streamlit's options: on this machine only, no outside requests, and the colours of the pages."""

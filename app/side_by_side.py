@@ -99,7 +99,9 @@ def ask(ages: list[Age]) -> Question | None:
         chosen = st.multiselect("Ages", known, choose_ages(ages), format_func=label, key="ages")
         prompt = st.text_area("Prompt", "When I grow up, I", height=80, max_chars=4000, key="prompt")
         seed_at, temperature_at, tokens_at = st.columns(3)
-        seed = seed_at.number_input("Seed", 0, 2**53, 1, key="seed", help="The same seed, the same words.")
+        seed = seed_at.number_input(
+            "Seed", 0, 2**31 - 1, 1, key="seed", help="The same seed, the same words."
+        )
         temperature = temperature_at.slider(
             "Temperature", 0.0, 2.0, 0.8, 0.05, key="temperature", help="0 always takes the likeliest token."
         )
