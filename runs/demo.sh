@@ -21,8 +21,8 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m'; dim=$'\e[2m'; plain=$
 step() { printf '\n%s%s%s  %s%s%s\n' "$bold" "$1" "$plain" "$dim" "${2:-}" "$plain"; }
 
 started=$SECONDS
-step "1/6  A model grows up" "selves train run $recipe ${text[*]}"
-selves train run "$recipe" "${text[@]}"
+step "1/6  A model grows up" "selves train run $recipe ${text[*]-}"
+selves train run "$recipe" ${text[@]+"${text[@]}"}
 
 step "2/6  An elder joins, raised by others" "selves ages import smollm2"
 selves ages import smollm2
