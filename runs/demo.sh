@@ -27,33 +27,37 @@ selves train run "$recipe" ${text[@]+"${text[@]}"}
 step "2/6  An elder joins, raised by others" "selves ages import smollm2"
 selves ages import smollm2
 
-step "3/6  All of them get a voice" "selves serve"
-mkdir -p "${SELVES_HOME:-home}"
-ready="${SELVES_HOME:-home}/serve-$$.url"
-selves serve --port 0 --url-file "$ready" --while-parent-lives 2>"${SELVES_HOME:-home}/serve.log" &
+step "3/6  All of them get a voice, and memory takes them in" "selves serve; selves memory register"
+home=${SELVES_HOME:-home}
+scratch=$(mktemp -d)
+# The engine lives as long as its standard input does: when this script ends, in whatever way, so does the engine.
+mkfifo "$scratch/leash"
+selves serve --port 0 --json --while-parent-lives <"$scratch/leash" >"$scratch/ready" 2>"$home/serve.log" &
 server=$!
-trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -f "$ready"' EXIT
-until [ -s "$ready" ]; do
-    kill -0 "$server" 2>/dev/null || { echo "the engine did not start; the end of its log:"; tail -20 "${SELVES_HOME:-home}/serve.log"; exit 1; }
+exec 9>"$scratch/leash"
+trap 'exec 9>&-; wait "$server" 2>/dev/null || true; rm -rf "$scratch"' EXIT
+selves memory register 9>&-
+until [ -s "$scratch/ready" ]; do
+    kill -0 "$server" 2>/dev/null || { echo "the engine did not start; the end of its log:"; tail -20 "$home/serve.log"; exit 1; }
     sleep 0.1
 done
-SELVES_URL=$(cat "$ready")
+SELVES_URL=$(python -c 'import json, sys; print(json.load(sys.stdin)["url"])' <"$scratch/ready")
 export SELVES_URL
-echo "serving at $SELVES_URL for as long as the demo runs"
+echo "serving every age at $SELVES_URL/v1 (OpenAI API) for as long as the demo runs"
 
 step "4/6  They meet" "selves scene play first-meeting --key demo"
-selves scene play first-meeting --key demo
+selves scene play first-meeting --key demo 9>&-
 
 step "5/6  The newest writes to the one it was before it had read anything" "selves scene play letter-home --key demo"
-selves scene play letter-home --key demo
+selves scene play letter-home --key demo 9>&-
 
 step "6/6  A page to keep" "selves book page ember"
-selves book page ember
+selves book page ember 9>&-
 
 took=$((SECONDS - started))
 cat <<EOF
 
-${bold}Done in $((took / 60)) min $((took % 60)) s.${plain} Everything is kept in ${SELVES_HOME:-home}/. What next?
+${bold}Done in $((took / 60)) min $((took % 60)) s.${plain} Everything is kept in $home/. What next?
 
   ${bold}.venv/bin/selves talk ember@chat-000150${plain}     chat with the newest self; /age walks it back through its life
   ${bold}.venv/bin/selves app${plain}                        the parlor in the browser: one prompt, every age
