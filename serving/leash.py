@@ -10,18 +10,18 @@ runs a command that knows nothing of this: when the parent is gone the command's
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 
-GRACE_S = 10.0
-"""How long a command may take to end after SIGTERM, before SIGKILL."""
-POLL_S = 0.2
+GRACE_S = 5.0
+"""How long a command and its children may take to end after SIGTERM, before SIGKILL."""
+POLL_S = 0.1
 
 
 def when_parent_dies(act: Callable[[], None]) -> None:
@@ -48,15 +48,17 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
     Also when the process itself has ended already, because what it started may have stayed.
     """
-    for sign, grace_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(grace_s)
-            break
-    # the leader is gone; what it left behind in the group goes now
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    for first in (signal.SIGTERM, signal.SIGKILL):
+        sign: int = first
+        deadline_s = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline_s:
+            process.poll()  # collects it, so that it no longer counts as one of the group
+            try:
+                os.killpg(process.pid, sign)
+            except (ProcessLookupError, PermissionError):
+                return  # nobody is left (macOS says the second when only the dead are)
+            sign = 0
+            time.sleep(POLL_S)
 
 
 def main(argv: Sequence[str]) -> int:

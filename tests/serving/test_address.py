@@ -175,19 +175,23 @@ def test_an_unknown_age_and_a_missing_vllm_are_clear_errors(start_serve: Callabl
 LEASHED = """
 import os, signal, sys
 if os.fork() == 0:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a child that does not want to go
+    signal.signal(signal.SIGTERM, signal.{on_term})
     print("grandchild", flush=True)
     while True: signal.pause()
 {then}
 """
 
 
-@pytest.mark.parametrize("then", ["sys.exit(3)", "signal.pause()"])
-async def test_the_leash_ends_the_whole_group(then: str) -> None:
+@pytest.mark.parametrize(
+    ("then", "on_term"),
+    [("sys.exit(3)", "SIG_DFL"), ("signal.pause()", "SIG_DFL"), ("signal.pause()", "SIG_IGN")],
+)
+async def test_the_leash_ends_the_whole_group(then: str, on_term: str) -> None:
     from serving import leash
 
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", leash.__file__, sys.executable, "-c", LEASHED.format(then=then),
+        sys.executable, "-I", leash.__file__,
+        sys.executable, "-c", LEASHED.format(then=then, on_term=on_term),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
