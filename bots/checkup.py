@@ -77,5 +77,10 @@ async def _examine_channel(client: discord.Client, channel_id: int, needs: disco
             f"it cannot see channel {channel_id}; invite it to the server with the link, and check the id"
         ]
     allowed = channel.permissions_for(me)
-    missing = [name.replace("_", " ") for name, wanted in needs if wanted and not getattr(allowed, name)]
+    missing = [_title(name) for name, wanted in needs if wanted and not getattr(allowed, name)]
     return [f"in #{channel.name} it lacks the permission: {', '.join(missing)}"] if missing else []
+
+
+def _title(permission: str) -> str:
+    """What a permission is called in Discord's settings."""
+    return "view channel" if permission == "read_messages" else permission.replace("_", " ")

@@ -97,4 +97,6 @@ class HideSecrets(logging.Filter):
         """Return `text` without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, "[token]")
-        return re.sub(r"(/(?:webhooks|interactions)/\d+/)[^/\s?'\"]+", r"\1[token]", text)
+        return re.sub(
+            r"(/(?:webhooks|interactions)/\d+/|['\"]token['\"]: ['\"])[^/\s?'\"]+", r"\1[token]", text
+        )

@@ -89,6 +89,8 @@ class Fleet:
             log.info("%s", line)
         self.timetable.every(EXPIRY_S, self._expire)
         await self._expire()
+        for room in self.rooms.values():
+            await room.open_talk()
         tasks = [asyncio.create_task(account.keep_online()) for account in self.speakers.values()]
         for room in self.rooms.values():
             place = room.channel.place

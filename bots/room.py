@@ -181,7 +181,7 @@ class Room:
     async def _hear_message(self, event: Heard) -> None:
         if event.kept_out:
             return
-        scene = self._scene or await self._open_talk()
+        scene = self._scene or await self.open_talk()
         message = await self._store.hear(
             scene.id,
             platform_id=event.platform_id,
@@ -222,8 +222,11 @@ class Room:
             return [(persona, True) for persona in mentioned]
         return [(persona, False) for persona in floor.addressed(here, event.text)[:1]]
 
-    async def _open_talk(self) -> Scene:
-        """The channel's own conversation: all between people and selves that is not in a scene."""
+    async def open_talk(self) -> Scene:
+        """Return the channel's own conversation: all between people and selves that is not in a scene.
+
+        What was said before it was begun for the first time is never read. Raises StoreError.
+        """
         if self._talk is None:
             spec = SceneSpec(name="channel", cast=("Guests", *self._speakers))
             key = f"{CHANNEL_KEY}{self.channel.place}"
@@ -234,7 +237,7 @@ class Room:
         """Hear what was missed, and follow the edits and deletions that were missed."""
         self._look_for_leftovers()
         known = await self._known()
-        began = discord.utils.time_snowflake((await self._open_talk()).started_at)
+        began = discord.utils.time_snowflake((await self.open_talk()).started_at)
         oldest, history = await self._history(min([began, *known]), known)
         for event in history:
             await self._hear_message(event)
@@ -246,7 +249,7 @@ class Room:
     async def _known(self) -> set[int]:
         """Discord's ids of the people's messages that are kept from this channel's newest scenes."""
         scenes = {scene.id for scene in await self._store.scenes(place=self.channel.place, last=10)}
-        scenes.add((await self._open_talk()).id)
+        scenes.add((await self.open_talk()).id)
         messages = [m for i in scenes for m in await self._store.messages(i, last=LONGEST_GAP)]
         return {m.platform_id for m in messages if m.human and m.platform_id and m.status == "posted"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,8 @@ log = logging.getLogger("selves.bots")
 
 LATE = timedelta(minutes=5)
 """An occurrence that is noticed later than this (the machine slept) was missed."""
-LOOK_BACK = timedelta(days=400)
+LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), timedelta(days=400))
+"""How far back a missed occurrence is looked for."""
 WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """By cron's numbers: 0 and 7 are Sunday. APScheduler's numbers begin on Monday."""
 
@@ -77,13 +78,14 @@ def upcoming(schedules: Sequence[Schedule], after: datetime, count: int) -> list
 
 
 def newest(schedule: Schedule, after: datetime, until: datetime) -> datetime | None:
-    """Return the last moment in (after, until], if there is one."""
-    last = None
-    for at in occurrences(schedule, after):
-        if at > until:
-            break
-        last = at
-    return last
+    """Return the last moment in (after, until], if there is one in the 400 days before `until`."""
+    for span in LOOK_BACK:
+        # short spans first: a schedule of every minute has half a million moments in a year
+        start = max(after, until - span)
+        found = list(takewhile(lambda at: at <= until, occurrences(schedule, start)))
+        if found or start == after:
+            return found[-1] if found else None
+    return None
 
 
 def _triggers(schedule: Schedule) -> list[CronTrigger]:
@@ -185,7 +187,7 @@ class Timetable:
         if not played:
             return
         last = max(datetime.fromisoformat(moment) for moment in played)
-        missed = newest(schedule, max(last, now - LOOK_BACK), now)
+        missed = newest(schedule, last, now)
         if missed is not None:
             self._ask(schedule, missed)
 

@@ -21,7 +21,7 @@ from serving.voice import Voice
 from tests.discord_double.server import Bot, Channel, Double, Human, Message
 
 QUICK = Pace(quiet_s=0.05, patience_s=0.3, retry_s=0.05)
-HASTY = Pauses(first_s=0.01, refused_s=0.01, longest_s=0.02, posts_s=(0.01,) * 5, login_s=5)
+HASTY = Pauses(first_s=0.01, refused_s=0.1, longest_s=0.1, posts_s=(0.01,) * 5, login_s=5)
 SHORT = {"max_tokens": 12, "temperature": 1.0}
 POSTS = r"/channels/\d+/messages"
 
@@ -150,3 +150,18 @@ class LogLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record))
+
+
+@asynccontextmanager
+async def open_house(path: Path, serving_url: str) -> AsyncIterator[DiscordHouse]:
+    """A house with Ember and Spark, a channel and Anna; nobody is online yet."""
+    async with Double() as double:
+        yield DiscordHouse(
+            double,
+            double.add_bot("House", message_content=True),
+            {name: double.add_bot(name) for name in ("Ember", "Spark")},
+            double.add_channel("parlor"),
+            double.add_human("Anna"),
+            path,
+            serving_url,
+        )

@@ -11,22 +11,13 @@ from pathlib import Path
 import pytest
 
 from bots.room import NO_ENGINE, Pace
-from tests.bots.discord_house import POSTS, QUICK, DiscordHouse, eventually
-from tests.discord_double.server import Double
+from tests.bots.discord_house import POSTS, QUICK, DiscordHouse, eventually, open_house
 
 
 @pytest.fixture
 async def house(tmp_path: Path, serving_url: str) -> AsyncIterator[DiscordHouse]:
-    async with Double() as double:
-        yield DiscordHouse(
-            double,
-            double.add_bot("House", message_content=True),
-            {name: double.add_bot(name) for name in ("Ember", "Spark")},
-            double.add_channel("parlor"),
-            double.add_human("Anna"),
-            tmp_path,
-            serving_url,
-        )
+    async with open_house(tmp_path, serving_url) as opened:
+        yield opened
 
 
 async def test_a_mention_is_answered_once_by_the_one_who_is_meant(house: DiscordHouse) -> None:
