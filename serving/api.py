@@ -32,7 +32,6 @@ T = TypeVar("T")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 POST_PATHS = ("/v1/completions", "/v1/chat/completions", "/tokenize")
-OPEN_PATHS = ("/health", "/metrics")
 
 
 class Backend(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from selves.errors import AgeError
 from selves.files import sha256_text
-from selves.lineage import Age, list_ages, read_age
+from selves.lineage import CARD_FILE, Age, list_ages, read_age
 from serving.wire import ApiError
 
 log = logging.getLogger(__name__)
@@ -25,20 +25,20 @@ class Catalog:
     def __init__(self, checkpoints: Path, *, only: str | None = None) -> None:
         self._checkpoints = checkpoints
         self._only = only
-        self._names: frozenset[tuple[str, str]] | None = None
+        self._seen: dict[Path, int] | None = None
         self._ages: dict[str, Age] = {}
 
     def ages(self) -> dict[str, Age]:
-        """Return address -> age. Reads cards only when folders have come or gone."""
-        names = frozenset(
-            (lineage.name, folder.name)
+        """Return address -> age. Reads cards only when one has come, gone or changed."""
+        seen = {
+            folder: _changed_at(folder)
             for lineage in _folders(self._checkpoints)
             for folder in _folders(lineage)
-        )
-        if names != self._names:
+        }
+        if seen != self._seen:
             ages = {age.card.address: age for age in _read_all(self._checkpoints)}
             self._ages = {k: v for k, v in ages.items() if self._only in (None, k)}
-            self._names = names
+            self._seen = seen
         return self._ages
 
     def find(self, address: str) -> Age:
@@ -62,6 +62,13 @@ def _folders(parent: Path) -> list[Path]:
         return [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
     except OSError:  # not made yet, or removed while we looked
         return []
+
+
+def _changed_at(folder: Path) -> int:
+    try:
+        return (folder / CARD_FILE).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _read_all(checkpoints: Path) -> list[Age]:

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--host", default=serving.host, help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=serving.port, help="0: any free one (default: %(default)s)"
+        "--port", type=port_number, default=serving.port, help="0: any free one (default: %(default)s)"
     )
     parser.add_argument("--engine", choices=("embedded", "vllm"), default=serving.engine)
     parser.add_argument("--age", metavar="ADDRESS", help="serve only this age (vllm needs it)")
@@ -74,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _port(text: str) -> int:
+def port_number(text: str) -> int:
+    """Read a port; argparse words the ValueError."""
     port = int(text)
     if not 0 <= port <= 65535:
         raise ValueError

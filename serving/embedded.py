@@ -56,6 +56,9 @@ def encode(
         if outside:
             raise UsageError(f"token {outside[0]} is not in the vocabulary of {len(tokenizer)} tokens")
         return prompt  # type: ignore[return-value]
+    fixed = [name for name in template if name in inspect.signature(tokenizer.apply_chat_template).parameters]
+    if fixed:
+        raise UsageError(f"chat_template_kwargs may not set {fixed[0]!r}")
     if tokenizer.chat_template is None:
         raise UsageError("this age has no chat template", "ask /v1/completions instead")
     try:

@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from importlib import metadata
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -67,6 +68,14 @@ class Piece(NamedTuple):
     """The stop string that ended it, if one did."""
 
 
+Key = tuple[str, str, datetime]
+
+
+def _key(age: Age) -> Key:
+    """Return what an age is kept in memory under: one that was deleted and trained anew is another."""
+    return age.card.address, age.card.weights_sha256, age.card.created_at
+
+
 class Job:
     """One sequence that was asked for."""
 
@@ -105,11 +114,11 @@ class Engine:
         self._hot_limit = hot
         self._threads = threads or max(1, (os.cpu_count() or 2) - 1)
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
-        self._hot: OrderedDict[str, LoadedAge] = OrderedDict()
+        self._hot: OrderedDict[Key, LoadedAge] = OrderedDict()
         self._active: list[Job] = []
         self._waiting: deque[Job] = deque()
         self._imported = threading.Event()
-        self._tokenizers: OrderedDict[str, Any] = OrderedDict()
+        self._tokenizers: OrderedDict[Key, Any] = OrderedDict()
         self._tokenizing = ThreadPoolExecutor(1, "tokenizer")
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
         self._tokens = 0
@@ -148,8 +157,9 @@ class Engine:
         from serving.embedded import encode, load_tokenizer
 
         # not shared with the worker: tokenizers refuse to be used and configured by two threads at once
-        tokenizer = self._tokenizers.pop(age.card.address, None) or load_tokenizer(age)
-        self._tokenizers[age.card.address] = tokenizer
+        key = _key(age)
+        tokenizer = self._tokenizers.pop(key, None) or load_tokenizer(age)
+        self._tokenizers[key] = tokenizer
         if len(self._tokenizers) > MAX_TOKENIZERS:
             self._tokenizers.popitem(last=False)
         return encode(tokenizer, prompt, template)
@@ -165,10 +175,12 @@ class Engine:
         }
 
     def _work(self) -> None:
-        from serving import embedded
+        try:
+            from serving import embedded
 
-        embedded.prepare_torch(self._threads)
-        self._imported.set()
+            embedded.prepare_torch(self._threads)
+        finally:
+            self._imported.set()  # if that failed, every request fails in `_encode` with the same error
         while self._take_in():
             self._admit()
             for job in self._active:
@@ -213,18 +225,18 @@ class Engine:
         """Return an age, loaded if need be; None while all that are hot are busy."""
         from serving.embedded import LoadedAge
 
-        address = age.card.address
-        if address not in self._hot:
-            busy = {job.age.card.address for job in self._active}
+        key = _key(age)
+        if key not in self._hot:
+            busy = {_key(job.age) for job in self._active}
             while len(self._hot) >= self._hot_limit:
-                idle = next((name for name in self._hot if name not in busy), None)
+                idle = next((other for other in self._hot if other not in busy), None)
                 if idle is None:
                     return None
                 del self._hot[idle]
-            self._hot[address] = LoadedAge(age)
+            self._hot[key] = LoadedAge(age)
             self._loads += 1
-        self._hot.move_to_end(address)
-        return self._hot[address]
+        self._hot.move_to_end(key)
+        return self._hot[key]
 
     def _step(self, job: Job) -> None:
         """Give one job its turn. Whatever goes wrong ends this job only."""

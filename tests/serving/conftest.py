@@ -12,12 +12,16 @@ from typing import Any, Protocol
 
 import pytest
 import uvicorn
+from hypothesis import settings
 
 from selves.lineage import read_age
 from serving.answers import EmbeddedBackend
 from serving.api import make_app
 from serving.catalog import Catalog, house_id
 from serving.engine import Engine
+
+settings.register_profile("house", deadline=None)  # a busy machine is no defect
+settings.load_profile("house")
 
 
 class Serve(Protocol):

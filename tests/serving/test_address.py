@@ -46,7 +46,7 @@ async def test_a_server_is_started_where_there_is_none_and_stopped_at_the_end(
     async with serving_address(house, cast_at(free_port), on_wait=waits.append) as url, Voice(url) as voice:
         assert "tiny@base-000016" in await voice.models()
         port = int(url.rpartition(":")[2])
-    assert waits == ["starting the engine"]
+    assert waits == ["starting the embedded engine"]
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 

@@ -174,6 +174,11 @@ WRONG_BODIES: list[tuple[str, Any, str | None]] = [
         "response_format",
     ),
     ("/v1/chat/completions", {"model": CHAT, "messages": HELLO, "tools": [{"type": "function"}]}, "tools"),
+    (
+        "/v1/chat/completions",
+        {"model": CHAT, "messages": HELLO, "chat_template_kwargs": {"chat_template": "{% for a in b %}"}},
+        None,
+    ),
     ("/tokenize", {"model": BASE}, "prompt"),
     ("/tokenize", {"model": BASE, "prompt": 7}, "prompt"),
 ]
@@ -216,6 +221,23 @@ def test_a_new_age_answers_without_a_restart(client: OpenAI, own_checkpoints: Pa
     add_age(own_checkpoints, BASE, "tiny@base-000064")
     assert "tiny@base-000064" in {model.id for model in client.models.list()}
     assert client.completions.create(model="tiny@base-000064", prompt="Hi", max_tokens=3).choices
+
+
+def test_an_age_that_was_deleted_and_trained_anew_is_the_new_one(
+    own_checkpoints: Path, tmp_path: Path, serve: Any, add_age: Any
+) -> None:
+    copy = tmp_path / "checkpoints"
+    shutil.copytree(own_checkpoints, copy)
+    with serve(copy) as url, OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+
+        def speak(address: str) -> str:
+            asked: dict[str, Any] = {"prompt": "Hi", "temperature": 0}
+            return client.completions.create(model=address, **asked).choices[0].text
+
+        before = speak("tiny@base-000004")
+        shutil.rmtree(copy / "tiny" / "base-000004")
+        add_age(copy, BASE, "tiny@base-000004")
+        assert speak("tiny@base-000004") == speak(BASE) != before
 
 
 def test_one_damaged_age_costs_only_itself(own_checkpoints: Path, tmp_path: Path, serve: Any) -> None:
