@@ -1,0 +1,87 @@
+"""A house with tiny ages for the parlor, two of which can talk for long, and a real server for them."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from selves.lineage import read_age
+from selves.settings import House
+from serving.answers import EmbeddedBackend
+from serving.api import make_app
+from serving.catalog import Catalog, house_id
+from serving.engine import Engine
+
+LONG = ("tiny@base-000032", "tiny@base-000033")
+"""Ages with a window wide enough for 512 tokens."""
+
+
+@pytest.fixture(scope="session")
+def talkative(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the lineage with two more ages, which can go on for long."""
+    copy = tmp_path_factory.mktemp("parlor") / "checkpoints"
+    shutil.copytree(checkpoints, copy)
+    for address in LONG:
+        folder = copy.joinpath(*address.split("@"))
+        shutil.copytree(checkpoints / "tiny" / "base-000016", folder)
+        changes = {"address": address, "context_tokens": 100_000}
+        card = read_age(folder).card.model_copy(update=changes)
+        (folder / "age.json").write_text(card.model_dump_json())
+    return copy
+
+
+@pytest.fixture(scope="session")
+def url(talkative: Path) -> Iterator[str]:
+    """The base URL of a server over those ages."""
+    ready = threading.Event()
+    api = make_app(
+        Catalog(talkative),
+        EmbeddedBackend(Engine(hot=12, threads=1)),
+        house=house_id(talkative),
+        api_key="",
+        when_ready=ready.set,
+    )
+    listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", ws="none", timeout_graceful_shutdown=2))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def house(talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house in which nothing was said yet, as the environment names it. No server is named."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "checkpoints").symlink_to(talkative)
+    for variable in ("SELVES_URL", "SELVES_API_KEY", "SELVES_DATABASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("SELVES_HOME", str(home))
+    monkeypatch.setenv("SELVES_CAST", str(tmp_path / "none.toml"))
+    return House.from_environment()
+
+
+@pytest.fixture
+def served_house(house: House, url: str, monkeypatch: pytest.MonkeyPatch) -> House:
+    """The same house, with a server."""
+    monkeypatch.setenv("SELVES_URL", url)
+    return House.from_environment()
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """A URL at which nobody answers: its port is bound, so that nobody else can take it, and closed."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"

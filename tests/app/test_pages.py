@@ -1,0 +1,157 @@
+"""The parlor's pages, run by Streamlit's own AppTest against a real server and a real database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from memory.store import open_store
+from selves.cast import SceneSpec
+from selves.settings import House
+from selves.speech import Prompt, Sampling, Utterance
+
+MAIN = Path(__file__).parents[2] / "app" / "main.py"
+HOSTILE = "<script>alert(1)</script> **bold** :red[x] ![](http://example.org/x) $x$ \u202e"
+
+
+def open_parlor() -> AppTest:
+    return AppTest.from_file(str(MAIN), default_timeout=60).run()
+
+
+def open_reading_room() -> AppTest:
+    def script() -> None:
+        from app.reading_room import reading_room
+
+        reading_room()
+
+    return AppTest.from_function(script, default_timeout=60).run()
+
+
+def words(page: AppTest) -> list[str]:
+    return [element.value for element in page.text]
+
+
+def test_asked_ages_answer_side_by_side_and_it_is_kept(served_house: House) -> None:
+    page = open_parlor()
+    page.multiselect(key="ages").set_value(["tiny@base-000000", "tiny@chat-000008"])
+    page.text_area(key="prompt").set_value("<Ash> Hi!")
+    page.slider(key="max_tokens").set_value(16)
+    page.button(key="ask").click().run()
+    assert not page.exception
+    assert [element.value for element in page.markdown] == ["**tiny@base-000000**", "**tiny@chat-000008**"]
+    first, status, *_ = words(page)
+    assert first
+    assert "tokens in" in status
+    assert "Kept as scene 1" in page.caption[-1].value
+    page.run()  # what was answered stays on the page
+    assert words(page)[0] == first
+
+
+def test_newborn_middle_and_newest_are_chosen_at_first(served_house: House) -> None:
+    chosen = open_parlor().multiselect(key="ages").value
+    assert chosen == ["tiny@base-000000", "tiny@base-000032", "tiny@chat-000008"]
+
+
+def test_without_ages_chosen_the_page_asks_for_one(served_house: House) -> None:
+    page = open_parlor()
+    page.multiselect(key="ages").set_value([])
+    page.button(key="ask").click().run()
+    assert "Choose at least one age" in page.warning[0].value
+
+
+def test_a_dead_engine_gets_words_not_a_traceback(
+    house: House, nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELVES_URL", nobody)
+    page = open_parlor()
+    page.button(key="ask").click().run()
+    assert not page.exception
+    assert any("nobody answers at" in text for text in words(page))
+    assert any("selves serve" in text for text in words(page))
+
+
+def test_an_empty_house_says_how_to_fill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELVES_HOME", str(tmp_path / "empty"))
+    for page in (open_parlor(), open_reading_room()):
+        assert not page.exception
+        assert any("selves train run" in element.value for element in page.code)
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_vanished_or_damaged_age_gets_words(house: House, talkative: Path) -> None:
+    (house.home / "checkpoints").unlink()
+    shutil.copytree(talkative, house.home / "checkpoints")
+    (house.home / "checkpoints" / "tiny" / "base-000004" / "age.json").write_text("{}")
+    for page in (open_parlor(), open_reading_room()):
+        assert not page.exception
+        assert any("age.json is damaged" in text for text in words(page))
+
+
+def test_a_damaged_database_gets_words(house: House) -> None:
+    (house.home / "selves.db").write_bytes(b"this is no database at all" * 100)
+    page = open_reading_room()
+    assert not page.exception
+    assert any("What to do" in text for text in words(page))
+
+
+def test_the_reading_room_shows_scenes_as_text_whatever_was_said(house: House) -> None:
+    async def play() -> None:
+        async with open_store(house.database_url) as store:
+            for name, text in (("first", "long ago"), ("second", HOSTILE)):
+                spec = SceneSpec(name=name, cast=("Spark", "Ember"), premise=f"{name} premise {HOSTILE}")
+                scene = await store.begin_scene(spec, place="terminal")
+                utterance = Utterance(
+                    address="tiny@base-000000",
+                    weights_sha256="0" * 64,
+                    engine="embedded",
+                    engine_version="1",
+                    prompt=Prompt(form="transcript", text="<Spark>"),
+                    sampling=Sampling(),
+                    text=text,
+                    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+                )
+                message = await store.keep_turn(scene.id, speaker="Spark", utterances=[utterance], chosen=0)
+                assert message is not None
+                await store.mark_posted(message.id)
+                await store.end_scene(scene.id, "silence")
+
+    asyncio.run(play())
+    page = open_reading_room()
+    shown = HOSTILE.replace("\u202e", "\\u202e")
+    assert shown in words(page)  # the newest scene comes first
+    assert f"second premise {shown}" in words(page)
+    assert not any("script" in element.value for element in page.markdown)
+    assert "Nobody wanted to speak." in [element.value for element in page.caption]
+    page.selectbox(key="scene").select_index(1).run()
+    assert "long ago" in words(page)
+    assert not page.exception
+
+
+def test_the_reading_room_walks_through_the_diaries_of_a_life(house: House, talkative: Path) -> None:
+    (house.home / "checkpoints").unlink()
+    shutil.copytree(talkative, house.home / "checkpoints")
+    for folder in (house.home / "checkpoints" / "tiny").iterdir():
+        card = json.loads((folder / "age.json").read_text())
+        utterance = Utterance(
+            address=card["address"],
+            weights_sha256=card["weights_sha256"],
+            engine="training",
+            engine_version="1",
+            prompt=Prompt(form="transcript", text="Dear diary, today I"),
+            sampling=Sampling(seed=5),
+            text=f" was {card['address']}",
+            started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        line = json.dumps({"kind": "diary", "utterance": utterance.model_dump(mode="json")})
+        (folder / "diary.jsonl").write_text(line + "\n")
+    page = open_reading_room()
+    assert "Dear diary, today I was tiny@chat-000008" in words(page)
+    page.select_slider(key="age").set_value("base-000004").run()
+    assert "Dear diary, today I was tiny@base-000004" in words(page)
+    assert not page.exception

@@ -1,0 +1,152 @@
+"""`selves app` as a user has it: the real command, the real engine, the parlor in a real Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app import cli
+from memory.store import open_store
+from memory.types import Generation, Scene
+from selves.errors import UsageError
+from selves.settings import House
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+LONG = ("tiny@base-000032", "tiny@base-000033")
+
+
+@pytest.fixture(scope="module")
+def house(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A house for all tests of this file."""
+    home = tmp_path_factory.mktemp("parlor")
+    (home / "checkpoints").symlink_to(talkative)
+    return House(home=home, cast_path=home / "none.toml")
+
+
+@pytest.fixture(scope="module")
+def address(house: House) -> Iterator[str]:
+    """Where the parlor is: `selves app` with an engine of its own. At the end, Ctrl-C closes it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SELVES_")}
+    environment |= {
+        "SELVES_HOME": str(house.home),
+        "SELVES_CAST": str(house.cast_path),
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "selves", "app", "--no-browser", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        assert url, "the parlor did not open"
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        process.stdout.close()
+
+
+@pytest.fixture
+def page(address: str, browser: Browser) -> Iterator[Page]:
+    """The parlor, open. It must ask nobody outside for anything."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    outside: list[str] = []
+    page.on("request", lambda request: outside.append(request.url))
+    page.goto(address)
+    page.get_by_role("button", name="Ask them").wait_for(timeout=60_000)
+    yield page
+    assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []
+
+
+def kept(house: House) -> tuple[Scene, list[Generation]]:
+    """Return the newest scene, and its samples."""
+
+    async def read() -> tuple[Scene, list[Generation]]:
+        async with open_store(house.database_url) as store:
+            (scene,) = await store.scenes(last=1)
+            return scene, await store.generations(scene.id)
+
+    # playwright runs an event loop in this thread
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(asyncio.run, read()).result()
+
+
+def choose_long(page: Page) -> None:
+    """Choose the two ages that can talk for long, and let them, with the keyboard alone."""
+    ages = page.get_by_role("combobox")
+    page.get_by_role("button", name="Clear all").click()
+    for address in LONG:
+        ages.fill(address)
+        ages.press("Enter")
+        page.locator(f'[data-tag][aria-label^="{address}"]').wait_for()
+    ages.press("Escape")
+    page.get_by_role("slider", name="At most, tokens").press("End")
+    page.get_by_text("512", exact=True).first.wait_for()
+
+
+WATCH = """() => {
+    window.seen = [];
+    new MutationObserver(() => {
+        const words = [...document.querySelectorAll('[data-testid="stColumn"]')]
+            .map(column => column.querySelector('[data-testid="stText"]'));
+        const lengths = words.filter(Boolean).map(e => e.textContent.length);
+        if (lengths.length === 2) window.seen.push(lengths);
+    }).observe(document.body, {subtree: true, childList: true, characterData: true});
+}"""
+"""Note in the browser how long both columns' words are, at every change of the page."""
+
+
+@pytest.mark.browser
+def test_the_answers_grow_side_by_side_and_are_kept(page: Page, house: House) -> None:
+    choose_long(page)
+    page.evaluate(WATCH)
+    page.get_by_role("button", name="Ask them").click()
+    page.get_by_text("Kept as scene").wait_for(timeout=120_000)
+    seen = page.evaluate("window.seen")
+    ends = [max(lengths) for lengths in zip(*seen, strict=True)]
+    growing = [lengths for lengths in seen if all(0 < n < end for n, end in zip(lengths, ends, strict=True))]
+    assert growing, "the columns never grew at the same time"
+    scene, generations = kept(house)
+    assert (scene.place, scene.stop_reason) == ("web", "answered")
+    assert [generation.address for generation in generations] == list(LONG)
+
+
+@pytest.mark.browser
+def test_stop_ends_the_answers_and_keeps_what_had_come(page: Page, house: House) -> None:
+    choose_long(page)
+    page.get_by_role("button", name="Ask them").click()
+    words = page.locator('[data-testid="stColumn"]').get_by_test_id("stText")
+    words.filter(has_text=re.compile(r"\w\w")).first.wait_for()
+    page.locator(".st-key-stop button").click()
+    page.get_by_text("Kept as scene").wait_for(timeout=60_000)
+    assert page.get_by_text("stopped", exact=True).count() == len(LONG)
+    scene, generations = kept(house)
+    assert scene.stop_reason == "stopped"
+    assert {generation.finish_reason for generation in generations} == {"cancelled"}
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"):
+            cli.choose_port(port)
+
+
+def test_without_a_wanted_port_a_free_one_is_found() -> None:
+    assert 1024 <= cli.choose_port(None) <= 65535
