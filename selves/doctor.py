@@ -58,7 +58,8 @@ def check_packages() -> Iterator[Check]:
         wanted = [
             r
             for r in requirements
-            if (r.marker is None) == (extra == "") and (r.marker is None or r.marker.evaluate({"extra": extra}))
+            if (r.marker is None) == (extra == "")
+            and (r.marker is None or r.marker.evaluate({"extra": extra}))
         ]
         missing = [problem for r in wanted if (problem := _missing(r))]
         name = f"packages for {purposes[extra]}"
@@ -86,7 +87,9 @@ def check_machine(house: House) -> Iterator[Check]:
     yield (
         Check("disk", "ok", f"{free:.0f} GiB free in {folder}")
         if free >= MIN_FREE_GIB
-        else Check("disk", "wrong", f"only {free:.1f} GiB free in {folder}", "free some space, or set SELVES_HOME")
+        else Check(
+            "disk", "wrong", f"only {free:.1f} GiB free in {folder}", "free some space, or set SELVES_HOME"
+        )
     )
     writable = os.access(folder, os.W_OK)
     if not writable:
@@ -98,7 +101,9 @@ def check_machine(house: House) -> Iterator[Check]:
         else Check("C++ compiler", "optional", "none: training runs about a quarter slower", "install g++")
     )
     gpu = shutil.which("nvidia-smi")
-    yield Check("cores", "ok", f"{os.cpu_count()} CPU cores, {'an NVIDIA driver' if gpu else 'no NVIDIA GPU'}")
+    yield Check(
+        "cores", "ok", f"{os.cpu_count()} CPU cores, {'an NVIDIA driver' if gpu else 'no NVIDIA GPU'}"
+    )
 
 
 def check_cast(house: House) -> tuple[Cast | None, Check]:
@@ -151,7 +156,12 @@ def check_engine(house: House, cast: Cast | None) -> Check:
         return Check("engine", "ok", f"none running at {address}; commands start one when they need it")
     if answer.status_code == 200:
         return Check("engine", "ok", f"running at {address}")
-    return Check("engine", "wrong", f"{address} answers {answer.status_code}", "stop what listens there, or change port")
+    return Check(
+        "engine",
+        "wrong",
+        f"{address} answers {answer.status_code}",
+        "stop what listens there, or change port",
+    )
 
 
 def check_tokens(cast: Cast) -> Check:
@@ -191,7 +201,10 @@ def main(argv: Sequence[str]) -> int:
         checks.append(check)
         if not options.json:
             mark = {"ok": "ok      ", "optional": "optional", "wrong": "WRONG   "}[check.state]
-            print(f"{mark}  {check.name}: {check.detail}" + (f"\n          fix: {check.fix}" if check.fix else ""))
+            print(
+                f"{mark}  {check.name}: {check.detail}"
+                + (f"\n          fix: {check.fix}" if check.fix else "")
+            )
     if options.json:
         print(json.dumps([check._asdict() for check in checks], indent=2))
     return int(any(check.state == "wrong" for check in checks))

@@ -57,7 +57,7 @@ def test_all_mistakes_are_told_at_once_in_order_of_lines() -> None:
 
 
 def test_lines_are_found_in_tables_arrays_and_nested_tables() -> None:
-    text = 'a = 1\n[b]\nc = 2\n[[d]]\ne = 3\n[[d]]\nf = 4\n[d.g]\nh = 5\n[[d.i]]\nj = 6\n[[d.i]]\nk = 7\n'
+    text = "a = 1\n[b]\nc = 2\n[[d]]\ne = 3\n[[d]]\nf = 4\n[d.g]\nh = 5\n[[d.i]]\nj = 6\n[[d.i]]\nk = 7\n"
     assert find_line(text, ("a",)) == 1
     assert find_line(text, ("b", "c")) == 3
     assert find_line(text, ("d", 0, "e")) == 5
