@@ -28,7 +28,9 @@ MAX_WITHOUT_HUMAN = 100
 MAX_FAILURES = 3
 """Failed turns in a row that end a scene."""
 COPY_WORDS = 4
-"""Shorter lines ("Yes.", "Me too!") may be said by anyone, any number of times."""
+"""Shorter sentences ("Yes.", "Me too!") may be said by anyone, any number of times."""
+COPIED = 0.5
+"""The share of its word 4-grams that a longer line may take from the lines of the window before it."""
 
 SampleRule = Literal["empty", "repeats itself", "copies a line"]
 StopReason = Literal["max_turns", "time", "loop", "engine", "silence", "halted", "no_human"]
@@ -43,7 +45,13 @@ def refuse_sample(text: str, lines: Sequence[Line]) -> SampleRule | None:
         return "empty"
     if repeats_itself(text):
         return "repeats itself"
-    if len(words) >= COPY_WORDS and any(_words(line.text) == words for line in lines[-2 * WINDOW :]):
+    if len(words) < COPY_WORDS:
+        return None
+    if any(_words(line.text) == words for line in lines[-2 * WINDOW :]):
+        return "copies a line"
+    known = {gram for line in lines[-WINDOW:] for gram in _grams(line.text)}
+    grams = _grams(text)
+    if len(words) > 2 * COPY_WORDS and sum(gram in known for gram in grams) / len(grams) > COPIED:
         return "copies a line"
     return None
 
@@ -52,7 +60,8 @@ def repeats_itself(text: str) -> bool:
     """Whether a text is stuck: some run of words or letters comes again and again without a break.
 
     Words four times in a row (a single one six times), letters eight times (a single one sixteen times:
-    "hahaha" and "nooooo" are speech); or a long text that repeats much of itself, by its 4-grams.
+    "hahaha" and "nooooo" are speech); a sentence said twice; or a long text that repeats much of itself, by
+    its 4-grams.
     """
     if re.search(r"(\S)\1{15}|(\S{2,12}?)\2{7}", text):
         return True
@@ -63,6 +72,10 @@ def repeats_itself(text: str) -> bool:
             run = run + 1 if a == b else 0
             if run >= max(3 * size, 5):
                 return True
+    sentences = [tuple(_words(sentence)) for sentence in re.split(r"[.!?…\n]+", text)]
+    long_ones = [sentence for sentence in sentences if len(sentence) >= COPY_WORDS]
+    if len(set(long_ones)) < len(long_ones):
+        return True
     return len(words) > WINDOW and containment([text]) > CONTAINMENT
 
 

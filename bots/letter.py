@@ -1,7 +1,7 @@
 """Letters between selves: how one is asked for, and what of the answer is the letter.
 
-A self that can be told things (a chat self with an `about`) is asked for a letter. Any other continues a page
-on which one has been begun: all it ever learned is how text goes on.
+A self that can be told things (a chat self with an `about`) is asked for a letter. Any other is given a
+transcript in which it has just begun one: in this house every age has learned how those go on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from memory.types import Message
 from selves.cast import Persona
 from selves.speech import ChatMessage, Prompt, Sampling
-from serving.prompt import one_line
+from serving.prompt import one_line, plain_name
 from serving.voice import ModelInfo, Voice
 
 LETTERS = 2
@@ -21,7 +21,9 @@ LETTERS = 2
 TRIES = 3
 """Turns that each letter may take until there is one."""
 LONGER = 2
-"""A letter may be this many times as long as the self's lines in conversation."""
+"""A letter may be this many times as long as a line in conversation, and is drawn as many times as often."""
+BEGUN = "I"
+"""How the body of a letter begins on the page that is to be continued."""
 
 
 class Page(NamedTuple):
@@ -50,8 +52,11 @@ def render(info: ModelInfo, page: Page, received: str) -> Prompt:
             ChatMessage(role="user", content=asked),
         )
         return Prompt(form="chat", messages=messages, message_ids=ids)
-    parts = [page.premise, received, salutation(page)]
-    return Prompt(form="transcript", text="\n\n".join(filter(None, parts)) + "\n", message_ids=ids)
+    writer, reader = plain_name(page.writer.name), plain_name(page.reader.name)
+    before = one_line(received) or f"What do you want to tell me, {writer}?"
+    premise = f"{one_line(page.premise)}\n" if page.premise else ""
+    text = f"{premise}<{reader}> {before}\n<{writer}> {salutation(page)} {BEGUN}"
+    return Prompt(form="transcript", text=text, message_ids=ids)
 
 
 async def compose(voice: Voice, info: ModelInfo, page: Page, *, seed: int) -> tuple[Prompt, Sampling]:
@@ -60,7 +65,7 @@ async def compose(voice: Voice, info: ModelInfo, page: Page, *, seed: int) -> tu
     When the letter that is answered does not fit into the window, its end is left out.
     """
     most = min(page.writer.sampling.max_tokens * LONGER, info.context_tokens // 2)
-    stop = () if is_told(info, page.writer) else ("\n<", "\nDear ")
+    stop = () if is_told(info, page.writer) else ("\n<",)
     sampling = Sampling(
         **page.writer.sampling.model_dump(exclude={"max_tokens"}), max_tokens=most, stop=stop, seed=seed
     )
@@ -73,23 +78,27 @@ async def compose(voice: Voice, info: ModelInfo, page: Page, *, seed: int) -> tu
         received = received[: len(received) * 3 // 4].rstrip()
 
 
-def read(page: Page, text: str, finish: Callable[[str], str]) -> str:
+def read(info: ModelInfo, page: Page, text: str, finish: Callable[[str], str]) -> str:
     """Return the letter in a sample: its lines as they are, without control characters and empty stretches.
 
-    It ends where a transcript begins (`<Name>`). `finish` takes its body and returns it without a dangling
-    end. The salutation that stood on the page is part of the letter.
+    It ends where a transcript goes on (`<Name>`). `finish` takes its body and returns it without a dangling
+    end. The beginning that stood on the page is part of the letter; "" means that nothing was written.
     """
+    begun = "" if is_told(info, page.writer) else BEGUN
     lines: list[str] = []
-    for line in text.strip().splitlines():
+    for line in (begun + text if text.strip() else "").strip().splitlines():
         line = one_line(line)
         if re.match(r"<[^\W_][^<>]{0,31}>", line):
             break
         if line or (lines and lines[-1]):
             lines.append(line)
     body = finish("\n".join(lines).strip())
-    if not body or body.startswith("Dear "):
-        return body
-    return f"{salutation(page)}\n{body}"
+    return f"{salutation(page)}\n{body}" if body and begun else body
+
+
+def worth(text: str) -> float:
+    """Return what a letter gains by its length: a quarter of a nat for each of up to four sentences."""
+    return 0.25 * min(4, len(re.findall(r"[.!?…](?=\s|$)", text)))
 
 
 def is_told(info: ModelInfo, writer: Persona) -> bool:

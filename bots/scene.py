@@ -190,7 +190,7 @@ class _Stage:
                 n for n in fresh if not utterances[n].error and not guard.refuse_sample(texts[n], messages)
             ]
             if fit:
-                chosen = max(fit, key=lambda n: pick.score(texts[n], utterances[n].mean_logprob, heard))
+                chosen = max(fit, key=lambda n: self.score(texts[n], utterances[n], heard))
             if fit or all(utterance.error for utterance in drawn):
                 break
         if self.channel.halted():
@@ -231,15 +231,19 @@ class _Stage:
             except EngineError as error:
                 return unfinished(info, prompt, again, started, error=error.problem)
 
-        return await asyncio.gather(*(sample(number) for number in range(pick.samples_for(info))))
+        number = pick.samples_for(info) * (letter.LONGER if self.spec.kind == "letter" else 1)
+        return await asyncio.gather(*map(sample, range(number)))
+
+    def score(self, text: str, utterance: Utterance, heard: Sequence[str]) -> float:
+        longer = letter.worth(text) if self.spec.kind == "letter" else 0.0
+        return pick.score(text, utterance.mean_logprob, heard) + longer
 
     def read(self, speaker: Persona, messages: Sequence[Message], utterance: Utterance) -> str:
         """Return what of a sample is the speaker's own line, as it will be posted."""
         was_cut = utterance.finish_reason == "length"
         if self.spec.kind == "letter":
-            return letter.read(
-                self.page(speaker, messages), utterance.text, lambda t: finish(t, was_cut=was_cut)
-            )
+            info, page = self.infos[speaker.address], self.page(speaker, messages)
+            return letter.read(info, page, utterance.text, lambda body: finish(body, was_cut=was_cut))
         return finish(clean(utterance.text, speaker.name, self.names), was_cut=was_cut)
 
     def page(self, writer: Persona, messages: Sequence[Message]) -> letter.Page:

@@ -51,6 +51,7 @@ def test_nothing_to_read_is_empty(text: str) -> None:
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "lololololololololololololol",
         "ok " * 40,
+        "It is good to see you. How nice! It is good to see you.",
         "I like to go and I like to go and he said I like to go and she said I like to go and I like to go",
     ],
 )
@@ -78,6 +79,17 @@ def test_copying_a_line_is_refused_unless_it_is_a_short_courtesy() -> None:
     lines = [Said("I like the sea, but I have never been there."), Said("Me too!")]
     assert refuse_sample("i like the sea but I have never been there", lines) == "copies a line"
     assert refuse_sample("Me too!", lines) is None
+
+
+def test_a_line_made_of_what_was_just_said_is_refused() -> None:
+    lines = [
+        Said("I'm so glad to hear that you love me too."),
+        Said("Thank you for being such a wonderful person."),
+    ]
+    stale = "Oh, I'm so glad to hear that, thank you for being such a wonderful person."
+    fresh = "I'm so glad to hear that, and now I would like to know what you dream of."
+    assert refuse_sample(stale, lines) == "copies a line"
+    assert refuse_sample(fresh, lines) is None
 
 
 def test_natural_talk_is_no_loop() -> None:
