@@ -18,14 +18,13 @@ from training import base, shards
 from training import tokenizer as alphabet
 from training.checkpoint import only_trainer
 from training.corpus import Document, one_line
+from training.gpt import IGNORED
 from training.loop import Stage, run_stage
 from training.recipe import Recipe
 from training.shards import Corpus
 from training.watch import Watch
 
 NAME = "chat"
-IGNORED = -100
-"""Target of tokens that are not learned, as torch's cross_entropy has it."""
 SYSTEM_SHARE = 0.2
 """Share of pieces that begin with a system message, so that one does not confuse it later."""
 FROM_THE_START = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _train(recipe: Recipe, house: House, stages: list[str], watch: Watch, threads: int | None) -> None:
+    # Two threads that wait for each other by spinning are ruinous on a machine that others use too.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
     from training import base, chat
 
     if "base" in stages:

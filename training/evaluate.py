@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from training.gpt import GPT
+from training.gpt import GPT, IGNORED
 from training.shards import Corpus, heldout_documents
 
 ROWS = 16
@@ -32,7 +32,7 @@ def bits_per_byte(model: GPT, corpus: Corpus, limit: int) -> float:
         for at in range(0, len(windows), ROWS):
             some = windows[at : at + ROWS]
             ids = torch.zeros(len(some), context, dtype=torch.long)
-            targets = torch.full((len(some), context), -100)
+            targets = torch.full((len(some), context), IGNORED)
             for row, window in enumerate(some):
                 ids[row, : len(window) - 1] = torch.from_numpy(window[:-1])
                 targets[row, : len(window) - 1] = torch.from_numpy(window[1:])

@@ -5,6 +5,7 @@ Weights, configuration, tokenizer, diary and card arrive in one rename: an age t
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,11 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import Tokenizer
-from torch import Tensor
 
-from selves.errors import DiskError
 from selves.files import new_folder, sha256_file
 from selves.lineage import CARD_FILE, DIARY_FILE, Address, AgeCard
 from selves.speech import Form, Writing
@@ -55,16 +54,13 @@ def keep_age(
     their sha256 and returns the age's diary.
     """
     with new_folder(folder) as partial:
-        weights = {
-            name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in kept.state_dict().items()
-        }
-        save_tensors(weights, partial / WEIGHTS_FILE, {"format": "pt"})
-        weights_sha256 = sha256_file(partial / WEIGHTS_FILE)
+        (partial / WEIGHTS_FILE).write_bytes(_weights(kept, dtype))
+        sha256 = sha256_file(partial / WEIGHTS_FILE)
         ends = alphabet.stop_ids(tokenizer, facts.form)
         _write_json(partial / "config.json", model_config(kept.shape, tokenizer, dtype))
         _write_json(partial / "generation_config.json", generation_config(tokenizer, ends))
         alphabet.save(tokenizer, partial, facts.form, facts.address.lineage, kept.shape.context)
-        lines = [writing.model_dump_json() + "\n" for writing in write(weights_sha256)]
+        lines = [writing.model_dump_json() + "\n" for writing in write(sha256)]
         (partial / DIARY_FILE).write_text("".join(lines), "utf-8")
         card = AgeCard(
             address=str(facts.address),
@@ -79,7 +75,7 @@ def keep_age(
             bits_per_byte=facts.bits_per_byte,
             license=facts.license,
             recipe=dict(facts.recipe),
-            weights_sha256=weights_sha256,
+            weights_sha256=sha256,
             files=other_files(partial),
         )
         (partial / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", "utf-8")
@@ -91,15 +87,16 @@ def other_files(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(folder.iterdir()) if path.name != WEIGHTS_FILE}
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file. Raises DiskError, where the library has errors of its own for a full disk."""
-    from safetensors import SafetensorError
+def weights_sha256(kept: GPT, dtype: torch.dtype) -> str:
+    """Return the sha256 that model.safetensors has when these weights are kept."""
+    return hashlib.sha256(_weights(kept, dtype)).hexdigest()
 
-    try:
-        save_file(tensors, str(path), metadata)
-    except SafetensorError as error:
-        raise DiskError(f"{path} could not be written: {error}", "free some space") from error
-    path.chmod(0o644)
+
+def _weights(kept: GPT, dtype: torch.dtype) -> bytes:
+    return save(
+        {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in kept.state_dict().items()},
+        {"format": "pt"},
+    )
 
 
 def model_config(shape: Shape, tokenizer: Tokenizer, dtype: torch.dtype) -> dict[str, Any]:

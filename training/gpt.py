@@ -34,19 +34,33 @@ class Shape(NamedTuple):
     context: int
 
 
+IGNORED = -100
+"""A target that is not learned, as torch's cross_entropy has it."""
+
 Cache = list[tuple[Tensor, Tensor]]
 """Keys and values of what was read so far, one pair of (B, H, T, D) per layer."""
 
 
+class Linear(nn.Linear):
+    """A matrix kept in float32 that computes in the dtype of what it is given."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
 class RMSNorm(nn.Module):
+    """Zhang and Sennrich 2019 (arXiv:1910.07467); the mean is taken in float32."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + NORM_EPSILON)
-        return self.weight * (wide * scale).to(x.dtype)
+        scale = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + NORM_EPSILON)
+        return x * scale.to(x.dtype) * self.weight.to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -54,10 +68,10 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.head_dim = shape.heads, shape.head_dim
         inner = shape.heads * shape.head_dim
-        self.q_proj = nn.Linear(shape.width, inner, bias=False)
-        self.k_proj = nn.Linear(shape.width, inner, bias=False)
-        self.v_proj = nn.Linear(shape.width, inner, bias=False)
-        self.o_proj = nn.Linear(inner, shape.width, bias=False)
+        self.q_proj = Linear(shape.width, inner)
+        self.k_proj = Linear(shape.width, inner)
+        self.v_proj = Linear(shape.width, inner)
+        self.o_proj = Linear(inner, shape.width)
         self.q_norm = RMSNorm(shape.head_dim)
         self.k_norm = RMSNorm(shape.head_dim)
 
@@ -72,16 +86,16 @@ class Attention(nn.Module):
         if past is not None:
             k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
         # With a cache the new tokens come one at a time and may look at everything there is.
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        y = attend(q, k, v, causal=past is None)
         return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1)), (k, v)
 
 
 class MLP(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(shape.width, shape.hidden, bias=False)
-        self.up_proj = nn.Linear(shape.width, shape.hidden, bias=False)
-        self.down_proj = nn.Linear(shape.hidden, shape.width, bias=False)
+        self.gate_proj = Linear(shape.width, shape.hidden)
+        self.up_proj = Linear(shape.width, shape.hidden)
+        self.down_proj = Linear(shape.hidden, shape.width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -121,7 +135,7 @@ class GPT(nn.Module):
         super().__init__()
         self.shape = shape
         self.model = Decoder(shape)
-        self.lm_head = nn.Linear(shape.width, shape.vocabulary, bias=False)
+        self.lm_head = Linear(shape.width, shape.vocabulary)
         cos, sin = rotary_tables(shape.context, shape.head_dim)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -145,31 +159,29 @@ class GPT(nn.Module):
                     drawn = torch.randn(parameter.shape, generator=source) * std
                     parameter.copy_(drawn)
 
-    def _hidden(self, ids: Tensor, start: int, cache: Cache | None) -> tuple[Tensor, Cache]:
-        x = self.model.embed_tokens(ids)  # (B, T, C)
-        cos = self.cos[start : start + ids.shape[1], None]  # (T, 1, D)
-        sin = self.sin[start : start + ids.shape[1], None]
+    def _hidden(
+        self, ids: Tensor, dtype: torch.dtype, start: int, cache: Cache | None
+    ) -> tuple[Tensor, Cache]:
+        x = self.model.embed_tokens(ids).to(dtype)  # (B, T, C)
+        cos = self.cos[start : start + ids.shape[1], None].to(dtype)  # (T, 1, D)
+        sin = self.sin[start : start + ids.shape[1], None].to(dtype)
         presents: Cache = []
         for number, layer in enumerate(self.model.layers):
             x, present = layer(x, cos, sin, None if cache is None else cache[number])
             presents.append(present)
         return self.model.norm(x), presents
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Return logits (B, T, V) for token ids (B, T), T at most the context."""
-        return self.lm_head(self._hidden(ids, 0, None)[0])
+    def forward(self, ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return logits (B, T, V) in float32, computed in `dtype`, for ids (B, T), T at most the context."""
+        return self.lm_head(self._hidden(ids, dtype, 0, None)[0]).float()
 
-    def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross-entropy in nats over targets (B, T) that are not -100."""
-        logits = self.forward(ids)
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.reshape(-1))
+    def loss(self, ids: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the mean cross-entropy in nats over targets (B, T) that are not IGNORED."""
+        return F.cross_entropy(self.forward(ids, dtype).flatten(0, 1), targets.flatten())
 
     def losses(self, ids: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy in nats of every target, (B, T); 0 where the target is -100."""
-        logits = self.forward(ids)
-        flat = F.cross_entropy(
-            logits.view(-1, logits.shape[-1]).float(), targets.reshape(-1), reduction="none"
-        )
+        """Return the cross-entropy in nats of every target, (B, T); 0 where the target is IGNORED."""
+        flat = F.cross_entropy(self.forward(ids).flatten(0, 1), targets.flatten(), reduction="none")
         return flat.view(targets.shape)
 
     def step(self, ids: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
@@ -178,22 +190,38 @@ class GPT(nn.Module):
         With a cache, T must be 1.
         """
         start = 0 if cache is None else cache[0][0].shape[2]
-        hidden, cache = self._hidden(ids, start, cache)
-        return self.lm_head(hidden[0, -1]).float(), cache
+        hidden, cache = self._hidden(ids, torch.float32, start, cache)
+        return self.lm_head(hidden[0, -1]), cache
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
+    """Return softmax(q k / sqrt(D)) v for (B, H, T, D).
+
+    On a CPU, plain matrix products are faster at short contexts than torch's fused kernel.
+    """
+    length = q.shape[2]
+    if q.device.type != "cpu" or length > 512:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    scores = (q * q.shape[-1] ** -0.5) @ k.mT
+    if causal:
+        scores = scores + torch.full((length, length), float("-inf"), dtype=q.dtype).triu(1)
+    return scores.softmax(-1) @ v
 
 
 def rotary_tables(context: int, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Return cos and sin (context, head_dim) of rotary positions (Su et al. 2021), halves repeated."""
+    """Return cos and sin (context, head_dim) of rotary positions (Su et al. 2021, arXiv:2104.09864).
+
+    The halves are the same but for the sign of the first half of sin, as `rotate` wants it.
+    """
     frequencies = ROPE_THETA ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
     angles = torch.outer(torch.arange(context, dtype=torch.float32), frequencies)
-    angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos(), angles.sin()
+    return torch.cat((angles.cos(), angles.cos()), -1), torch.cat((-angles.sin(), angles.sin()), -1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn (B, T, H, D) by the tables (T, 1, D)."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos.to(x.dtype) + torch.cat((-second, first), dim=-1) * sin.to(x.dtype)
+    """Turn (B, T, H, D) by the tables (T, 1, D); a pair is an entry of the first half and one of the second."""
+    swapped = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+    return x * cos + swapped * sin
 
 
 def count_parameters(shape: Shape) -> int:

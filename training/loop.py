@@ -91,7 +91,7 @@ class _Run:
             self.progress = self._resume(kept, threads)
         else:
             self.progress = self._begin(threads)
-        self.loss = self._compiled_loss() if self.progress.compiled else self.model.loss
+        self.loss: speed.Loss = self._compile() if self.progress.compiled else self.model.loss
         self.log_every = max(1, stage.steps // LOGGED_LINES)
 
     def _resume(self, kept: Progress, threads: int) -> Progress:
@@ -127,14 +127,15 @@ class _Run:
             recipe=self.recipe.model_dump(mode="json"),
         )
 
-    def _compiled_loss(self) -> Callable[[Tensor, Tensor], Tensor]:
-        if self.device.type == "cpu" and speed.find_compiler() is None:
-            self.watch.warn(
-                "no C++ compiler here (g++ or clang++), so torch.compile is left out: a bit slower"
-            )
+    def _compile(self) -> speed.Loss:
+        self.watch.tell("compiling the model; this takes a while, once")
+        ids, targets = (tensor.to(self.device) for tensor in self.stage.batch(0))
+        compiled = speed.compile_loss(self.model, ids, targets, self.progress.precision)
+        if compiled is None:
+            self.watch.warn("torch.compile does not work here (no C++ compiler?), so this runs a bit slower")
+            self.progress = self.progress.model_copy(update={"compiled": False})
             return self.model.loss
-        self.watch.tell("compiling the model; the first steps take some seconds")
-        return torch.compile(self.model.loss)
+        return compiled
 
     def go(self) -> list[AgeCard]:
         stage, start = self.stage, self.progress
@@ -175,8 +176,8 @@ class _Run:
     def _train_step(self) -> None:
         before = self.progress
         ids, targets = self.stage.batch(before.step)
-        with speed.autocast(before.precision, self.device.type):
-            loss_now = self.loss(ids.to(self.device), targets.to(self.device))
+        dtype = speed.dtype_of(before.precision)
+        loss_now = self.loss(ids.to(self.device), targets.to(self.device), dtype)
         loss_now.backward()
         loss = loss_now.item()
         if not math.isfinite(loss):
@@ -185,7 +186,7 @@ class _Run:
                 "lower the learning rates in the recipe, under a new lineage name or with --fresh",
             )
         scale = learning_rate(before.step, self.stage.steps, warmup=self.stage.warmup, decay=self.stage.decay)
-        self.optimizer.step(scale, torch.bfloat16 if before.precision == "bfloat16" else torch.float32)
+        self.optimizer.step(scale, dtype)
         smooth = loss if before.loss is None else SMOOTHING * before.loss + (1 - SMOOTHING) * loss
         self.progress = before.model_copy(
             update={
@@ -199,10 +200,15 @@ class _Run:
         """Write the age of this step, unless it is there; tell of it when it is on disk."""
         progress, recipe = self.progress, self.recipe
         folder = self._age_folder(progress.step)
-        if folder.exists():
-            return read_age(folder).card
         kept = GPT(self.model.shape).to(self.device)
         kept.load_state_dict({n: t.to(self.kept_dtype).float() for n, t in self.model.state_dict().items()})
+        if folder.exists():
+            card = read_age(folder).card
+            if card.weights_sha256 != export.weights_sha256(kept, self.kept_dtype):
+                self.watch.warn(
+                    f"{card.address} was kept by an earlier run that computed a little differently; it stays"
+                )
+            return card
         address = Address(recipe.lineage, folder.name)
         writings = []
 

@@ -6,19 +6,22 @@ torch.compile pays only when a run is long enough.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
 
 from training.gpt import GPT
 
 COMPILE_AFTER_S = 120.0
 """Runs that are expected to take longer are compiled: it costs 10 to 30 s once and saves a tenth or more."""
+
+
+Loss = Callable[[Tensor, Tensor, torch.dtype], Tensor]
+"""Inputs, targets, and the dtype to compute in -> nats per token."""
 
 
 class Speed(NamedTuple):
@@ -33,11 +36,9 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(precision: str, kind: str) -> AbstractContextManager[object]:
-    """Return the context in which losses are computed at this precision."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(kind, getattr(torch, precision))
+def dtype_of(precision: str) -> torch.dtype:
+    """Return `float32` or `bfloat16` as torch's dtype."""
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 def choose(model: GPT, ids: Tensor, targets: Tensor, steps: int) -> Speed:
@@ -54,9 +55,19 @@ def choose(model: GPT, ids: Tensor, targets: Tensor, steps: int) -> Speed:
     return Speed(precision, taken[precision] * steps > COMPILE_AFTER_S)
 
 
-def find_compiler() -> str | None:
-    """Return the C++ compiler that torch.compile would use on this CPU, None if there is none."""
-    return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++")
+def compile_loss(model: GPT, ids: Tensor, targets: Tensor, precision: str) -> Loss | None:
+    """Return the model's compiled loss; None where this machine cannot compile.
+
+    That is known only by trying: a C++ compiler may be missing, or Python's headers.
+    """
+    compiled = torch.compile(model.loss)
+    try:
+        compiled(ids, targets, dtype_of(precision)).backward()
+    except BackendCompilerFailed:
+        return None
+    finally:
+        model.zero_grad(set_to_none=True)
+    return compiled
 
 
 def _measure(model: GPT, ids: Tensor, targets: Tensor, precision: str) -> float:
@@ -64,8 +75,7 @@ def _measure(model: GPT, ids: Tensor, targets: Tensor, precision: str) -> float:
     best = float("inf")
     for attempt in range(3):
         begun = time.perf_counter()
-        with autocast(precision, ids.device.type):
-            loss = model.loss(ids, targets)
+        loss = model.loss(ids, targets, dtype_of(precision))
         loss.backward()
         loss.item()
         if attempt:
