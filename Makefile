@@ -8,12 +8,14 @@ PIP := $(BIN)/pip --disable-pip-version-check
 TEXT ?=
 HUB ?=
 
-.PHONY: help demo test check clean distclean
+.PHONY: help demo test check docs vllm clean distclean
 
 help:
 	@echo "make demo       raise a tiny model, keep its ages, let them talk (about 5 minutes on 2 cores)"
 	@echo "make test       everything that CI checks: lint, types, import rules, tests"
 	@echo "make check      the same without the tests"
+	@echo "make docs       write docs/reference.md from the code"
+	@echo "make vllm       build .vllm, an environment with vLLM (CPU build where there is no GPU)"
 	@echo "make clean      remove caches; your home/ folder with ages and conversations stays"
 	@echo "make distclean  also remove the Python environment"
 
@@ -45,6 +47,13 @@ check: .venv/dev
 test: check
 	bash tests/system.sh
 	$(BIN)/pytest
+
+docs: .venv/dev
+	$(BIN)/python docs/make_reference.py
+
+# vLLM pins its own torch and transformers, so it gets an environment of its own
+vllm:
+	bash serving/vllm_environment.sh .vllm
 
 clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build

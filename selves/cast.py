@@ -23,8 +23,11 @@ class Serving(Frozen):
     """`[serving]`: where the engine listens and how it runs."""
 
     host: str = "127.0.0.1"
+    """Address to listen on. Set SELVES_API_KEY before opening it to others with `0.0.0.0`."""
     port: int = Field(8640, ge=1, le=65535)
+    """The OpenAI API is at http://HOST:PORT/v1."""
     engine: Literal["embedded", "vllm"] = "embedded"
+    """`embedded` serves every age and needs nothing else; `vllm` serves one, see docs/serving.md."""
     vllm: str = ""
     """For engine `vllm`: the `vllm` program of its own environment, such as `.vllm/bin/vllm`."""
     hot: int = Field(12, ge=1)
@@ -37,6 +40,7 @@ class Discord(Frozen):
     """`[discord]`: names of environment variables that hold tokens, and where selves may speak."""
 
     registrar_token: str = "SELVES_REGISTRAR_TOKEN"
+    """Name of the environment variable with the token of the bot that listens."""
     channels: tuple[int, ...] = ()
     """Ids of channels the selves listen and speak in. All others are ignored."""
 
@@ -45,21 +49,28 @@ class PersonaSampling(Frozen):
     """`[persona.sampling]`: how this self's tokens are drawn, where it differs from the default."""
 
     max_tokens: int = Field(80, ge=1, le=4096)
+    """Of one line."""
     temperature: float = Field(0.8, ge=0, le=5)
+    """0: always the likeliest token. Higher: wilder."""
     top_p: float = Field(0.95, gt=0, le=1)
+    """Only the likeliest tokens that together have this probability are drawn from."""
     repetition_penalty: float = Field(1.1, ge=0.5, le=3)
+    """Above 1: tokens that were used already become less likely."""
 
 
 class Persona(Frozen):
     """`[[persona]]`: one self, which is one lineage at one age with a name."""
 
     name: str = Field(min_length=1, max_length=32)
+    """What others call it."""
     address: str
+    """Which age it is, such as `ember@base-000400`; `selves ages list` shows them all."""
     about: str = ""
     """Who it is, in a sentence or two. A chat self is told this; a base self is not."""
     color: str = "white"
     """Any CSS colour name or #rrggbb; used in the terminal and on pages."""
     talkativeness: float = Field(0.5, ge=0, le=1)
+    """How often it takes the floor when nobody was asked by name."""
     token: str = ""
     """Name of the environment variable with its Discord bot token; empty: not on Discord."""
     sampling: PersonaSampling = PersonaSampling()
@@ -92,9 +103,11 @@ class SceneSpec(Frozen):
     """`[[scene]]`: one conversation to be played, as data."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """Lower-case letters, digits and `-`."""
     kind: SceneKind = "conversation"
     """`conversation`: all speak by turns. `letter`: the first of the cast writes, the second answers."""
     cast: tuple[str, ...] = Field(min_length=2)
+    """Names of personas."""
     premise: str = ""
     """What the selves are told before it begins."""
     opening: str = ""
@@ -102,17 +115,22 @@ class SceneSpec(Frozen):
     order: Order = "floor"
     """`floor`: selves bid for the next turn. `round`: in the order of the cast."""
     max_turns: int = Field(12, ge=1, le=500)
+    """The scene ends after this many."""
     max_minutes: float = Field(10.0, gt=0)
+    """The scene ends after this long, whatever happens."""
 
 
 class Schedule(Frozen):
     """`[[schedule]]`: when a scene is played by itself on Discord."""
 
     scene: str
+    """Name of a scene."""
     cron: str
     """Five fields: minute hour day month weekday."""
     timezone: str = "UTC"
+    """In which `cron` is read, such as `Europe/Berlin`."""
     channel: int
+    """Id of the Discord channel it is played in."""
     catch_up: Literal["skip", "latest"] = "skip"
     """After a pause: play the newest missed occurrence, or none."""
 

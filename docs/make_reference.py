@@ -1,0 +1,120 @@
+"""Write docs/reference.md from the code: every key of the cast file and of recipes, every command's help.
+
+python docs/make_reference.py            (or: make docs)
+python docs/make_reference.py --check    exits 1 if the page is out of date
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from selves.__main__ import COMMANDS
+from selves.cast import Cast
+from training.recipe import Recipe
+
+PAGE = Path(__file__).with_name("reference.md")
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a user reads it: `int`, `list of str`, `"floor" or "round"`."""
+    arguments = get_args(annotation)
+    if not arguments:
+        return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
+            annotation.__name__, annotation.__name__
+        )
+    if all(isinstance(argument, str) for argument in arguments):
+        return " or ".join(f'`"{argument}"`' for argument in arguments)
+    return f"list of {type_name(arguments[0])}"
+
+
+def models_in(model: type[BaseModel], path: str = "") -> list[tuple[str, type[BaseModel]]]:
+    """Every table of a TOML file with its header, depth first."""
+    found = []
+    for name, field in model.model_fields.items():
+        where = f"{path}.{name}" if path else name
+        inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
+        for candidate in inner:
+            if issubclass(candidate, BaseModel):
+                header = f"[[{where}]]" if candidate is not field.annotation else f"[{where}]"
+                found += [(header, candidate), *models_in(candidate, where)]
+    return found
+
+
+def table(model: type[BaseModel]) -> list[str]:
+    """The keys of one table as Markdown."""
+    rows = []
+    for name, field in model.model_fields.items():
+        types = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
+        if any(issubclass(a, BaseModel) for a in types):
+            continue
+        if field.is_required():
+            default = "required"
+        else:
+            value = field.get_default(call_default_factory=True)
+            assert value is not PydanticUndefined
+            default = "none" if value in ("", ()) else f"`{value}`"
+        text = " ".join((field.description or "").split())
+        rows.append(f"| `{name}` | {type_name(field.annotation)} | {default} | {text} |")
+    return ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows] if rows else []
+
+
+def toml_page(title: str, model: type[BaseModel]) -> list[str]:
+    lines = [f"## {title}", ""]
+    for header, part in [("", model), *models_in(model)]:
+        rows = table(part)
+        if header:
+            summary = (part.__doc__ or "").split(": ", 1)[-1].strip().replace("\n", " ")
+            lines += [f"### `{header}`", "", " ".join(summary.split()), ""]
+        lines += [*rows, ""] if rows else []
+    return lines
+
+
+def command_help(command: str) -> list[str]:
+    """A command's own --help, and those of its verbs."""
+    environment = {**os.environ, "COLUMNS": "100", "SELVES_CAST": os.devnull + "/none", "NO_COLOR": "1"}
+    environment.pop("SELVES_HOME", None)
+
+    def text(*arguments: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-m", "selves", command, *arguments, "--help"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=True,
+        )
+        return result.stdout.strip()
+
+    return [f"### `selves {command}`", "", "```text", text(), "```", ""]
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [
+        "# Reference",
+        "",
+        "Made from the code by `make docs`; a test keeps it true.",
+        "",
+        *toml_page("The cast file, `selves.toml`", Cast),
+        *toml_page("Recipes, `recipes/*.toml`", Recipe),
+        "## Commands",
+        "",
+    ]
+    for command in COMMANDS:
+        lines += command_help(command)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    made = page()
+    if "--check" in sys.argv:
+        if PAGE.read_text("utf-8") != made:
+            sys.exit("docs/reference.md is out of date: run `make docs`")
+    else:
+        PAGE.write_text(made, "utf-8")
