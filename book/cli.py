@@ -114,5 +114,7 @@ async def read_scenes(house: House) -> list[tuple[Scene, list[Message]]]:
     """Return every scene with its messages, in the order they began. Raises StoreError."""
     from memory.store import open_store
 
+    if not house.database_url_setting and not (house.home / "selves.db").exists():
+        return []  # opening the store would make the database
     async with open_store(house.database_url) as store:
         return [(scene, await store.messages(scene.id)) for scene in await store.scenes()]

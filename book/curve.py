@@ -228,7 +228,7 @@ def _nice(distance: float) -> float:
 
 def _multiples(low: float, high: float, spacing: float) -> list[float]:
     first, last = math.ceil(low / spacing - 1e-9), math.floor(high / spacing + 1e-9)
-    return [round(number * spacing, 10) for number in range(first, last + 1)]
+    return [number * spacing for number in range(first, last + 1)]
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

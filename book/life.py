@@ -5,6 +5,7 @@ Pure: ages, metrics, scenes and the cast go in, a `Life` comes out; `page.py` ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -121,8 +122,9 @@ class Life:
 
     @property
     def measured(self) -> tuple[AgeView, ...]:
-        """Ages whose bits per byte are known."""
-        return tuple(age for age in self.ages if age.card.bits_per_byte is not None)
+        """Ages whose bits per byte are known: those that have a dot on the curve."""
+        names = {dot.name for dot in self.curve.dots} if self.curve else ()
+        return tuple(age for age in self.ages if age.name in names)
 
 
 def tell_life(
@@ -146,7 +148,7 @@ def tell_life(
     marks = [
         Mark(age.name, age.stage, age.step, age.card.bits_per_byte, age.card.train_loss)
         for age in own
-        if age.card.bits_per_byte is not None
+        if age.card.bits_per_byte is not None and math.isfinite(age.card.bits_per_byte)
     ]
     present = [(scene, messages) for scene, messages in scenes if _speaks(lineage, messages)]
     printable = [(scene, messages) for scene, messages in present if not any(m.human for m in messages)]

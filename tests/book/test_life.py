@@ -131,6 +131,7 @@ def test_the_page_command_tells_a_program_what_it_made(
     assert made["scenes"] == 0
     assert Path(made["page"]) == in_house.pages / "tiny.html"
     assert Path(made["page"]).stat().st_size == made["bytes"]
+    assert not (in_house.home / "selves.db").exists(), "making a page makes nothing else"
 
 
 def test_an_empty_house_says_how_to_fill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
