@@ -19,7 +19,7 @@ _UNSEEN = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed
     "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # formats, bidi
-    "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff"  # surrogates, non-characters, tags
+    "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e007f"  # surrogates, non-characters, tags
     "]"
 )
 
@@ -49,7 +49,7 @@ def name_unseen(letter: str) -> str:
     name = unicodedata.name(letter, "").lower()
     if name and unicodedata.category(letter) in ("Cf", "Zl", "Zp"):
         return name
-    return f"\\x{ord(letter):02x}" if ord(letter) < 0x100 else f"\\u{ord(letter):04x}"
+    return letter.encode("unicode_escape").decode("ascii")
 
 
 def passage(text: str) -> Markup:
