@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 import uuid
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from selves.cast import Cast, SceneSpec, load_cast
 from selves.cli import INTERRUPTED, make_parser
 from selves.settings import House
+
+log = logging.getLogger("selves.scene")
 
 EXAMPLES = """
 selves scene list                                  the scenes of the cast file
@@ -88,7 +91,10 @@ async def _play(
         played = next((known for known in await store.scenes() if known.key == key), None)
         said = [m for m in await store.messages(played.id) if m.status != "pending"] if played else []
         if played is None or played.status == "open":
-            async with serving_address(house, cast) as url, Voice(url, house.api_key) as voice:
+            async with (
+                serving_address(house, cast, on_wait=log.info) as url,
+                Voice(url, house.api_key) as voice,
+            ):
                 await scene.find_voices(voice, personas)
                 channel.open(spec, personas, said)
                 # whoever started this in a terminal is there to stop it: only the cast file's limits hold

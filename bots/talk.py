@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from bots.parlor import Parlor
     from serving.voice import ModelInfo, Voice
+
+log = logging.getLogger("selves.talk")
 
 EXAMPLES = """
 selves talk ember@chat-000150             chat with an age
@@ -61,7 +64,7 @@ async def _run(house: House, cast: Cast | None, who: str, seed: int | None) -> i
     persona = choose_persona(cast, who)
     async with (
         open_store(house.database_url) as store,
-        serving_address(house, cast) as url,
+        serving_address(house, cast, on_wait=log.info) as url,
         Voice(url, house.api_key) as voice,
     ):
         for age in list_ages(house.checkpoints):
@@ -160,14 +163,15 @@ class _Room:
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """While the block runs, Ctrl-C stops the answer and not the program."""
+        """While the block runs, Ctrl-C stops the answer and not the program, and keys leave no marks."""
         if not self.interactive:
             yield
             return
         loop = asyncio.get_running_loop()
         before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(self.parlor.stop))
         try:
-            yield
+            with _without_echo(sys.stdin.fileno()):
+                yield
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -190,7 +194,7 @@ class _Room:
             case "/save":
                 await self.save(argument)
             case _:
-                raise UsageError(f"there is no command {name}", f"there are:\n{HELP}")
+                raise UsageError(f"there is no command {name}", "/help shows what there is")
 
     async def switch(self, who: str) -> None:
         """Go on with another age; the talk stays."""
@@ -249,6 +253,21 @@ class _Room:
             print(text, file=sys.stderr, flush=True)
         else:
             console.print(Text(text, style="dim"))
+
+
+@contextmanager
+def _without_echo(terminal: int) -> Iterator[None]:
+    """Keep a terminal from showing what is typed; what was typed is read by whoever reads next."""
+    import termios
+
+    before = termios.tcgetattr(terminal)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def _described(info: ModelInfo) -> str:
