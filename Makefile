@@ -53,7 +53,7 @@ docs: .venv/dev
 
 # vLLM pins its own torch and transformers, so it gets an environment of its own
 vllm:
-	bash serving/vllm_environment.sh .vllm
+	PYTHON=$(PYTHON) bash serving/vllm_environment.sh .vllm
 
 clean:
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
