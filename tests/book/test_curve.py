@@ -70,7 +70,7 @@ marks = st.lists(
     max_size=20,
     unique_by=lambda mark: mark[:2],
 ).map(lambda found: [Mark(f"{stage}-{step:06d}", stage, step, value, None) for stage, step, value in found])
-losses = st.lists(st.tuples(st.integers(0, 10**7), st.floats(0, 1e4)), max_size=30)
+losses = st.lists(st.tuples(st.integers(0, 10**7), st.just(0.0) | st.floats(1e-9, 1e4)), max_size=30)
 
 
 @given(marks, losses)
