@@ -100,8 +100,11 @@ class Fleet:
             await self._first_logins()
             tasks.append(asyncio.create_task(self.registrar.keep_online()))
             await self.timetable.start()
-            # none of them ever ends by itself
-            await asyncio.gather(*tasks)
+            # none of them ever ends by itself. Not gather: it would cancel them, and a second cancel below
+            # would break into their cleaning up
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
         finally:
             self.timetable.stop()
             for task in tasks:

@@ -10,7 +10,7 @@ import discord
 NEEDS = discord.Permissions(view_channel=True, send_messages=True, read_message_history=True)
 """Reading history is for replies, and for finding out after a crash what it has said already."""
 INTENTS = discord.Intents(guilds=True)
-GUILD_WAIT_S = 2.0
+GUILD_WAIT_S = 0.5
 """How long discord.py waits for another server before it says that it is ready."""
 
 

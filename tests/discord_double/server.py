@@ -223,6 +223,12 @@ class Double:
         if code in (4007, 4009):
             del self.gateway.sessions[session.id]
 
+    def forget_nonces(self) -> None:
+        """Some minutes have passed: Discord no longer knows which nonces it has seen."""
+        for channel in self.world.channels.values():
+            for message in channel.messages.values():
+                message.nonce = None
+
     def send_raw(self, bot: Bot, name: str, data: Any) -> None:
         """Send any event at all, however odd."""
         self._live(bot).dispatch(name, data)
