@@ -97,12 +97,14 @@ class TerminalChannel:
         self.show(message)
 
     def show(self, message: Message) -> None:
-        """Write one message; several lines are set below each other."""
+        """Write one message; several lines are set below each other, with room after them."""
         text = visible(message.text)
         if self.plain:
             self._line(f"{message.speaker}: {text}")
         else:
             self.console.print(self._grid(message.speaker, Text(text)))
+        if "\n" in text:
+            self._line("")
 
     @asynccontextmanager
     async def thinking(self, persona: Persona) -> AsyncIterator[None]:
