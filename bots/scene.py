@@ -54,8 +54,8 @@ async def play(
     """Play a scene to its end and return it; its stop reason is one of `guard.StopReason`.
 
     A `key` makes it single: a scene with this key that has ended is returned as it is, else it goes on.
-    `seed` makes it repeatable; by default it follows from the scene's id. `max_without_human`: so many lines
-    may be said since a person last spoke.
+    `seed` makes it repeatable; by default it follows from the scene's id. The scene's `max_minutes` count
+    from this call by `now`. `max_without_human`: so many lines may be said since a person last spoke.
 
     Raises, before anything is begun: UsageError for a cast that cannot play it, EngineError when the serving
     address lacks an age of the cast. Raises StoreError when the database fails, and whatever `channel.post`

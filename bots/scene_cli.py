@@ -67,7 +67,9 @@ def _list(cast: Cast, *, as_json: bool) -> None:
     if not cast.scene:
         print("the cast file has no [[scene]] yet")
     for scene in cast.scene:
-        print(f"{scene.name}  ({scene.kind}: {', '.join(scene.cast)})\n    {scene.premise}")
+        print(f"{scene.name}  ({scene.kind}: {', '.join(scene.cast)})")
+        if scene.premise:
+            print(f"    {scene.premise}")
 
 
 async def _play(
