@@ -110,6 +110,8 @@ class Room:
         self._speakers, self._registrar = speakers, registrar
         self._pace = pace
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
+        self._will_catch_up = False
+        """Whether a CatchUp is in the inbox; one is enough for a whole fleet that comes online."""
         self._work = asyncio.Event()
         self._asks: dict[tuple[str, str], Ask] = {}
         self._given_up: set[tuple[str, int]] = set()
@@ -127,7 +129,15 @@ class Room:
 
     def take(self, event: Event) -> None:
         """Put an event into the inbox; events are taken in this order."""
+        if isinstance(event, CatchUp):
+            if self._will_catch_up:
+                return
+            self._will_catch_up = True
         self._inbox.put_nowait(event)
+
+    async def settle(self) -> None:
+        """Wait until all that is in the inbox is heard."""
+        await self._inbox.join()
 
     def play_soon(self, spec: SceneSpec, key: str) -> bool:
         """Play a scene as soon as the floor is free; return whether others come first.
@@ -147,11 +157,6 @@ class Room:
         self._asks.clear()
         self._planned.clear()
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a scene is being played."""
-        return self._scene is not None
-
     # ------------------------------------------------------------------ listening
 
     async def listen(self) -> None:
@@ -164,6 +169,8 @@ class Room:
                 # nothing was acknowledged, so nothing is lost: the channel still has it
                 log.error("%s: %s. Catching up in %.0f s.", self.channel.place, error, self._pace.retry_s)
                 asyncio.get_running_loop().call_later(self._pace.retry_s, self.take, CatchUp())
+            finally:
+                self._inbox.task_done()
 
     async def _hear(self, event: Event) -> None:
         match event:
@@ -176,6 +183,7 @@ class Room:
             case Gone():
                 await self._store.delete_heard(event.platform_id)
             case CatchUp():
+                self._will_catch_up = False
                 await self._catch_up()
 
     async def _hear_message(self, event: Heard) -> None:

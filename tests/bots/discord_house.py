@@ -100,13 +100,6 @@ class DiscordHouse:
         bots = [self.selves[name] for name in names or self.selves]
         return [m for m in self.room.messages.values() if m.author in [bot.user for bot in bots]]
 
-    async def until_caught_up(self) -> None:
-        """Wait until the channel's history was read after each bot came online."""
-        bots = len(self.selves) + 1
-        await self.double.until(
-            lambda: len(self.double.requests("GET", "/messages", by=self.registrar)) >= bots
-        )
-
     async def until_said(self, count: int, *names: str) -> list[Message]:
         return await self.double.until(lambda: len(self.said(*names)) >= count and self.said(*names))
 
@@ -118,6 +111,16 @@ class Awake:
     house: DiscordHouse
     fleet: Fleet
     store: Store
+
+    async def until_caught_up(self) -> None:
+        """Wait until all are ready and have looked at what they missed."""
+        accounts = [self.fleet.registrar, *self.fleet.speakers.values()]
+
+        async def all_ready() -> bool:
+            return all([a.online.is_set() and (await a.client()).is_ready() for a in accounts])
+
+        await eventually(all_ready)
+        await self.fleet.rooms[self.house.room.id].settle()
 
     async def kept(self) -> list[Kept]:
         """All messages of this channel in the database."""

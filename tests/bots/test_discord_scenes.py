@@ -151,6 +151,17 @@ async def test_the_slash_commands_tell_what_is_what(house: DiscordHouse) -> None
     assert int(scene["default_member_permissions"]) == MANAGE_MESSAGES
 
 
+async def test_a_scene_goes_on_after_a_restart(house: DiscordHouse) -> None:
+    async with house.awake() as awake:
+        awake.fleet.rooms[house.room.id].play_soon(house.cast().find_scene("meeting"), "command:1")
+        await house.until_said(2)
+    async with house.awake() as awake:
+        await eventually(lambda: ended(awake, "meeting"))
+        messages = await awake.settled()
+    assert [m.content for m in house.room.messages.values()] == [m.text for m in messages]
+    assert len(messages) == 5
+
+
 async def test_a_scene_goes_on_where_trouble_with_discord_cut_it_off(house: DiscordHouse) -> None:
     spark = house.selves["Spark"]
     async with house.awake() as awake:

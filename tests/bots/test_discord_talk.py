@@ -211,7 +211,7 @@ async def test_what_a_lost_session_missed_is_caught_up_from_history(house: Disco
             return len(await awake.kept()) == 2
 
         await eventually(both)
-        await house.until_caught_up()
+        await awake.until_caught_up()
         house.double.forget(house.registrar)
         house.anna.edit(first, "one, corrected")
         house.anna.delete(second)
@@ -268,7 +268,7 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(
 ) -> None:
     mention = house.double.mention(house.selves["Ember"])
     async with house.awake() as awake:
-        await house.until_caught_up()
+        await awake.until_caught_up()
         with closing(sqlite3.connect(house.path / "selves.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             house.anna.post(house.room, f"{mention} hello")
