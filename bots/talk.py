@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,8 @@ class _Room:
     async def lines(self) -> AsyncIterator[str]:
         """Yield what is typed, line by line, until Ctrl-D; or what comes through a pipe, until it ends."""
         if not self.interactive:
+            if isinstance(sys.stdin, TextIOWrapper):
+                sys.stdin.reconfigure(errors="replace")
             while line := await asyncio.to_thread(sys.stdin.readline):
                 yield line
             return
