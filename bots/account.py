@@ -55,7 +55,7 @@ class Account:
         name: str,
         variable: str,
         token: str,
-        make_client: Callable[[Account], discord.Client],
+        make_client: Callable[[], discord.Client],
         pauses: Pauses = PATIENT,
     ) -> None:
         self.name = name
@@ -110,7 +110,7 @@ class Account:
             await asyncio.sleep(pause_s)
 
     async def _live(self) -> None:
-        client = self._make_client(self)
+        client = self._make_client()
         try:
             async with client:
                 await client.login(self._token)
@@ -119,6 +119,7 @@ class Account:
                 self._client, self.problem = client, ""
                 self.online.set()
                 self.tried.set()
+                log.info("%s is logged in", self.name)
                 await client.connect()
         finally:
             self._client = None

@@ -44,8 +44,7 @@ async def _examine_one(
     needs = registrar.NEEDS if listens else speaker.NEEDS
     problems: list[str] = []
     invite = ""
-    client = discord.Client(intents=discord.Intents(guilds=True))
-    async with client:
+    async with speaker.Speaker(lambda: None) as client:
         try:
             await client.login(token)
             assert client.application_id is not None

@@ -55,7 +55,7 @@ class Fleet:
             "The registrar",
             variable,
             tokens[variable],
-            lambda _: Registrar(cast, self.speakers, self.rooms, self._came_online, guild_wait_s),
+            lambda: Registrar(cast, self.speakers, self.rooms, self._came_online, guild_wait_s),
             pauses,
         )
         self.speakers = {
@@ -63,7 +63,7 @@ class Fleet:
                 persona.name,
                 persona.token,
                 tokens[persona.token],
-                lambda _: Speaker(self._came_online, guild_wait_s),
+                lambda: Speaker(self._came_online, guild_wait_s),
                 pauses,
             )
             for persona in cast.persona

@@ -30,7 +30,7 @@ class Heard:
     created_at: datetime
     edited_at: datetime | None = None
     mentions: tuple[str, ...] = ()
-    """Names of the selves that are mentioned or replied to."""
+    """Names of the selves that are mentioned."""
     reply_to: int | None = None
 
     @property
@@ -82,15 +82,13 @@ def heard(message: discord.Message, selves: Mapping[int, str]) -> Heard:
     """Turn a person's message into a value; `selves` are the names of our bots by user id."""
     mentions = [selves[user.id] for user in message.mentions if user.id in selves]
     reference = message.reference
-    if reference is not None and isinstance(reference.resolved, discord.Message):
-        mentions += [selves[i] for i in [reference.resolved.author.id] if i in selves]
     return Heard(
         platform_id=message.id,
         user_id=message.author.id,
         text=plain_text(message.content, selves),
         created_at=message.created_at,
         edited_at=message.edited_at,
-        mentions=tuple(dict.fromkeys(mentions)),
+        mentions=tuple(mentions),
         reply_to=reference.message_id if reference is not None else None,
     )
 

@@ -28,7 +28,7 @@ NEEDS = discord.Permissions(
 )
 INTENTS = discord.Intents(guilds=True, guild_messages=True, message_content=True, guild_reactions=True)
 HAND = ("✋", "🛑")
-"""As a reaction on any message: silence."""
+"""As a reaction on any message, in any colour of skin: silence."""
 PRIVACY = """\
 **What is kept.** What you write in the channels where the selves live, for 30 days, under a made-up name \
 (`guest-3`): neither your name nor your id. Edits and deletions are followed. What the selves say is kept \
@@ -87,7 +87,7 @@ class Registrar(LeanClient):
         room = self._rooms.get(payload.channel_id)
         if room is None or (payload.member is not None and payload.member.bot):
             return
-        if payload.emoji.name in HAND:
+        if payload.emoji.name.startswith(HAND):
             log.info("%s: somebody raised a hand", room.channel.place)
             room.halt()
         elif payload.emoji.name == TAKE_BACK and payload.user_id == payload.message_author_id:

@@ -84,6 +84,17 @@ class Ask:
     latest: float
 
 
+class History(NamedTuple):
+    """What stands in a channel."""
+
+    oldest: int | None
+    """The oldest message that was looked at; None when none could be read."""
+    ids: set[int]
+    """All messages since, except those that their authors want kept out."""
+    heard: list[Heard]
+    """Those of people, oldest first."""
+
+
 class Planned(NamedTuple):
     """A scene that waits for the floor."""
 
@@ -203,11 +214,12 @@ class Room:
                 await self._store.edit_heard(event.platform_id, text=event.text, edited_at=event.edited_at)
                 or message
             )
+        called = await self._addressed(event, message)
         if message.status != "posted" or self._is_stale(message) or message.created_at <= self._halted_at:
             return
         now = asyncio.get_running_loop().time()
         self._asks = {key: self._postpone(ask, now) for key, ask in self._asks.items()}
-        for persona, urgent in self._addressed(event):
+        for persona, urgent in called:
             if (persona.name, message.id) in self._given_up:
                 continue
             key = (persona.name, message.speaker)
@@ -222,12 +234,18 @@ class Room:
             return ask
         return replace(ask, due=min(now + self._pace.quiet_s, ask.latest))
 
-    def _addressed(self, event: Heard) -> list[tuple[Persona, bool]]:
-        """Return who should answer, and whether at once: all who are mentioned, else who is named first."""
+    async def _addressed(self, event: Heard, message: Message) -> list[tuple[Persona, bool]]:
+        """Return who should answer, and whether at once.
+
+        All who are mentioned or replied to; else who is named first.
+        """
         here = [p for p in self._cast.persona if p.name in self._speakers]
-        mentioned = [p for p in here if p.name in event.mentions]
-        if mentioned:
-            return [(persona, True) for persona in mentioned]
+        called = set(event.mentions)
+        if message.reply_to is not None:
+            # some servers of one's own do not send the message that is replied to; the store knows it
+            called.add((await self._store.message(message.reply_to)).speaker)
+        if urgent := [persona for persona in here if persona.name in called]:
+            return [(persona, True) for persona in urgent]
         return [(persona, False) for persona in floor.addressed(here, event.text)[:1]]
 
     async def open_talk(self) -> Scene:
@@ -246,12 +264,15 @@ class Room:
         self._look_for_leftovers()
         known = await self._known()
         began = discord.utils.time_snowflake((await self.open_talk()).started_at)
-        oldest, history = await self._history(min([began, *known]), known)
-        for event in history:
+        history = await self._history(min([began, *known]), known)
+        for event in history.heard:
             await self._hear_message(event)
-        there = {event.platform_id for event in history if not event.kept_out}
         for platform_id in known:
-            if oldest is not None and platform_id >= oldest and platform_id not in there:
+            if (
+                history.oldest is not None
+                and platform_id >= history.oldest
+                and platform_id not in history.ids
+            ):
                 await self._store.delete_heard(platform_id)
 
     async def _known(self) -> set[int]:
@@ -261,32 +282,34 @@ class Room:
         messages = [m for i in scenes for m in await self._store.messages(i, last=LONGEST_GAP)]
         return {m.platform_id for m in messages if m.human and m.platform_id and m.status == "posted"}
 
-    async def _history(self, since: int, known: set[int]) -> tuple[int | None, list[Heard]]:
-        """Return the oldest message id that was looked at, and people's messages since, oldest first.
+    async def _history(self, since: int, known: set[int]) -> History:
+        """Look back until something is known, and never to before `since`, when the selves came here.
 
-        Looks back until something is known, and never to before `since`, when the selves came here. Raises
-        DiscordError.
+        Raises DiscordError.
         """
         client = await self._registrar.client()
         selves = self.selves
         found: list[Heard] = []
-        oldest, met_known = None, False
+        ids: set[int] = set()
+        oldest, met_known, looked_at = None, False, 0
         try:
             history = client.get_partial_messageable(self.channel.channel_id).history(limit=LONGEST_GAP)
-            looked_at = 0
             async for message in history:
                 if message.id < since or (met_known and looked_at >= PAGE):
                     break
                 oldest, looked_at = message.id, looked_at + 1
                 met_known = met_known or message.id in known
-                if is_from_person(message) and not await _is_taken_back(message):
+                if is_kept_out(message.content) or await _is_taken_back(message):
+                    continue
+                ids.add(message.id)
+                if is_from_person(message):
                     found.append(heard(message, selves))
         except (discord.HTTPException, aiohttp.ClientError, OSError, RuntimeError) as error:
             raise DiscordError(
                 f"the history of channel {self.channel.channel_id} cannot be read: {error}",
                 "`selves bots check` says whether a permission is missing",
             ) from error
-        return oldest, found[::-1]
+        return History(oldest, ids, found[::-1])
 
     @property
     def selves(self) -> dict[int, str]:
@@ -401,6 +424,7 @@ class Room:
         )
         if kept is not None:
             await self._post(kept)
+            log.info("%s: %s answered %s", self.channel.place, persona.name, asked.speaker)
             return
         self._given_up.add((persona.name, asked.id))
         if not unwanted and asked.platform_id is not None:

@@ -18,6 +18,8 @@ class LeanClient(discord.Client):
     """A client without caches that never pings anybody; `on_online` is told whenever it is ready (again)."""
 
     def __init__(self, intents: discord.Intents, on_online: Callable[[], None], guild_wait_s: float) -> None:
+        # they will never need the libraries for voice channels that discord.py would miss aloud
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
             intents=intents,
             allowed_mentions=discord.AllowedMentions.none(),
