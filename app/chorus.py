@@ -17,7 +17,7 @@ from selves.cast import SceneSpec
 from selves.errors import EngineError, SelvesError
 from selves.lineage import Age
 from selves.speech import ChatMessage, Frozen, Prompt, Sampling, Utterance
-from serving.voice import ModelInfo, Voice
+from serving.voice import ModelInfo, Voice, unfinished
 
 PERSON = "You"
 """Who asks."""
@@ -103,7 +103,7 @@ async def _answer(
                     put(Piece(address, text))
             raise AssertionError("a stream ends with an utterance")
         except asyncio.CancelledError:
-            return _cut_off(info, prompt, question.sampling, text, started_at)
+            return unfinished(info, prompt, question.sampling, started_at, text)
     except asyncio.CancelledError:
         return None  # it had not begun
     except EngineError as error:
@@ -116,23 +116,6 @@ def make_prompt(info: ModelInfo, text: str) -> Prompt:
     if info.form == "chat":
         return Prompt(form="chat", messages=(ChatMessage(role="user", content=text),), has_human=True)
     return Prompt(form="transcript", text=text, has_human=True)
-
-
-def _cut_off(
-    info: ModelInfo, prompt: Prompt, sampling: Sampling, text: str, started_at: datetime
-) -> Utterance:
-    return Utterance(
-        address=info.address,
-        weights_sha256=info.weights_sha256,
-        engine=info.engine,
-        engine_version=info.engine_version,
-        prompt=prompt,
-        sampling=sampling,
-        text=text,
-        finish_reason="cancelled",
-        started_at=started_at,
-        duration_s=(datetime.now(UTC) - started_at).total_seconds(),
-    )
 
 
 async def keep(

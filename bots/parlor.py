@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
-from bots.scene import unfinished
 from memory.store import Store
 from memory.types import Message, Scene
 from selves.cast import Cast, Persona, SceneSpec
@@ -19,7 +18,7 @@ from selves.errors import EngineError, UsageError
 from selves.lineage import Address
 from selves.speech import Prompt, Sampling, Utterance, seed_from
 from serving.prompt import Line, clean
-from serving.voice import ModelInfo, Voice
+from serving.voice import ModelInfo, Voice, unfinished
 
 PERSON = "You"
 """The person's name in the talk."""

@@ -33,14 +33,14 @@ from bots.hearing import (
     is_from_person,
     is_kept_out,
 )
-from bots.scene import ATTEMPTS, find_voices, finish, play, to_lines, unfinished, utc_now
+from bots.scene import ATTEMPTS, find_voices, finish, play, to_lines, utc_now
 from memory.store import Store
 from memory.types import Message, Scene
 from selves.cast import Cast, Persona, SceneSpec
 from selves.errors import DiscordError, EngineError, SelvesError, StoreError
 from selves.speech import Prompt, Sampling, Utterance, seed_from
 from serving.prompt import clean
-from serving.voice import ModelInfo, Voice
+from serving.voice import ModelInfo, Voice, unfinished
 
 log = logging.getLogger("selves.bots")
 

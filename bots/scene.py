@@ -22,7 +22,7 @@ from selves.cast import Cast, Persona, SceneSpec
 from selves.errors import EngineError, UsageError
 from selves.speech import Prompt, Sampling, Utterance, seed_from
 from serving.prompt import Line, clean
-from serving.voice import ModelInfo, Voice
+from serving.voice import ModelInfo, Voice, unfinished
 
 OPERATOR = "Host"
 """Who speaks a scene's opening line."""
@@ -255,30 +255,6 @@ class _Stage:
     def names(self) -> list[str]:
         opener = [OPERATOR] if self.spec.opening else []
         return [*(p.name for p in self.personas), *opener]
-
-
-def unfinished(
-    info: ModelInfo,
-    prompt: Prompt,
-    sampling: Sampling,
-    started_at: datetime,
-    text: str = "",
-    error: str | None = None,
-) -> Utterance:
-    """Return the record of a sample that was broken off: by an `error`, or else by a person."""
-    return Utterance(
-        address=info.address,
-        weights_sha256=info.weights_sha256,
-        engine=info.engine,
-        engine_version=info.engine_version,
-        prompt=prompt,
-        sampling=sampling,
-        text=text,
-        finish_reason="error" if error else "cancelled",
-        error=error,
-        started_at=started_at,
-        duration_s=(utc_now() - started_at).total_seconds(),
-    )
 
 
 def to_lines(messages: Sequence[Message]) -> list[Line]:

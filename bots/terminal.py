@@ -22,17 +22,7 @@ from rich.text import Text
 from memory.show import style_of, visible
 from memory.types import Message
 from selves.cast import Persona, SceneSpec
-
-ENDINGS = {
-    "max_turns": "all turns are played",
-    "time": "the time is up",
-    "loop": "they went round in circles",
-    "engine": "the engine failed three times in a row",
-    "silence": "nobody wanted to speak",
-    "halted": "a person asked for silence",
-    "no_human": "they wait for a person to speak",
-}
-"""Stop reasons in plain words."""
+from selves.endings import ending
 
 
 def is_plain(console: Console) -> bool:
@@ -122,12 +112,12 @@ class TerminalChannel:
 
     def close(self, stop_reason: str | None) -> None:
         """Write the footer: why the scene ended."""
-        ending = ENDINGS.get(stop_reason or "", stop_reason or "not ended yet")
+        words = ending(stop_reason)
         if self.plain:
-            self._line(f"\n({ending})")
+            self._line(f"\n({words})")
         else:
             self.console.print()
-            self.console.print(Padding(Text(ending, style="dim italic"), (0, 2)))
+            self.console.print(Padding(Text(words, style="dim italic"), (0, 2)))
 
     def _grid(self, name: str, what: RenderableType) -> Table:
         return row(name, self._styles.get(name, Style(bold=True)), what, width=self._width + 2)

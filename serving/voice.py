@@ -48,6 +48,30 @@ class ModelInfo(Frozen):
     """None when the server does not say."""
 
 
+def unfinished(
+    info: ModelInfo,
+    prompt: Prompt,
+    sampling: Sampling,
+    started_at: datetime,
+    text: str = "",
+    error: str | None = None,
+) -> Utterance:
+    """Return the record of a sample that was broken off: by an `error`, or else by a person."""
+    return Utterance(
+        address=info.address,
+        weights_sha256=info.weights_sha256,
+        engine=info.engine,
+        engine_version=info.engine_version,
+        prompt=prompt,
+        sampling=sampling,
+        text=text,
+        finish_reason="error" if error else "cancelled",
+        error=error,
+        started_at=started_at,
+        duration_s=(datetime.now(UTC) - started_at).total_seconds(),
+    )
+
+
 class Voice:
     """A connection to one serving address. Use as an async context manager.
 
