@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from selves.lineage import AgeCard
 from selves.speech import Writing
@@ -47,11 +47,10 @@ class Watch:
         if self.console and self.console.is_terminal:
             columns = (
                 TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=8),  # all of it has to fit into 80 columns
                 TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[facts]}"),
-                TimeElapsedColumn(),
+                TimeRemainingColumn(compact=True),
                 TextColumn("left"),
-                TimeRemainingColumn(),
             )
             with Progress(*columns, console=self.console, speed_estimate_period=20) as self._bar:
                 self._task = self._bar.add_task(name, total=steps, completed=done, facts="")
@@ -64,9 +63,9 @@ class Watch:
         self, step: int, loss: float, bits_per_byte: float, tokens_per_s: float, next_age: str | None
     ) -> None:
         """Show where the run is after a step."""
-        facts = f"loss {loss:.3f}  {bits_per_byte:.2f} bits/byte  {tokens_per_s / 1000:.1f}k tokens/s"
+        facts = f"loss {loss:.2f}  {bits_per_byte:.2f} bits/byte  {tokens_per_s / 1000:.1f}k tok/s"
         if next_age:
-            facts += f"  next age {next_age}"
+            facts += f"  next age {int(next_age.rpartition('-')[2])}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, facts=facts)
         elif time.monotonic() - self._line_at >= LINE_EVERY_S:
