@@ -65,7 +65,7 @@ class Watch:
         """Show where the run is after a step."""
         facts = f"loss {loss:.2f}  {bits_per_byte:.2f} bits/byte  {tokens_per_s / 1000:.1f}k tok/s"
         if next_age:
-            facts += f"  next age {int(next_age.rpartition('-')[2])}"
+            facts += f"  next {int(next_age.rpartition('-')[2])}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, facts=facts)
         elif time.monotonic() - self._line_at >= LINE_EVERY_S:
