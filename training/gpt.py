@@ -219,7 +219,7 @@ def rotary_tables(context: int, head_dim: int) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn (B, T, H, D) by the tables (T, 1, D); a pair is an entry of the first half and one of the second."""
+    """Turn (B, T, H, D) by tables (T, 1, D); a pair is an entry of the first half and one of the second."""
     swapped = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
     return x * cos + swapped * sin
 

@@ -1,8 +1,8 @@
 """One stage of training, whatever it teaches: steps, ages, diary, metrics, and a state to go on from.
 
-Order of events at an age: the step, the age's folder in one rename (weights and diary), the state, the
-metrics. A run that is killed anywhere in between goes on from its state and comes to the same weights; an
-age that is there already stays.
+Order of events at an age: the step, the metrics, the age's folder in one rename (weights and diary), the
+state. A run that is killed anywhere in between goes on from its state and comes to the same weights; an age
+that is there already stays, and what was logged after the state is logged anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from selves.errors import TrainingError
 from selves.files import disk_error, write_file
 from selves.lineage import METRICS_FILE, Address, Age, AgeCard, age_name, read_age
 from selves.settings import House
-from selves.speech import ChatMessage, Form, Prompt, Sampling, seed_from
+from selves.speech import ChatMessage, Form, Prompt, Sampling, Writing, seed_from
 from training import checkpoint, diary, export, speed
 from training import tokenizer as alphabet
 from training.checkpoint import Progress
@@ -87,12 +87,11 @@ class _Run:
         self.model = GPT(model_shape(recipe, corpus)).to(self.device)
         self.optimizer = Optimizer(self.model.named_parameters(), stage.rates)
         kept = checkpoint.read_progress(self.folder)
-        if kept is not None and kept.stage == stage.name:
-            self.progress = self._resume(kept, threads)
-        else:
-            self.progress = self._begin(threads)
+        self.resumed = kept is not None and kept.stage == stage.name
+        self.progress = self._resume(kept, threads) if kept and self.resumed else self._begin(threads)
         self.loss: speed.Loss = self._compile() if self.progress.compiled else self.model.loss
         self.log_every = max(1, stage.steps // LOGGED_LINES)
+        self._logged_at, self._logged_tokens = time.monotonic(), self.progress.tokens
 
     def _resume(self, kept: Progress, threads: int) -> Progress:
         if kept.corpus != self.corpus.folder.name:
@@ -116,7 +115,13 @@ class _Run:
         else:
             load_weights(self.model, stage.parent)
         ids, targets = stage.batch(0)
-        chosen = speed.choose(self.model, ids.to(self.device), targets.to(self.device), stage.steps)
+        chosen = speed.choose(
+            self.model,
+            ids.to(self.device),
+            targets.to(self.device),
+            stage.steps,
+            self.recipe.precision,
+        )
         return Progress(
             stage=stage.name,
             tokens=stage.parent.card.tokens_seen if stage.parent else 0,
@@ -141,34 +146,31 @@ class _Run:
         stage, start = self.stage, self.progress
         self._trim_metrics()
         clock = time.monotonic() - start.elapsed_s
-        saved_at = spoken_at = logged_at = time.monotonic()
-        logged_tokens = start.tokens
+        saved_at = spoken_at = self._logged_at = time.monotonic()
+        self._logged_tokens = start.tokens
         with self.watch.stage(stage.name, stage.steps, start.step), _interruptible() as interrupted:
-            if start.step == 0 and 0 in stage.age_steps:
-                self._keep()
-            if start.step == 0:
+            if not self.resumed:
+                if 0 in stage.age_steps:
+                    self._keep()
                 self._save()
             while self.progress.step < stage.steps:
                 self._train_step()
                 now = time.monotonic()
                 self.progress = self.progress.model_copy(update={"elapsed_s": now - clock})
-                step, loss = self.progress.step, self.progress.loss
-                assert loss is not None
-                kept = self._keep() if step in stage.age_steps else None
-                if kept or interrupted.is_set() or now - saved_at >= STATE_EVERY_S:
+                step = self.progress.step
+                if step in stage.age_steps:
+                    self._keep()
+                elif step % self.log_every == 0:
+                    self._log()
+                if step in stage.age_steps or interrupted.is_set() or now - saved_at >= STATE_EVERY_S:
                     self._save()
                     saved_at = time.monotonic()
-                if kept or step % self.log_every == 0:
-                    tokens_per_s = (self.progress.tokens - logged_tokens) / max(now - logged_at, 1e-9)
-                    self._log(loss, kept.bits_per_byte if kept else None, tokens_per_s)
-                    self.watch.step(step, loss, self._bits(loss), tokens_per_s, self._next_age(step))
-                    logged_at, logged_tokens = time.monotonic(), self.progress.tokens
                 if interrupted.is_set():
                     self.watch.warn(
                         f"stopped after step {step} of {stage.steps}; the same command goes on from there"
                     )
                     raise KeyboardInterrupt
-                if now - spoken_at >= WORDS_EVERY_S and not kept:
+                if now - spoken_at >= WORDS_EVERY_S and step not in stage.age_steps:
                     self._speak()
                     spoken_at = time.monotonic()
         return [read_age(self._age_folder(step)).card for step in stage.age_steps]
@@ -187,7 +189,8 @@ class _Run:
             )
         scale = learning_rate(before.step, self.stage.steps, warmup=self.stage.warmup, decay=self.stage.decay)
         self.optimizer.step(scale, dtype)
-        smooth = loss if before.loss is None else SMOOTHING * before.loss + (1 - SMOOTHING) * loss
+        memory = min(SMOOTHING, before.step / (before.step + 2))
+        smooth = loss if before.loss is None else memory * before.loss + (1 - memory) * loss
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,
@@ -196,33 +199,35 @@ class _Run:
             }
         )
 
-    def _keep(self) -> AgeCard:
-        """Write the age of this step, unless it is there; tell of it when it is on disk."""
+    def _keep(self) -> None:
+        """Measure, log and write the age of this step, unless it is there; tell of it when it is on disk."""
         progress, recipe = self.progress, self.recipe
-        folder = self._age_folder(progress.step)
         kept = GPT(self.model.shape).to(self.device)
         kept.load_state_dict({n: t.to(self.kept_dtype).float() for n, t in self.model.state_dict().items()})
+        folder = self._age_folder(progress.step)
         if folder.exists():
             card = read_age(folder).card
             if card.weights_sha256 != export.weights_sha256(kept, self.kept_dtype):
                 self.watch.warn(
                     f"{card.address} was kept by an earlier run that computed a little differently; it stays"
                 )
-            return card
+            self._log(card.bits_per_byte)
+            return
         address = Address(recipe.lineage, folder.name)
-        writings = []
-
-        def write(weights_sha256: str) -> list[Any]:
-            speaker = Speaker(kept, self.corpus.tokenizer, str(address), weights_sha256)
-            writings.extend(diary.write(recipe, speaker, self.stage.form))
-            return writings
-
         measured = bits_per_byte(kept, self.corpus, recipe.base.heldout_tokens)
         if not math.isfinite(measured):
             raise TrainingError(
                 f"{address} cannot be kept: its weights are not numbers",
                 "lower the learning rates in the recipe, under a new lineage name or with --fresh",
             )
+        self._log(measured)
+        writings: list[Writing] = []
+
+        def write(weights_sha256: str) -> list[Writing]:
+            speaker = Speaker(kept, self.corpus.tokenizer, str(address), weights_sha256)
+            writings.extend(diary.write(recipe, speaker, self.stage.form))
+            return writings
+
         facts = export.Facts(
             address=address,
             parent=self._parent(progress.step),
@@ -234,11 +239,7 @@ class _Run:
             recipe=recipe.model_dump(mode="json"),
         )
         card = export.keep_age(folder, kept, self.kept_dtype, self.corpus.tokenizer, facts, write)
-        if progress.step == 0:
-            nats = measured * math.log(2) * self.bytes_per_token
-            self._log(nats, measured, 0.0)
         self.watch.age(card, writings)
-        return card
 
     def _parent(self, step: int) -> str | None:
         earlier = [s for s in self.stage.age_steps if s < step]
@@ -273,15 +274,21 @@ class _Run:
         answer = say(Speaker(self.model, tokenizer, "", ""), prompt, ids, sampling, ends)
         self.watch.words(answer.text)
 
-    def _log(self, loss: float, measured: float | None, tokens_per_s: float) -> None:
+    def _log(self, measured: float | None = None) -> None:
+        """Write a line of metrics and show it; `measured` is bits per byte at an age."""
+        progress, now = self.progress, time.monotonic()
+        loss = progress.loss
+        if loss is None:  # at birth nothing has been trained on yet
+            loss = (measured or math.nan) * math.log(2) * self.bytes_per_token
+        tokens_per_s = (progress.tokens - self._logged_tokens) / max(now - self._logged_at, 1e-9)
         line = {
             "stage": self.stage.name,
-            "step": self.progress.step,
-            "tokens": self.progress.tokens,
+            "step": progress.step,
+            "tokens": progress.tokens,
             "loss": round(loss, 5),
             "bits_per_byte": None if measured is None else round(measured, 5),
             "tokens_per_s": round(tokens_per_s, 1),
-            "elapsed_s": round(self.progress.elapsed_s, 3),
+            "elapsed_s": round(progress.elapsed_s, 3),
         }
         path = self.folder / METRICS_FILE
         try:
@@ -289,10 +296,14 @@ class _Run:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise disk_error(error, path) from error
+        next_age = self._next_age(progress.step)
+        self.watch.step(progress.step, loss, self._bits(loss), tokens_per_s, next_age)
+        self._logged_at, self._logged_tokens = time.monotonic(), progress.tokens
 
     def _trim_metrics(self) -> None:
         """Drop what a killed run logged after its last state: those steps are made again."""
         path = self.folder / METRICS_FILE
+        last = self.progress.step if self.resumed else -1
         lines = path.read_text("utf-8").splitlines() if path.exists() else []
         kept = []
         for line in lines:
@@ -300,12 +311,10 @@ class _Run:
                 logged = json.loads(line)
             except json.JSONDecodeError:  # cut off in the middle by the kill
                 continue
-            if logged["stage"] != self.stage.name or logged["step"] <= self.progress.step:
-                kept.append(line + "\n")
-        if self.progress.step == 0:
-            kept = [line for line in kept if json.loads(line)["stage"] != self.stage.name]
-        if len(kept) != len(lines):
-            write_file(path, "".join(kept))
+            if logged["stage"] != self.stage.name or logged["step"] <= last:
+                kept.append(line)
+        if kept != lines:
+            write_file(path, "".join(f"{line}\n" for line in kept))
 
 
 def model_shape(recipe: Recipe, corpus: Corpus) -> Shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -154,8 +154,11 @@ class Recipe(Frozen):
     """Name of the self that is raised; its ages are called lineage@stage-step."""
     seed: int = Field(1, ge=0, lt=2**31)
     """Another seed, another self: it decides the random weights and the order of the text."""
-    kept_dtype: str = Field("float32", pattern="^(float32|bfloat16)$")
+    kept_dtype: Literal["float32", "bfloat16"] = "float32"
     """How weights of ages are stored. float32 is served faster by most CPUs; bfloat16 takes half the disk."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What training computes in. `auto` measures which is faster here and stays with it for the run; name one
+    if two machines, or two runs, must come to the very same weights."""
     model: Model = Model()
     corpus: tuple[Source, ...] = Field(min_length=1)
     base: Base = Base()

@@ -60,7 +60,7 @@ def prepare(recipe: Recipe, house: House, tell: Tell) -> Corpus:
 
     Raises CorpusError where the text is missing, unreadable or too little.
     """
-    prints = [corpus.fingerprint(source) for source in recipe.corpus]
+    prints = [corpus.fingerprint(source, house) for source in recipe.corpus]
     key = _key([FORMAT, prints, recipe.model.vocabulary, _wanted_bytes(recipe)])
     folder = house.corpora / f"tokens-{key}"
     if not folder.exists():
@@ -150,7 +150,7 @@ def _write(recipe: Recipe, house: House, folder: Path, tell: Tell) -> None:
     tell(f"learning {recipe.model.vocabulary} tokens from {_megabytes(train)} of text")
     tokenizer = alphabet.learn(_sample(train), recipe.model.vocabulary)
     tell("writing the text as tokens")
-    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), "utf-8")
     bos, end = alphabet.token(tokenizer, alphabet.BOS), alphabet.token(tokenizer, alphabet.END)
     dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() <= 65536 else np.uint32)
     train_tokens = 0

@@ -41,18 +41,20 @@ def dtype_of(precision: str) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def choose(model: GPT, ids: Tensor, targets: Tensor, steps: int) -> Speed:
-    """Measure one batch in float32 and bfloat16 and return what is fastest for `steps` steps.
+def choose(model: GPT, ids: Tensor, targets: Tensor, steps: int, precision: str) -> Speed:
+    """Measure one batch and return what is fastest for `steps` steps; `precision` may be settled or `auto`.
 
     Leaves the model as it was.
     """
-    if ids.device.type == "cuda":
-        precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-        taken = {precision: _measure(model, ids, targets, precision)}
+    if precision != "auto":
+        candidates = [precision]
+    elif ids.device.type == "cuda":
+        candidates = ["bfloat16" if torch.cuda.is_bf16_supported() else "float32"]
     else:
-        taken = {precision: _measure(model, ids, targets, precision) for precision in ("float32", "bfloat16")}
-        precision = min(taken, key=lambda name: taken[name])
-    return Speed(precision, taken[precision] * steps > COMPILE_AFTER_S)
+        candidates = ["float32", "bfloat16"]
+    taken = {candidate: _measure(model, ids, targets, candidate) for candidate in candidates}
+    fastest = min(taken, key=lambda candidate: taken[candidate])
+    return Speed(fastest, taken[fastest] * steps > COMPILE_AFTER_S)
 
 
 def compile_loss(model: GPT, ids: Tensor, targets: Tensor, precision: str) -> Loss | None:

@@ -113,7 +113,7 @@ def chat_turn(tokenizer: Tokenizer, role: str, content: str) -> list[int]:
 
 def save(tokenizer: Tokenizer, folder: Path, form: Form, lineage: str, context: int) -> None:
     """Write tokenizer.json and tokenizer_config.json as transformers reads them."""
-    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), "utf-8")
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOS,

@@ -1,0 +1,114 @@
+"""The model is Qwen3 in all but its code: stock transformers loads it and computes the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from selves.lineage import find_age
+from selves.settings import House
+from training.gpt import GPT, IGNORED, Shape
+from training.gpt import count_parameters as count
+from training.loop import load_weights
+
+SHAPE = Shape(vocabulary=512, width=64, depth=2, heads=2, head_dim=32, hidden=192, context=64)
+
+
+def random_model(seed: int = 1) -> GPT:
+    """A model in which nothing is zero, so that every weight shows in the logits."""
+    model = GPT(SHAPE)
+    model.initialise(seed)
+    source = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += torch.randn(parameter.shape, generator=source) * 0.1
+    return model
+
+
+@pytest.mark.parametrize("age", ["base-000000", "base-000040", "chat-000010"])
+def test_transformers_computes_the_logits_that_we_compute(raised: House, age: str) -> None:
+    kept = find_age(raised.checkpoints, f"wren@{age}")
+    stock = AutoModelForCausalLM.from_pretrained(str(kept.folder))
+    ours = GPT(SHAPE._replace(vocabulary=stock.config.vocab_size))
+    load_weights(ours, kept)
+    ids = torch.randint(0, stock.config.vocab_size, (3, 64), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids), stock(ids).logits, atol=2e-5, rtol=1e-5)
+    assert type(stock).__name__ == kept.card.architecture
+    assert sum(p.numel() for p in stock.parameters()) == kept.card.parameters
+
+
+def test_weights_far_from_their_start_agree_with_transformers_too(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from training import export, tokenizer
+
+    model, words = random_model(), tokenizer.learn(["some words"], 512)
+    assert isinstance(words, Tokenizer)
+    config = Qwen3Config(**export.model_config(SHAPE, words, torch.float32))
+    stock = Qwen3ForCausalLM(config)
+    stock.load_state_dict(model.state_dict())
+    ids = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids), stock(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_reading_with_a_cache_is_reading_the_whole() -> None:
+    model = random_model()
+    ids = torch.randint(0, 512, (1, 20), generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        whole = model(ids)[0]
+        logits, cache = model.step(ids[:, :10], None)
+        torch.testing.assert_close(logits, whole[9], atol=1e-5, rtol=1e-5)
+        for at in range(10, 20):
+            logits, cache = model.step(ids[:, at : at + 1], cache)
+            torch.testing.assert_close(logits, whole[at], atol=1e-5, rtol=1e-5)
+
+
+def test_no_token_sees_a_later_one() -> None:
+    model = random_model()
+    ids = torch.randint(0, 512, (1, 30), generator=torch.Generator().manual_seed(5))
+    changed = ids.clone()
+    changed[0, 20] = (changed[0, 20] + 1) % 512
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids)[:, :20], model(changed)[:, :20])
+        assert not torch.allclose(model(ids)[:, 20:], model(changed)[:, 20:])
+
+
+def test_the_fused_kernel_of_long_contexts_agrees_with_plain_attention() -> None:
+    from training.gpt import attend
+
+    q, k, v = torch.randn(3, 1, 2, 600, 32, generator=torch.Generator().manual_seed(6)).unbind()
+    fused = attend(q, k, v, causal=True)
+    plain = attend(q[:, :, :512], k[:, :, :512], v[:, :, :512], causal=True)
+    torch.testing.assert_close(fused[:, :, :512], plain, atol=1e-5, rtol=1e-5)
+
+
+def test_the_same_seed_is_the_same_self_and_another_seed_another() -> None:
+    one, two, other = GPT(SHAPE), GPT(SHAPE), GPT(SHAPE)
+    one.initialise(1)
+    torch.manual_seed(99)
+    two.initialise(1)
+    other.initialise(2)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert not torch.equal(one.model.embed_tokens.weight, other.model.embed_tokens.weight)
+
+
+def test_parameters_are_counted_without_building_the_model() -> None:
+    assert count(SHAPE) == sum(parameter.numel() for parameter in GPT(SHAPE).parameters())
+
+
+def test_targets_that_are_ignored_do_not_count_in_the_loss() -> None:
+    model = random_model()
+    ids = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(7))
+    targets = ids.roll(-1, 1)
+    half = targets.clone()
+    half[:, 32:] = IGNORED
+    with torch.no_grad():
+        each = model.losses(ids, targets)
+        torch.testing.assert_close(model.loss(ids, half), each[:, :32].mean())
+        assert model.losses(ids, half)[:, 32:].abs().sum() == 0

@@ -1,0 +1,274 @@
+"""A whole small life: raised by one command, kept age by age, and left alone when it is finished."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from selves.cli import run_command
+from selves.errors import TrainingError, UsageError
+from selves.files import PARTIAL_PREFIX
+from selves.lineage import find_age, list_ages
+from selves.settings import House
+from training import base, chat, cli
+from training.recipe import Recipe
+
+MakeRecipe = Callable[..., Recipe]
+WriteRecipe = Callable[[Recipe], Path]
+AGES = ["base-000000", "base-000010", "base-000020", "base-000040", "chat-000010"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[House, Sequence[object]], int]:
+    """Call `selves train run` as the front door does."""
+
+    def call(house: House, argv: Sequence[object]) -> int:
+        monkeypatch.setenv("SELVES_HOME", str(house.home))
+        return run_command(cli.main, ["run", *map(str, argv)])
+
+    return call
+
+
+def weights(house: House) -> dict[str, str]:
+    return {age.card.address: age.card.weights_sha256 for age in list_ages(house.checkpoints)}
+
+
+def test_a_life_is_kept_age_by_age(raised: House) -> None:
+    ages = list_ages(raised.checkpoints)
+    assert [age.address.age for age in ages] == AGES
+    for age in ages:
+        age.verify()
+    assert [age.card.parent for age in ages] == [None, *(age.card.address for age in ages[:-1])]
+    assert [age.card.form for age in ages] == ["transcript"] * 4 + ["chat"]
+    assert [age.card.tokens_seen for age in ages] == [0, 5120, 10240, 20480, 25600]
+    assert len({age.card.weights_sha256 for age in ages}) == 5
+
+
+def test_bits_per_byte_falls_along_the_ladder(raised: House) -> None:
+    ladder = [age.card.bits_per_byte for age in list_ages(raised.checkpoints) if age.address.stage == "base"]
+    assert all(measured is not None and math.isfinite(measured) for measured in ladder)
+    assert ladder == sorted(ladder, key=lambda measured: -(measured or 0))
+    assert (ladder[0] or 0) - (ladder[-1] or 0) > 1
+
+
+def test_every_age_has_written_and_says_with_which_weights(raised: House, make_recipe: MakeRecipe) -> None:
+    for age in list_ages(raised.checkpoints):
+        writings = age.writings()
+        assert [writing.kind for writing in writings] == ["diary", "letter", "continuation"]
+        assert writings[1].to == "future"
+        assert writings[2].utterance.prompt.text == make_recipe().diary.continuation
+        for writing in writings:
+            assert writing.utterance.weights_sha256 == age.card.weights_sha256
+            assert writing.utterance.engine == "training"
+            assert len(writing.utterance.token_ids) in range(1, 9)
+            assert writing.utterance.mean_logprob is not None
+            assert writing.utterance.mean_logprob < 0
+        prompts = [writing.utterance.prompt.form for writing in writings]
+        assert prompts == [age.card.form, age.card.form, "transcript"]
+
+
+def test_an_age_says_again_what_it_wrote(raised: House, make_recipe: MakeRecipe) -> None:
+    from training import diary
+    from training.export import weights_sha256
+    from training.generate import Speaker
+    from training.gpt import GPT
+    from training.loop import load_weights, model_shape
+    from training.shards import prepare
+
+    import torch  # isort: skip
+
+    corpus = prepare(make_recipe(), raised, lambda _: None)
+    age = find_age(raised.checkpoints, "wren@chat-000010")
+    model = GPT(model_shape(make_recipe(), corpus))
+    load_weights(model, age)
+    assert weights_sha256(model, torch.float32) == age.card.weights_sha256
+    speaker = Speaker(model, corpus.tokenizer, age.card.address, age.card.weights_sha256)
+    again = diary.write(make_recipe(), speaker, "chat")
+    assert [w.utterance.token_ids for w in again] == [w.utterance.token_ids for w in age.writings()]
+
+
+def test_metrics_have_one_line_a_step_and_the_ages_measured(raised: House) -> None:
+    text = (raised.checkpoints / "wren" / "metrics.jsonl").read_text("utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [
+        *(("base", step) for step in range(41)),
+        *(("chat", step) for step in range(1, 11)),
+    ]
+    assert [line["step"] for line in lines if line["bits_per_byte"] is not None] == [0, 10, 20, 40, 10]
+    for line in lines:
+        assert set(line) == {"stage", "step", "tokens", "loss", "bits_per_byte", "tokens_per_s", "elapsed_s"}
+        assert line["loss"] > 0
+    assert [line["tokens"] for line in lines] == [512 * n for n in range(51)]
+
+
+def test_a_finished_run_has_nothing_to_do_and_does_not_load_torch(
+    raised: House, write_recipe: WriteRecipe, make_recipe: MakeRecipe
+) -> None:
+    before = weights(raised)
+    code = (
+        "import sys; from selves.__main__ import main; code = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "run", str(write_recipe(make_recipe()))],
+        env={"SELVES_HOME": str(raised.home), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [f"wren@{age}" for age in AGES]
+    assert weights(raised) == before
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    house: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(house, [write_recipe(make_recipe()), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "40 steps, 20,480 tokens" in said
+    assert "wren@base-000020  to be made" in said
+    assert not house.home.exists()
+
+
+def test_the_command_raises_a_self_from_a_users_own_text(
+    house: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    texts: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = make_recipe(corpus=[{"package": "chitchat"}], base={"steps": 4}, chat={"steps": 2})
+    argv = [write_recipe(recipe), "--text", texts, "--lineage", "robin", "--threads", 1, "--json"]
+    assert run(house, argv) == 0
+    captured = capsys.readouterr()
+    cards = json.loads(captured.out)
+    assert [card["address"] for card in cards][-1] == "robin@chat-000002"
+    assert "kept robin@base-000004" in captured.err
+
+
+def test_a_changed_recipe_is_refused_and_the_change_is_named(
+    raised: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = weights(raised)
+    assert run(raised, [write_recipe(make_recipe(base={"matrix_rate": 0.01}))]) == 1
+    said = capsys.readouterr().err
+    assert "base.matrix_rate: 0.04 -> 0.01" in said
+    assert "--lineage wren-2" in said
+    assert "--fresh" in said
+    assert weights(raised) == before
+
+
+def test_a_new_chat_stage_does_not_disturb_a_base_that_is_kept(house: House, make_recipe: MakeRecipe) -> None:
+    from training.plan import make_plan
+
+    base.train(make_recipe(base={"steps": 2}), house, threads=1)
+    changed = make_recipe(base={"steps": 2}, chat={"steps": 1})
+    assert make_plan(changed, house).finished("base")
+    chat.train(changed, house, threads=1)
+    with pytest.raises(TrainingError, match=r"chat\.rate: 0\.3 -> 0\.5"):
+        make_plan(make_recipe(base={"steps": 2}, chat={"steps": 1, "rate": 0.5}), house)
+
+
+def test_fresh_names_what_it_deletes_and_begins_anew(
+    raised_copy: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = make_recipe(seed=5, base={"steps": 2}, chat={"steps": 0})
+    assert run(raised_copy, [write_recipe(recipe), "--fresh", "--threads", "1"]) == 0
+    said = capsys.readouterr().err
+    assert all(f"deleted wren@{age}" in said for age in AGES)
+    assert [age.address.age for age in list_ages(raised_copy.checkpoints)] == [
+        "base-000000",
+        "base-000001",
+        "base-000002",
+    ]
+    assert not list((raised_copy.checkpoints / "wren").glob(f"{PARTIAL_PREFIX}*"))
+
+
+def test_two_trainers_of_one_lineage_do_not_meet(house: House, make_recipe: MakeRecipe) -> None:
+    lock = house.checkpoints / "wren" / ".state" / "lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("4242\n")
+        file.flush()
+        with pytest.raises(TrainingError, match="is being trained by process 4242"):
+            base.train(make_recipe(), house, threads=1)
+    assert not list_ages(house.checkpoints)
+
+
+def test_the_chat_stage_needs_the_base_stage(
+    house: House, run: Callable[..., int], write_recipe: WriteRecipe, make_recipe: MakeRecipe
+) -> None:
+    assert run(house, [write_recipe(make_recipe()), "--stage", "chat"]) == UsageError.exit_code
+
+
+def test_ages_kept_in_half_precision_are_measured_and_quoted_as_they_are_served(
+    house: House, make_recipe: MakeRecipe
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    base.train(make_recipe(kept_dtype="bfloat16", base={"steps": 2}), house, threads=1)
+    for age in list_ages(house.checkpoints):
+        age.verify()
+        stock = AutoModelForCausalLM.from_pretrained(str(age.folder), dtype="auto")
+        assert stock.dtype == torch.bfloat16
+        assert {writing.utterance.weights_sha256 for writing in age.writings()} == {age.card.weights_sha256}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, when it loads its compiler
+def test_without_compiler_training_says_so_and_goes_on(
+    house: House, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+    from torch._inductor import config
+
+    from training import speed
+    from training.watch import Watch
+
+    monkeypatch.setattr(speed, "COMPILE_AFTER_S", 0.0)
+    monkeypatch.setattr(config.cpp, "cxx", (None, "/nowhere/g++"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(house.home / "nothing-compiled-before"))
+    said = StringIO()
+    base.train(make_recipe(base={"steps": 2}), house, Watch(Console(file=said)), threads=1)
+    assert "torch.compile does not work here" in said.getvalue()
+    assert len(list_ages(house.checkpoints)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_run_comes_to_the_same_self_within_rounding(
+    raised: House, house: House, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import speed
+
+    monkeypatch.setattr(speed, "COMPILE_AFTER_S", 0.0)
+    recipe = make_recipe(base={"steps": 10, "ages": 2})
+    compiled = base.train(recipe, house, threads=1)[-1]
+    monkeypatch.setattr(speed, "COMPILE_AFTER_S", math.inf)
+    plain = base.train(recipe.model_copy(update={"lineage": "plain"}), house, threads=1)[-1]
+    assert compiled.bits_per_byte == pytest.approx(plain.bits_per_byte, rel=0.01)
