@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from selves.errors import AgeError, EngineError, UsageError
 from selves.lineage import Age
+from serving import nanochat
 from serving.engine import Ask, Piece, Scored
 from serving.streams import Detokenizer, StopScanner
 
@@ -39,6 +40,7 @@ def prepare_torch(threads: int) -> None:
 
 def load_tokenizer(age: Age) -> Any:
     """Load an age's tokenizer. Raises AgeError."""
+    nanochat.register()
     try:
         return AutoTokenizer.from_pretrained(age.folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -74,6 +76,7 @@ class LoadedAge:
 
     def __init__(self, age: Age) -> None:
         age.verify()
+        nanochat.register()
         self.address = age.card.address
         try:
             loaded: Any = AutoModelForCausalLM.from_pretrained(

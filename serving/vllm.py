@@ -38,6 +38,8 @@ STDERR = 2
 """vLLM's log goes where ours goes."""
 LONGEST_BACKOFF_S = 30.0
 GPU_DEVICES = ("/dev/nvidia0", "/dev/kfd")
+EMBEDDED_ONLY = {"selves_nanochat": "a nanochat of 2026, whose value embeddings and smear vLLM does not have"}
+"""Model types of ours that vLLM does not know, and what they are."""
 
 
 def find_program(setting: str, environment: Mapping[str, str]) -> Path:
@@ -50,6 +52,19 @@ def find_program(setting: str, environment: Mapping[str, str]) -> Path:
             "build one with `make vllm`, or name yours in [serving] vllm or SELVES_VLLM",
         )
     return Path(found).absolute()
+
+
+def refuse_unknown(age: Age) -> None:
+    """Raise EngineError for an age that vLLM cannot load, before anything is started."""
+    try:
+        model_type = json.loads((age.folder / "config.json").read_text("utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise EngineError(f"{age.folder / 'config.json'} cannot be read: {error}", "restore it") from error
+    if model_type in EMBEDDED_ONLY:
+        raise EngineError(
+            f"vLLM cannot serve {age.card.address}: it is {EMBEDDED_ONLY[model_type]}",
+            "serve it with the embedded engine: `selves serve`",
+        )
 
 
 def make_command(program: Path, age: Age, port: int, *, gpu: bool) -> list[str]:
@@ -75,13 +90,17 @@ def make_environment(environment: Mapping[str, str], *, gpu: bool) -> dict[str, 
 
 
 class VllmBackend:
-    """A `vllm serve` process behind the address. Raises EngineError when there is no such program."""
+    """A `vllm serve` process behind the address.
+
+    Raises EngineError when there is no such program, or when it cannot serve this age.
+    """
 
     name = "vllm"
 
     def __init__(self, house: House, *, program: str, address: str) -> None:
-        self._program = find_program(program, os.environ)
         self._age = find_age(house.checkpoints, address)
+        refuse_unknown(self._age)
+        self._program = find_program(program, os.environ)
         self._gpu = any(Path(device).exists() for device in GPU_DEVICES)
         self.version = ""
         self.trouble = "vLLM is starting"

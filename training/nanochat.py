@@ -134,7 +134,7 @@ def import_nanochat(
     CPU. Raises AgeError for what is missing, damaged or unknown, UsageError where a choice has to be made,
     DiskError.
     """
-    checkpoint = find_checkpoint(source.absolute(), step)
+    checkpoint = find_checkpoint(source.resolve(), step)
     pickled = find_tokenizer(checkpoint.folder)
     address = _address(checkpoint, name)
     meta, config = read_meta(checkpoint.meta)
