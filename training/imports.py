@@ -100,12 +100,13 @@ def _load_gguf(path: Path) -> tuple[Any, Any]:
 
 
 def _load_folder(source: Path) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(source), local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(str(source), local_files_only=True, dtype="auto")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise AgeError(
             f"{source} cannot be loaded by transformers: {str(error).splitlines()[0]}",
             "it must be a causal language model with its tokenizer, of a stock architecture",

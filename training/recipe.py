@@ -92,13 +92,15 @@ class Base(Frozen):
     steps: int = Field(800, ge=1)
     batch_tokens: int = Field(2048, ge=16)
     """Tokens per step, a multiple of the context."""
+    grow_windows: bool = True
+    """Begin with rows of a quarter of the context, and end with whole ones; they hold as many tokens."""
     ages: int = Field(8, ge=2)
     """How many ages are kept: the newborn, the last step, and each time half as many steps before it."""
-    matrix_rate: float = Field(0.04, gt=0)
+    matrix_rate: float = Field(0.025, gt=0)
     """Muon's learning rate, for the matrices inside the blocks."""
-    embedding_rate: float = Field(0.06, gt=0)
+    embedding_rate: float = Field(0.2, gt=0)
     """AdamW's for the embeddings."""
-    rest_rate: float = Field(0.008, gt=0)
+    rest_rate: float = Field(0.02, gt=0)
     """AdamW's for the head and the norms."""
     warmup: float = Field(0.02, ge=0, le=1)
     """Share of the steps in which the rates rise."""
@@ -120,7 +122,7 @@ class Chat(Frozen):
     steps: int = Field(150, ge=0)
     """0: no chat stage."""
     batch_tokens: int = Field(2048, ge=16)
-    rate: float = Field(0.3, gt=0, le=1)
+    rate: float = Field(0.2, gt=0, le=1)
     """All learning rates are those of [base] times this; they fall to zero over the whole stage."""
     package: str = "chitchat"
     """Where conversations come from if the corpus has none."""

@@ -183,7 +183,7 @@ def test_a_new_chat_stage_does_not_disturb_a_base_that_is_kept(house: House, mak
     changed = make_recipe(base={"steps": 2}, chat={"steps": 1})
     assert make_plan(changed, house).finished("base")
     chat.train(changed, house, threads=1)
-    with pytest.raises(TrainingError, match=r"chat\.rate: 0\.3 -> 0\.5"):
+    with pytest.raises(TrainingError, match=r"chat\.rate: 0\.2 -> 0\.5"):
         make_plan(make_recipe(base={"steps": 2}, chat={"steps": 1, "rate": 0.5}), house)
 
 
