@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from selves.errors import TrainingError
-from selves.files import disk_error, write_file
+from selves.files import disk_error, sha256_text, write_file
 from selves.lineage import METRICS_FILE, Address, Age, AgeCard, age_name, read_age
 from selves.settings import House
 from selves.speech import ChatMessage, Form, Prompt, Sampling, Writing, seed_from
@@ -91,14 +91,12 @@ class _Run:
         self.progress = self._resume(kept, threads) if kept and self.resumed else self._begin(threads)
         self.loss: speed.Loss = self._compile() if self.progress.compiled else self.model.loss
         self.log_every = max(1, stage.steps // LOGGED_LINES)
-        self._logged_at, self._logged_tokens = time.monotonic(), self.progress.tokens
+        self._stepped_at = self._logged_at = time.monotonic()
+        self._logged_tokens = self.progress.tokens
 
     def _resume(self, kept: Progress, threads: int) -> Progress:
         if kept.corpus != self.corpus.folder.name:
-            raise TrainingError(
-                f"the text of {self.recipe.lineage} is not what it began with",
-                "put the text back as it was, choose a new lineage name, or begin anew with --fresh",
-            )
+            raise self._other_text()
         checkpoint.load_state(self.folder, self.model, self.optimizer)
         if kept.threads != threads:
             self.watch.warn(
@@ -108,11 +106,24 @@ class _Run:
         self.watch.tell(f"going on from step {kept.step} of {self.stage.steps}")
         return kept
 
+    def _check_tokens(self, age: Age) -> None:
+        """An age of this run has the tokens that its text has; another text would give others."""
+        mine = sha256_text(alphabet.as_file(self.corpus.tokenizer))
+        if age.card.files.get("tokenizer.json") != mine:
+            raise self._other_text()
+
+    def _other_text(self) -> TrainingError:
+        return TrainingError(
+            f"the text of {self.recipe.lineage} is not what it began with",
+            "put the text back as it was, choose a new lineage name, or begin anew with --fresh",
+        )
+
     def _begin(self, threads: int) -> Progress:
         stage = self.stage
         if stage.parent is None:
             self.model.initialise(self.recipe.seed)
         else:
+            self._check_tokens(stage.parent)
             load_weights(self.model, stage.parent)
         ids, targets = stage.batch(0)
         chosen = speed.choose(
@@ -147,7 +158,6 @@ class _Run:
         self._trim_metrics()
         clock = time.monotonic() - start.elapsed_s
         saved_at = spoken_at = self._logged_at = time.monotonic()
-        self._logged_tokens = start.tokens
         with self.watch.stage(stage.name, stage.steps, start.step), _interruptible() as interrupted:
             if not self.resumed:
                 if 0 in stage.age_steps:
@@ -155,7 +165,7 @@ class _Run:
                 self._save()
             while self.progress.step < stage.steps:
                 self._train_step()
-                now = time.monotonic()
+                now = self._stepped_at = time.monotonic()
                 self.progress = self.progress.model_copy(update={"elapsed_s": now - clock})
                 step = self.progress.step
                 if step in stage.age_steps:
@@ -206,7 +216,9 @@ class _Run:
         kept.load_state_dict({n: t.to(self.kept_dtype).float() for n, t in self.model.state_dict().items()})
         folder = self._age_folder(progress.step)
         if folder.exists():
-            card = read_age(folder).card
+            age = read_age(folder)
+            card = age.card
+            self._check_tokens(age)
             if card.weights_sha256 != export.weights_sha256(kept, self.kept_dtype):
                 self.watch.warn(
                     f"{card.address} was kept by an earlier run that computed a little differently; it stays"
@@ -276,11 +288,10 @@ class _Run:
 
     def _log(self, measured: float | None = None) -> None:
         """Write a line of metrics and show it; `measured` is bits per byte at an age."""
-        progress, now = self.progress, time.monotonic()
-        loss = progress.loss
+        progress, loss = self.progress, self.progress.loss
         if loss is None:  # at birth nothing has been trained on yet
             loss = (measured or math.nan) * math.log(2) * self.bytes_per_token
-        tokens_per_s = (progress.tokens - self._logged_tokens) / max(now - self._logged_at, 1e-9)
+        tokens_per_s = (progress.tokens - self._logged_tokens) / max(self._stepped_at - self._logged_at, 1e-9)
         line = {
             "stage": self.stage.name,
             "step": progress.step,

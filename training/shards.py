@@ -150,7 +150,7 @@ def _write(recipe: Recipe, house: House, folder: Path, tell: Tell) -> None:
     tell(f"learning {recipe.model.vocabulary} tokens from {_megabytes(train)} of text")
     tokenizer = alphabet.learn(_sample(train), recipe.model.vocabulary)
     tell("writing the text as tokens")
-    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), "utf-8")
+    (folder / "tokenizer.json").write_text(alphabet.as_file(tokenizer), "utf-8")
     bos, end = alphabet.token(tokenizer, alphabet.BOS), alphabet.token(tokenizer, alphabet.END)
     dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() <= 65536 else np.uint32)
     train_tokens = 0

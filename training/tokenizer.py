@@ -111,9 +111,14 @@ def chat_turn(tokenizer: Tokenizer, role: str, content: str) -> list[int]:
     return [token(tokenizer, f"<|{role}|>"), *said, token(tokenizer, END)]
 
 
+def as_file(tokenizer: Tokenizer) -> str:
+    """Return what tokenizer.json holds; read from there, special tokens in text are tokens again."""
+    return tokenizer.to_str(pretty=True)
+
+
 def save(tokenizer: Tokenizer, folder: Path, form: Form, lineage: str, context: int) -> None:
     """Write tokenizer.json and tokenizer_config.json as transformers reads them."""
-    (folder / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), "utf-8")
+    (folder / "tokenizer.json").write_text(as_file(tokenizer), "utf-8")
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOS,

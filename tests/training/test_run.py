@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -170,7 +171,7 @@ def test_a_changed_recipe_is_refused_and_the_change_is_named(
     before = weights(raised)
     assert run(raised, [write_recipe(make_recipe(base={"matrix_rate": 0.01}))]) == 1
     said = capsys.readouterr().err
-    assert "base.matrix_rate: 0.04 -> 0.01" in said
+    assert "base.matrix_rate: 0.025 -> 0.01" in said
     assert "--lineage wren-2" in said
     assert "--fresh" in said
     assert weights(raised) == before
@@ -185,6 +186,19 @@ def test_a_new_chat_stage_does_not_disturb_a_base_that_is_kept(house: House, mak
     chat.train(changed, house, threads=1)
     with pytest.raises(TrainingError, match=r"chat\.rate: 0\.2 -> 0\.5"):
         make_plan(make_recipe(base={"steps": 2}, chat={"steps": 1, "rate": 0.5}), house)
+
+
+def test_a_text_that_has_changed_since_is_refused_in_either_stage(
+    house: House, make_recipe: MakeRecipe, texts: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(texts, tmp_path / "my-texts")
+    recipe = make_recipe(corpus=[{"folder": str(folder)}], base={"steps": 2}, chat={"steps": 1})
+    base.train(recipe, house, threads=1)
+    (folder / "more.txt").write_text("Quite another kind of text, zigzag quixotic jukebox. " * 200, "utf-8")
+    for train in (base.train, chat.train):
+        with pytest.raises(TrainingError, match="the text of wren is not what it began with"):
+            train(recipe, house, threads=1)
+    assert [age.address.age for age in list_ages(house.checkpoints)][-1] == "base-000002"
 
 
 def test_fresh_names_what_it_deletes_and_begins_anew(
