@@ -40,9 +40,13 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_fails_half_way_never_appears(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="half way"), new_folder(tmp_path / "age") as partial:
-        (partial / "weights").write_text("x")
-        raise ValueError("half way")
+    def write_half(folder: Path) -> None:
+        with new_folder(folder) as partial:
+            (partial / "weights").write_text("x")
+            raise ValueError("half way")
+
+    with pytest.raises(ValueError, match="half way"):
+        write_half(tmp_path / "age")
     assert list(tmp_path.iterdir()) == []
 
 
