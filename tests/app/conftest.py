@@ -25,7 +25,7 @@ LONG = ("tiny@base-000032", "tiny@base-000033")
 
 @pytest.fixture(autouse=True)
 def main_module() -> Iterator[None]:
-    """AppTest leaves its script in `__main__`'s place, where processes that later tests start would run it."""
+    """AppTest leaves its script in `__main__`'s place, and processes of later tests would run it."""
     before = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = before
