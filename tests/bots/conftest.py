@@ -7,10 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+from memory.store import Store, open_store
+from serving.voice import Voice
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +43,15 @@ def serving_url(serving_home: Path) -> Iterator[str]:
         assert server.stdout is not None
         yield json.loads(server.stdout.readline())["url"]
         server.terminate()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'selves.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def voice(serving_url: str) -> AsyncIterator[Voice]:
+    async with Voice(serving_url) as opened:
+        yield opened

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from bots.pick import SAMPLES
 from bots.scene import finish, play
-from memory.store import Store, open_store
+from memory.store import Store
 from memory.types import Message
 from selves.cast import Cast, Persona, PersonaSampling, SceneSpec
 from selves.errors import EngineError, UsageError
@@ -78,18 +77,6 @@ class Torn(Paper):
         if self._left == 0:
             raise ConnectionError("gone")
         return await super().post(message)
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'selves.db'}") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def voice(serving_url: str) -> AsyncIterator[Voice]:
-    async with Voice(serving_url) as opened:
-        yield opened
 
 
 async def test_a_scene_is_played_to_its_end_and_everything_is_kept(store: Store, voice: Voice) -> None:

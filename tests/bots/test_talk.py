@@ -8,7 +8,7 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,18 +23,6 @@ from serving.voice import Voice
 EMBER = Persona(name="Ember", address="tiny@chat-000008", sampling=PersonaSampling(temperature=1.0))
 SPARK = Persona(name="Spark", address="tiny@base-000000", sampling=PersonaSampling(max_tokens=10))
 CAST = Cast(persona=(EMBER, SPARK))
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with open_store(f"sqlite+aiosqlite:///{tmp_path / 'selves.db'}") as opened:
-        yield opened
-
-
-@pytest.fixture
-async def voice(serving_url: str) -> AsyncIterator[Voice]:
-    async with Voice(serving_url) as opened:
-        yield opened
 
 
 def ignore(_: str) -> None:
