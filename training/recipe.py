@@ -24,6 +24,8 @@ class Model(Frozen):
     """Tokens it can look back on."""
     vocabulary: int = Field(2048, ge=320, le=262144)
     """Tokens it knows, a multiple of 64. Fewer are learned if the text has no more to offer."""
+    form: Literal["qwen3"] = "qwen3"
+    """The transformers class that its ages are."""
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Model:
