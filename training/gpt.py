@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 ROPE_THETA = 10_000.0
 NORM_EPSILON = 1e-6
@@ -37,8 +38,18 @@ class Shape(NamedTuple):
 IGNORED = -100
 """A target that is not learned, as torch's cross_entropy has it."""
 
-Cache = list[tuple[Tensor, Tensor]]
-"""Keys and values of what was read so far, one pair of (B, H, T, D) per layer."""
+LOGITS_AT_ONCE = 2**28
+"""Logits that may exist at one time in training: 1 GiB of float32."""
+
+Memory = list[Tensor]
+"""What one layer keeps of the tokens it read: keys and values (B, H, T, D); empty when it has read none."""
+
+
+class Cache(NamedTuple):
+    """What the model keeps of the tokens it read. `GPT.step` replaces what is in `layers`."""
+
+    length: int
+    layers: list[Memory]
 
 
 class Linear(nn.Linear):
@@ -75,19 +86,19 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(shape.head_dim)
         self.k_norm = RMSNorm(shape.head_dim)
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, memory: Memory | None) -> Tensor:
         batch, length, _ = x.shape
         split = (batch, length, self.heads, self.head_dim)
         q = rotate(self.q_norm(self.q_proj(x).view(split)), cos, sin).transpose(1, 2)  # (B, H, T, D)
         k = rotate(self.k_norm(self.k_proj(x).view(split)), cos, sin).transpose(1, 2)
         v = self.v_proj(x).view(split).transpose(1, 2)
-        if past is not None:
-            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
-        # With a cache the new tokens come one at a time and may look at everything there is.
-        y = attend(q, k, v, causal=past is None)
-        return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1)), (k, v)
+        causal = not memory  # after a memory, tokens come one at a time and may look at everything there is
+        if memory:
+            k, v = torch.cat((memory[0], k), 2), torch.cat((memory[1], v), 2)
+        if memory is not None:
+            memory[:] = k, v
+        y = attend(q, k, v, causal=causal)
+        return self.o_proj(y.transpose(1, 2).reshape(batch, length, -1))
 
 
 class MLP(nn.Module):
@@ -109,12 +120,9 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(shape.width)
         self.mlp = MLP(shape)
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, past: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        attended, present = self.self_attn(self.input_layernorm(x), cos, sin, past)
-        x = x + attended
-        return x + self.mlp(self.post_attention_layernorm(x)), present
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, memory: Memory | None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, memory)
+        return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class Decoder(nn.Module):
@@ -126,10 +134,15 @@ class Decoder(nn.Module):
 
 
 class GPT(nn.Module):
-    """The model: `forward` for logits, `loss` for training, `step` for generation with a cache."""
+    """The model: called for logits or for the loss, `step` for generation with a cache.
+
+    Whatever computes goes through `__call__`, where DDP and FSDP2 have their hooks.
+    """
 
     cos: Tensor
     sin: Tensor
+    checkpointing = False
+    """Whether blocks are computed anew for the backward pass: a third more arithmetic, far less memory."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -159,39 +172,65 @@ class GPT(nn.Module):
                     drawn = torch.randn(parameter.shape, generator=source) * std
                     parameter.copy_(drawn)
 
-    def _hidden(
-        self, ids: Tensor, dtype: torch.dtype, start: int, cache: Cache | None
-    ) -> tuple[Tensor, Cache]:
-        x = self.model.embed_tokens(ids).to(dtype)  # (B, T, C)
+    def _hidden(self, ids: Tensor, dtype: torch.dtype, cache: Cache | None) -> Tensor:
+        """Return what the last layer gives for ids (B, T), normed, (B, T, C); reads and fills the cache."""
+        start = cache.length if cache else 0
+        x = self.model.embed_tokens(ids).to(dtype)
         cos = self.cos[start : start + ids.shape[1], None].to(dtype)  # (T, 1, D)
         sin = self.sin[start : start + ids.shape[1], None].to(dtype)
-        presents: Cache = []
         for number, layer in enumerate(self.model.layers):
-            x, present = layer(x, cos, sin, None if cache is None else cache[number])
-            presents.append(present)
-        return self.model.norm(x), presents
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, cos, sin, None, use_reentrant=False)
+            else:
+                x = layer(x, cos, sin, cache.layers[number] if cache else None)
+        hidden: Tensor = self.model.norm(x)
+        return hidden
 
-    def forward(self, ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return logits (B, T, V) in float32, computed in `dtype`, for ids (B, T), T at most the context."""
-        return self.lm_head(self._hidden(ids, dtype, 0, None)[0]).float()
+    def forward(
+        self, ids: Tensor, targets: Tensor | None = None, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Return logits (B, T, V) for ids (B, T), T at most the context; or with targets, `loss_sum`.
+
+        Everything is computed in `dtype`, softmax and sums in float32; the result is float32.
+        """
+        hidden = self._hidden(ids, dtype, None)
+        if targets is None:
+            return self.lm_head(hidden).float()
+        rows = hidden.flatten(0, 1)
+        chunk = max(1, LOGITS_AT_ONCE // self.shape.vocabulary)
+        if len(rows) <= chunk:
+            return self._nats(rows, targets.flatten())
+        parts = zip(rows.split(chunk), targets.flatten().split(chunk), strict=True)
+        return torch.stack([checkpoint(self._nats, *part, use_reentrant=False) for part in parts]).sum()
+
+    def _nats(self, rows: Tensor, targets: Tensor) -> Tensor:
+        """Return the summed cross-entropy of hidden rows (N, C) and targets (N,)."""
+        return F.cross_entropy(self.lm_head(rows).float(), targets, ignore_index=IGNORED, reduction="sum")
+
+    def loss_sum(self, ids: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the summed cross-entropy in nats over targets (B, T) that are not IGNORED."""
+        total: Tensor = self(ids, targets, dtype)
+        return total
 
     def loss(self, ids: Tensor, targets: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return the mean cross-entropy in nats over targets (B, T) that are not IGNORED."""
-        return F.cross_entropy(self.forward(ids, dtype).flatten(0, 1), targets.flatten())
+        return self.loss_sum(ids, targets, dtype) / (targets != IGNORED).sum()
 
     def losses(self, ids: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy in nats of every target, (B, T); 0 where the target is IGNORED."""
-        flat = F.cross_entropy(self.forward(ids).flatten(0, 1), targets.flatten(), reduction="none")
+        flat = F.cross_entropy(
+            self(ids).flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+        )
         return flat.view(targets.shape)
 
     def step(self, ids: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
         """Read ids (1, T) after what `cache` holds; return logits (V,) for the next token, and the new cache.
 
-        With a cache, T must be 1.
+        With a cache, T must be 1. The old cache is used up.
         """
-        start = 0 if cache is None else cache[0][0].shape[2]
-        hidden, cache = self._hidden(ids, torch.float32, start, cache)
-        return self.lm_head(hidden[0, -1]), cache
+        cache = cache or Cache(0, [[] for _ in self.model.layers])
+        hidden = self._hidden(ids, torch.float32, cache)
+        return self.lm_head(hidden[0, -1]), cache._replace(length=cache.length + ids.shape[1])
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
@@ -229,3 +268,15 @@ def count_parameters(shape: Shape) -> int:
     inner = shape.heads * shape.head_dim
     block = 4 * shape.width * inner + 3 * shape.width * shape.hidden + 2 * shape.width + 2 * shape.head_dim
     return 2 * shape.vocabulary * shape.width + shape.depth * block + shape.width
+
+
+def flops_per_token(shape: Shape, window: int) -> int:
+    """Return the floating-point operations that one token costs in training, forward and backward.
+
+    Counted are the matrix products: two operations per weight forward and four backward, and the attention
+    scores over the whole window, as Chowdhery et al. 2022 do (PaLM, arXiv:2204.02311, appendix B), so that
+    shares of the peak compare with those that others state. A causal kernel may do half of the scores.
+    """
+    norms = shape.depth * (2 * shape.width + 2 * shape.head_dim) + shape.width
+    matrices = count_parameters(shape) - shape.vocabulary * shape.width - norms
+    return 6 * matrices + 12 * shape.depth * shape.heads * shape.head_dim * window

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from selves.lineage import find_age
 from selves.settings import House
+from training import gpt
 from training.gpt import GPT, IGNORED, Shape
 from training.gpt import count_parameters as count
 from training.loop import load_weights
@@ -24,7 +25,7 @@ def random_model(seed: int = 1) -> GPT:
     source = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += torch.randn(parameter.shape, generator=source) * 0.1
+            parameter.add_(torch.randn(parameter.shape, generator=source) * 0.1)
     return model
 
 
@@ -112,3 +113,59 @@ def test_targets_that_are_ignored_do_not_count_in_the_loss() -> None:
         each = model.losses(ids, targets)
         torch.testing.assert_close(model.loss(ids, half), each[:, :32].mean())
         assert model.losses(ids, half)[:, 32:].abs().sum() == 0
+
+
+def gradients(model: GPT, ids: torch.Tensor, targets: torch.Tensor) -> tuple[float, list[torch.Tensor]]:
+    model.zero_grad()
+    loss = model.loss(ids, targets)
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.item(), [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def test_computing_blocks_anew_gives_the_same_gradients() -> None:
+    model = random_model()
+    ids = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(8))
+    loss, plain = gradients(model, ids, ids.roll(-1, 1))
+    model.checkpointing = True
+    assert gradients(model, ids, ids.roll(-1, 1))[0] == loss
+    again = gradients(model, ids, ids.roll(-1, 1))[1]
+    assert len(again) == len(plain) == len(list(model.parameters()))
+    assert all(torch.equal(one, two) for one, two in zip(plain, again, strict=True))
+
+
+def test_logits_in_parts_give_the_same_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model()
+    ids = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(9))
+    targets = ids.roll(-1, 1)
+    targets[:, :5] = IGNORED
+    loss, whole = gradients(model, ids, targets)
+    seen: list[int] = []
+    model.lm_head.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    monkeypatch.setattr(gpt, "LOGITS_AT_ONCE", 512 * 48)
+    parts, in_parts = gradients(model, ids, targets)
+    assert set(seen) == {48, 32}
+    assert parts == pytest.approx(loss, rel=1e-6)
+    for one, two in zip(whole, in_parts, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-5)
+
+
+def test_sums_of_parts_of_a_batch_are_the_sum_of_the_whole() -> None:
+    model = random_model()
+    ids = torch.randint(0, 512, (4, 32), generator=torch.Generator().manual_seed(10))
+    targets = ids.roll(-1, 1)
+    targets[1, :20] = IGNORED
+    with torch.no_grad():
+        whole = model.loss_sum(ids, targets)
+        parts = model.loss_sum(ids[:1], targets[:1]) + model.loss_sum(ids[1:], targets[1:])
+        torch.testing.assert_close(whole, parts)
+        torch.testing.assert_close(whole / 108, model.loss(ids, targets))
+
+
+def test_a_token_costs_what_torch_counts() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = random_model()
+    ids = torch.randint(0, 512, (2, 32), generator=torch.Generator().manual_seed(11))
+    with FlopCounterMode(display=False) as counter:
+        model.loss(ids, ids).backward()  # type: ignore[no-untyped-call]
+    assert gpt.flops_per_token(SHAPE, 32) * ids.numel() == counter.get_total_flops()
