@@ -54,7 +54,9 @@ def table(model: type[BaseModel]) -> list[str]:
         types = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
         if any(issubclass(a, BaseModel) for a in types):
             continue
-        if field.is_required():
+        if field.json_schema_extra:
+            default = "from `depth`"
+        elif field.is_required():
             default = "required"
         else:
             value = field.get_default(call_default_factory=True)

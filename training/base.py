@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
-from selves.lineage import AgeCard
+from selves.lineage import AgeCard, find_age
 from selves.settings import House
-from training import shards
+from training import parallel, shards
 from training.checkpoint import only_trainer
-from training.loop import Stage, run_stage
+from training.loop import Machine, Stage, run_stage
+from training.parallel import World
 from training.recipe import Recipe
 from training.shards import Corpus
 from training.watch import Watch
@@ -20,22 +23,40 @@ NAME = "base"
 
 
 def train(
-    recipe: Recipe, house: House, watch: Watch | None = None, *, threads: int | None = None
+    recipe: Recipe,
+    house: House,
+    watch: Watch | None = None,
+    *,
+    threads: int | None = None,
+    machine: Machine | None = None,
 ) -> list[AgeCard]:
-    """Raise a self from random weights, or go on where it stopped; return its base ages' cards, in order.
+    """Raise a self from random weights or its parent's, or go on where it stopped; return the base ages.
 
     Raises CorpusError, TrainingError, DiskError; KeyboardInterrupt after Ctrl-C, with everything kept.
     """
-    watch = watch or Watch(None)
-    with only_trainer(house.checkpoints / recipe.lineage):
-        corpus = shards.prepare(recipe, house, watch.tell)
-        return run_stage(
-            stage(recipe, corpus), recipe, house, corpus, watch, threads=threads or default_threads()
-        )
+    watch, machine = watch or Watch(None), machine or this_machine(threads)
+    with opened(recipe, house, watch, machine) as corpus:
+        return run_stage(stage(recipe, house, corpus), recipe, house, corpus, watch, machine)
 
 
-def stage(recipe: Recipe, corpus: Corpus) -> Stage:
-    """Return the base stage of a recipe."""
+@contextmanager
+def opened(recipe: Recipe, house: House, watch: Watch, machine: Machine) -> Iterator[Corpus]:
+    """Hold the lineage's lock and open its text, made by rank 0 while the others wait."""
+    first = machine.world.first
+    with only_trainer(house.checkpoints / recipe.lineage) if first else nullcontext():
+        corpus = shards.prepare(recipe, house, watch.tell) if first else None
+        parallel.wait(machine.world)
+        yield corpus or shards.prepare(recipe, house, watch.tell)
+
+
+def this_machine(threads: int | None = None) -> Machine:
+    """Return this process alone, with a GPU if there is one, and all cores it may use."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Machine(World(device=device), threads or default_threads())
+
+
+def stage(recipe: Recipe, house: House, corpus: Corpus) -> Stage:
+    """Return the base stage of a recipe. Raises AgeError if its parent is gone."""
     base = recipe.base
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
@@ -54,7 +75,8 @@ def stage(recipe: Recipe, corpus: Corpus) -> Stage:
         rates=(base.matrix_rate, base.embedding_rate, base.rest_rate),
         warmup=base.warmup,
         decay=base.decay,
-        parent=None,
+        parent=find_age(house.checkpoints, recipe.parent) if recipe.parent else None,
+        events=True,
     )
 
 

@@ -12,14 +12,13 @@ import random
 import torch
 from torch import Tensor
 
-from selves.lineage import AgeCard, age_name, read_age
+from selves.lineage import Age, AgeCard, age_name, read_age
 from selves.settings import House
 from training import base, shards
 from training import tokenizer as alphabet
-from training.checkpoint import only_trainer
 from training.corpus import Document, one_line
 from training.gpt import IGNORED
-from training.loop import Stage, run_stage
+from training.loop import Machine, Stage, run_stage
 from training.recipe import Recipe
 from training.shards import Corpus
 from training.watch import Watch
@@ -32,45 +31,53 @@ FROM_THE_START = 0.5
 
 
 def train(
-    recipe: Recipe, house: House, watch: Watch | None = None, *, threads: int | None = None
+    recipe: Recipe,
+    house: House,
+    watch: Watch | None = None,
+    *,
+    threads: int | None = None,
+    machine: Machine | None = None,
 ) -> list[AgeCard]:
     """Teach the last base age to take turns, or go on where that stopped; return the chat age's card.
 
     Raises AgeError if the base stage is not finished, else as `training.base.train`.
     """
-    watch = watch or Watch(None)
-    folder = house.checkpoints / recipe.lineage
-    with only_trainer(folder):
-        parent = read_age(folder / age_name(base.NAME, recipe.base.steps))
-        corpus = shards.prepare(recipe, house, watch.tell)
-        if corpus.has_conversations:
-            talks = shards.conversations(corpus)
-        else:
-            watch.tell(f"this text has no conversations; turns are learned from {recipe.chat.package}")
-            talks = shards.prepare_conversations(recipe, house)
-        chat, context = recipe.chat, recipe.model.context
-        rows = chat.batch_tokens // context
+    watch, machine = watch or Watch(None), machine or base.this_machine(threads)
+    with base.opened(recipe, house, watch, machine) as corpus:
+        parent = read_age(house.checkpoints / recipe.lineage / age_name(base.NAME, recipe.base.steps))
+        taught = stage(recipe, house, corpus, parent, watch)
+        return run_stage(taught, recipe, house, corpus, watch, machine)
 
-        def batch(step: int) -> tuple[Tensor, Tensor]:
-            return make_batch(talks, corpus, step, rows, context, recipe)
 
-        stage = Stage(
-            name=NAME,
-            steps=chat.steps,
-            batch_tokens=chat.batch_tokens,
-            age_steps=chat.age_steps,
-            form="chat",
-            batch=batch,
-            rates=(
-                recipe.base.matrix_rate * chat.rate,
-                recipe.base.embedding_rate * chat.rate,
-                recipe.base.rest_rate * chat.rate,
-            ),
-            warmup=0.05,
-            decay=1.0,
-            parent=parent,
-        )
-        return run_stage(stage, recipe, house, corpus, watch, threads=threads or base.default_threads())
+def stage(recipe: Recipe, house: House, corpus: Corpus, parent: Age, watch: Watch) -> Stage:
+    """Return the stage that teaches `parent` to take turns. Raises CorpusError without conversations."""
+    if corpus.has_conversations:
+        talks = shards.conversations(corpus)
+    else:
+        watch.tell(f"this text has no conversations; turns are learned from {recipe.chat.package}")
+        talks = shards.prepare_conversations(recipe, house)
+    chat, context = recipe.chat, recipe.model.context
+    rows = chat.batch_tokens // context
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        return make_batch(talks, corpus, step, rows, context, recipe)
+
+    return Stage(
+        name=NAME,
+        steps=chat.steps,
+        batch_tokens=chat.batch_tokens,
+        age_steps=chat.age_steps,
+        form="chat",
+        batch=batch,
+        rates=(
+            recipe.base.matrix_rate * chat.rate,
+            recipe.base.embedding_rate * chat.rate,
+            recipe.base.rest_rate * chat.rate,
+        ),
+        warmup=0.05,
+        decay=1.0,
+        parent=parent,
+    )
 
 
 def make_batch(

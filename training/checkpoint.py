@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # a look at how far a run is must not import torch
 
     from training.gpt import GPT
     from training.optim import Optimizer
+    from training.parallel import World
 
 STATE_FOLDER = ".state"
 STATE_FILE = "state.safetensors"
@@ -50,6 +51,10 @@ class Progress(Frozen):
     precision: str = "float32"
     compiled: bool = False
     threads: int = 0
+    """Of each process."""
+    processes: int = 1
+    parent: str | None = None
+    """The newest age, which the next one comes from."""
     corpus: str = ""
     """Name of the prepared corpus' folder."""
     recipe: dict[str, Any] = Field(default_factory=dict)
@@ -86,16 +91,21 @@ def only_trainer(lineage_folder: Path) -> Iterator[None]:
         yield
 
 
-def save_state(lineage_folder: Path, progress: Progress, model: GPT, optimizer: Optimizer) -> None:
-    """Replace the state. Raises DiskError; the old state is then as it was."""
+def save_state(
+    lineage_folder: Path, progress: Progress, model: GPT, optimizer: Optimizer, world: World
+) -> None:
+    """Replace the state; every process must ask, rank 0 writes. On DiskError the old state stays."""
     from safetensors.torch import save
 
-    tensors = {f"model.{name}": tensor.detach() for name, tensor in model.state_dict().items()}
+    from training import parallel
+
+    tensors = {f"model.{n}": parallel.whole(tensor.detach()) for n, tensor in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state_dict().items()}
-    data = save(
-        {n: t.cpu().contiguous() for n, t in tensors.items()}, {"progress": progress.model_dump_json()}
-    )
-    write_file(lineage_folder / STATE_FOLDER / STATE_FILE, data)
+    if world.first:
+        data = save(
+            {n: t.cpu().contiguous() for n, t in tensors.items()}, {"progress": progress.model_dump_json()}
+        )
+        write_file(lineage_folder / STATE_FOLDER / STATE_FILE, data)
 
 
 def read_progress(lineage_folder: Path) -> Progress | None:
@@ -112,24 +122,36 @@ def read_progress(lineage_folder: Path) -> Progress | None:
         raise _damaged(path, error) from error
 
 
-def load_state(lineage_folder: Path, model: GPT, optimizer: Optimizer) -> None:
-    """Put the kept state into model and optimizer. Raises TrainingError if it does not fit."""
-    import torch
-    from safetensors import SafetensorError, safe_open
-
+def load_model(lineage_folder: Path, model: GPT) -> None:
+    """Put the kept weights into a model of the same shape. Raises TrainingError if they do not fit."""
     path = lineage_folder / STATE_FOLDER / STATE_FILE
+    with _readable(path):
+        model.load_state_dict(_part(path, "model."))
+
+
+def load_optimizer(lineage_folder: Path, optimizer: Optimizer) -> None:
+    """Put the kept state into an optimizer; every process must ask. Raises TrainingError if it is damaged."""
+    path = lineage_folder / STATE_FOLDER / STATE_FILE
+    with _readable(path):
+        optimizer.load_state_dict(_part(path, "optimizer."))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model.load_state_dict(_part(tensors, "model."))
-        with torch.no_grad():
-            optimizer.load_state_dict(_part(tensors, "optimizer."))
+        yield
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise _damaged(path, error) from error
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): tensor for n, tensor in tensors.items() if n.startswith(prefix)}
+def _part(path: Path, prefix: str) -> dict[str, Tensor]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+        return {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
 def _damaged(path: Path, error: Exception) -> TrainingError:

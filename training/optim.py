@@ -15,6 +15,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from training import parallel
+from training.parallel import World
+
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
@@ -38,34 +41,67 @@ def orthogonalise(stack: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
+class _Stack:
+    """All matrices of one shape (R, C); this process turns its share of them into updates."""
+
+    def __init__(self, shape: tuple[int, int], world: World) -> None:
+        self.shape, self.world = shape, world
+        self.parameters: list[nn.Parameter] = []
+        self.momentum = torch.empty(0)
+
+    def begin(self) -> None:
+        """Make room for the momentum, when all parameters are known."""
+        self.each = -(-len(self.parameters) // self.world.size)
+        self.momentum = torch.zeros(self.each, *self.shape, device=self.parameters[0].device)
+
+    def updates(self, dtype: torch.dtype) -> list[Tensor]:
+        """Return the orthogonal update of every matrix; Newton-Schulz is shared out among processes."""
+        begin = self.world.rank * self.each
+        gradients = torch.zeros_like(self.momentum)
+        for number, parameter in enumerate(self.parameters):
+            gradient = parallel.whole(_gradient(parameter))
+            if begin <= number < begin + self.each:
+                gradients[number - begin] = gradient
+        self.momentum.lerp_(gradients, 1 - MOMENTUM)
+        mine = orthogonalise(gradients.lerp_(self.momentum, MOMENTUM).to(dtype))
+        return list(parallel.gathered(mine, self.world)[: len(self.parameters)].float().unbind())
+
+
 class Optimizer:
     """Muon on every matrix inside the blocks, AdamW on embeddings, head and norms.
 
     `names` of parameters are Qwen3's. Learning rates are given at each step, as multiples of `rates`
-    (matrices, embedding, rest). All state is in `state_dict()`; nothing here is random.
+    (matrices, embedding, rest). All state is in `state_dict()`; nothing here is random. Over several
+    processes Muon's momentum and arithmetic are shared out by whole matrices, and with FSDP2 Adam's state by
+    rows.
     """
 
     def __init__(
-        self, parameters: Iterable[tuple[str, nn.Parameter]], rates: tuple[float, float, float]
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        rates: tuple[float, float, float],
+        *,
+        weight_decay: float = 0.0,
+        world: World | None = None,
     ) -> None:
-        self.rates = rates
+        self.rates, self.weight_decay = rates, weight_decay
+        self.world = world or World()
         self.steps = 0
-        self._stacks: dict[tuple[int, int], list[nn.Parameter]] = {}
-        self._momentum: dict[tuple[int, int], Tensor] = {}
+        self._stacks: dict[tuple[int, int], _Stack] = {}
         self._rest: list[tuple[str, nn.Parameter, float]] = []
         self._first: list[Tensor] = []
         self._second: list[Tensor] = []
         for name, parameter in parameters:
             if parameter.ndim == 2 and ".layers." in name:
-                rows, columns = parameter.shape
-                self._stacks.setdefault((rows, columns), []).append(parameter)
+                shape = (parameter.shape[0], parameter.shape[1])
+                self._stacks.setdefault(shape, _Stack(shape, self.world)).parameters.append(parameter)
             else:
                 rate = rates[1] if "embed_tokens" in name else rates[2]
                 self._rest.append((name, parameter, rate))
-                self._first.append(torch.zeros_like(parameter))
-                self._second.append(torch.zeros_like(parameter))
-        for shape, stack in self._stacks.items():
-            self._momentum[shape] = torch.zeros(len(stack), *shape, device=stack[0].device)
+                self._first.append(torch.zeros_like(parallel.part(parameter)))
+                self._second.append(torch.zeros_like(parallel.part(parameter)))
+        for stack in self._stacks.values():
+            stack.begin()
 
     @torch.no_grad()
     def step(self, scale: float, dtype: torch.dtype = torch.float32) -> None:
@@ -74,46 +110,66 @@ class Optimizer:
         `dtype` is that of Newton-Schulz' matrix products. Gradients are cleared.
         """
         self.steps += 1
-        for shape, stack in self._stacks.items():
-            gradients = torch.stack([_gradient(p) for p in stack])
-            momentum = self._momentum[shape]
-            momentum.lerp_(gradients, 1 - MOMENTUM)
-            update = orthogonalise(gradients.lerp_(momentum, MOMENTUM).to(dtype)).float()
-            rate = self.rates[0] * scale * math.sqrt(max(1.0, shape[0] / shape[1]))
-            torch._foreach_add_(list[Tensor](stack), list(update.unbind()), alpha=-rate)
-        gradients_of_rest = [_gradient(p) for _, p, _ in self._rest]
-        torch._foreach_lerp_(self._first, gradients_of_rest, 1 - BETAS[0])
+        for stack in self._stacks.values():
+            self._turn(stack, scale, dtype)
+        self._adam(scale)
+        for stack in self._stacks.values():
+            for parameter in stack.parameters:
+                parameter.grad = None
+        for _, parameter, _ in self._rest:
+            parameter.grad = None
+
+    def _turn(self, stack: _Stack, scale: float, dtype: torch.dtype) -> None:
+        rate = self.rates[0] * scale * math.sqrt(max(1.0, stack.shape[0] / stack.shape[1]))
+        updates = [
+            parallel.part_of(update, parameter)
+            for update, parameter in zip(stack.updates(dtype), stack.parameters, strict=True)
+        ]
+        held = [parallel.part(parameter) for parameter in stack.parameters]
+        if self.weight_decay:
+            # Cautious: only where the update shrinks the weight anyway (Chen et al. 2025, arXiv:2510.12402).
+            for weight, update in zip(held, updates, strict=True):
+                weight.sub_(weight * (weight * update > 0), alpha=self.rates[0] * scale * self.weight_decay)
+        torch._foreach_add_(held, updates, alpha=-rate)
+
+    def _adam(self, scale: float) -> None:
+        gradients = [parallel.part(_gradient(p)) for _, p, _ in self._rest]
+        torch._foreach_lerp_(self._first, gradients, 1 - BETAS[0])
         torch._foreach_mul_(self._second, BETAS[1])
-        torch._foreach_addcmul_(self._second, gradients_of_rest, gradients_of_rest, 1 - BETAS[1])
+        torch._foreach_addcmul_(self._second, gradients, gradients, 1 - BETAS[1])
         bias_1, bias_2 = 1 - BETAS[0] ** self.steps, 1 - BETAS[1] ** self.steps
         denominators = torch._foreach_sqrt(torch._foreach_div(self._second, bias_2))
         torch._foreach_add_(denominators, EPSILON)
         for (_, parameter, rate), first, denominator in zip(
             self._rest, self._first, denominators, strict=True
         ):
-            parameter.addcdiv_(first, denominator, value=-rate * scale / bias_1)
-        for stack in self._stacks.values():
-            for parameter in stack:
-                parameter.grad = None
-        for _, parameter, _ in self._rest:
-            parameter.grad = None
+            parallel.part(parameter).addcdiv_(first, denominator, value=-rate * scale / bias_1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return every tensor of the state by a name that does not depend on the order of parameters."""
+        """Return every tensor of the state, whole, by name; every process must ask.
+
+        What several processes made can be loaded by any other number of them.
+        """
         state = {"steps": torch.tensor(self.steps)}
-        for (rows, columns), momentum in self._momentum.items():
-            state[f"momentum.{rows}x{columns}"] = momentum
-        for (name, _, _), first, second in zip(self._rest, self._first, self._second, strict=True):
-            state[f"first.{name}"] = first
-            state[f"second.{name}"] = second
+        for (rows, columns), stack in self._stacks.items():
+            whole = parallel.gathered(stack.momentum, self.world)[: len(stack.parameters)]
+            state[f"momentum.{rows}x{columns}"] = whole
+        for (name, parameter, _), first, second in zip(self._rest, self._first, self._second, strict=True):
+            state[f"first.{name}"] = parallel.whole_of(first, parameter)
+            state[f"second.{name}"] = parallel.whole_of(second, parameter)
         return state
 
+    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over what `state_dict` returned. Raises KeyError or RuntimeError if it is of another model."""
         self.steps = int(state["steps"])
-        for name, mine in self.state_dict().items():
-            if name != "steps":
-                mine.copy_(state[name])
+        for (rows, columns), stack in self._stacks.items():
+            begin = self.world.rank * stack.each
+            mine = state[f"momentum.{rows}x{columns}"][: len(stack.parameters)][begin : begin + stack.each]
+            stack.momentum[: len(mine)].copy_(mine)
+        for (name, parameter, _), first, second in zip(self._rest, self._first, self._second, strict=True):
+            first.copy_(parallel.part_of(state[f"first.{name}"], parameter))
+            second.copy_(parallel.part_of(state[f"second.{name}"], parameter))
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -8,21 +8,27 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from selves import config
+from selves.errors import ConfigError
 from selves.lineage import LINEAGE_PATTERN
 from selves.speech import Frozen
+from training import dial
+
+DIALLED: dict[str, Any] = {"computed": True}
+"""Marks what follows from `depth` unless the recipe states it; a kept recipe states it all."""
 
 
 class Model(Frozen):
-    """`[model]`: its size."""
+    """`[model]`: its size. `depth` is the one dial; the rest follows from it unless it is stated."""
 
     depth: int = Field(4, ge=1, le=128)
-    """Layers."""
-    width: int = Field(128, ge=8, le=16384)
-    head_dim: int = Field(64, ge=8, le=256)
+    """Layers: the dial from minutes on a laptop (3) to days on eight GPUs (32)."""
+    width: int = Field(ge=8, le=16384, json_schema_extra=DIALLED)
+    """64 per layer."""
+    head_dim: int = Field(ge=8, le=256, json_schema_extra=DIALLED)
     """Width of one attention head; there are width / head_dim heads."""
-    context: int = Field(256, ge=16, le=131072)
+    context: int = Field(ge=16, le=131072, json_schema_extra=DIALLED)
     """Tokens it can look back on."""
-    vocabulary: int = Field(2048, ge=320, le=262144)
+    vocabulary: int = Field(ge=320, le=262144, json_schema_extra=DIALLED)
     """Tokens it knows, a multiple of 64. Fewer are learned if the text has no more to offer."""
     form: Literal["qwen3"] = "qwen3"
     """The transformers class that its ages are."""
@@ -43,8 +49,8 @@ class Model(Frozen):
 
     @property
     def hidden(self) -> int:
-        """Width inside the SwiGLU: 8/3 of the width, rounded up to a multiple of 32."""
-        return -(-self.width * 8 // 3 // 32) * 32
+        """Width inside the MLP: 8/3 of the width, rounded up to a multiple of 32."""
+        return dial.hidden_width(self.width)
 
 
 class Source(Frozen):
@@ -89,26 +95,34 @@ class Source(Frozen):
 
 
 class Base(Frozen):
-    """`[base]`: learning to speak, from random weights."""
+    """`[base]`: learning to speak, from random weights or from the parent's."""
 
-    steps: int = Field(800, ge=1)
-    batch_tokens: int = Field(2048, ge=16)
-    """Tokens per step, a multiple of the context."""
+    tokens_per_parameter: float = Field(12.0, gt=0, le=10_000)
+    """How much it reads for its size, where `steps` is not stated; parameters of embeddings do not count."""
+    steps: int = Field(ge=1, json_schema_extra=DIALLED)
+    batch_tokens: int = Field(ge=16, json_schema_extra=DIALLED)
+    """Tokens per step, over all processes; a multiple of the context."""
+    micro_tokens: int = Field(0, ge=0)
+    """Tokens that one process reads at once, gradients being summed up; 0: what should fit."""
+    activation_checkpointing: bool = False
+    """Compute activations twice rather than keep them: a third more work for much less memory."""
     grow_windows: bool = True
     """Begin with rows of a quarter of the context, and end with whole ones; they hold as many tokens."""
-    ages: int = Field(8, ge=2)
+    ages: int = Field(ge=2, json_schema_extra=DIALLED)
     """How many ages are kept: the newborn, the last step, and each time half as many steps before it."""
-    matrix_rate: float = Field(0.025, gt=0)
+    matrix_rate: float = Field(gt=0, json_schema_extra=DIALLED)
     """Muon's learning rate, for the matrices inside the blocks."""
-    embedding_rate: float = Field(0.2, gt=0)
+    embedding_rate: float = Field(gt=0, json_schema_extra=DIALLED)
     """AdamW's for the embeddings."""
-    rest_rate: float = Field(0.02, gt=0)
+    rest_rate: float = Field(gt=0, json_schema_extra=DIALLED)
     """AdamW's for the head and the norms."""
+    weight_decay: float = Field(ge=0, json_schema_extra=DIALLED)
+    """Muon's: each step takes rate x weight_decay of those entries that the update makes smaller anyway."""
     warmup: float = Field(0.02, ge=0, le=1)
     """Share of the steps in which the rates rise."""
     decay: float = Field(0.6, ge=0, le=1)
     """Share of the steps, at the end, in which they fall to zero."""
-    heldout_tokens: int = Field(32768, ge=1)
+    heldout_tokens: int = Field(ge=1, json_schema_extra=DIALLED)
     """How much of the held-out text measures bits per byte at each age; always the same part of it."""
 
     @property
@@ -116,6 +130,17 @@ class Base(Frozen):
         """Steps after which an age is kept, in order, with 0 first: each is half of the next."""
         halved = {self.steps >> n for n in range(self.ages - 1)}
         return tuple(sorted(halved | {0}))
+
+
+class Young(Frozen):
+    """`[young]`: each age between the newborn and the last is settled and taught to take turns, so that young
+    ages can be talked with: `ember@settled-000100`, `ember@young-000100`."""
+
+    steps: int = Field(0, ge=0)
+    """Steps of [chat]'s teaching for each; 0: there are no young ages."""
+    settle: float = Field(0.1, ge=0, le=1)
+    """Before it, share of the age's own steps in which its learning rates fall to zero (Hägele et al. 2024,
+    arXiv:2405.18392); 0 leaves it as it was kept."""
 
 
 class Chat(Frozen):
@@ -156,6 +181,8 @@ class Recipe(Frozen):
 
     lineage: str = Field(pattern=rf"^{LINEAGE_PATTERN}$")
     """Name of the self that is raised; its ages are called lineage@stage-step."""
+    parent: str = ""
+    """An age to train on from, such as ember@base-000400, not random weights. Leave [model] out then."""
     seed: int = Field(1, ge=0, lt=2**31)
     """Another seed, another self: it decides the random weights and the order of the text."""
     kept_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -163,11 +190,24 @@ class Recipe(Frozen):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What training computes in. `auto` measures which is faster here and stays with it for the run; name one
     if two machines, or two runs, must come to the very same weights."""
-    model: Model = Model()
+    callbacks: tuple[str, ...] = ()
+    """Functions of yours, `module:function`, told of every step, age and stage (training/events.py)."""
+    model: Model
     corpus: tuple[Source, ...] = Field(min_length=1)
-    base: Base = Base()
+    base: Base
+    young: Young = Young()
     chat: Chat = Chat()
     diary: Diary = Diary()
+
+    @property
+    def young_steps(self) -> tuple[int, ...]:
+        """Steps of the base ages that are settled and taught to talk."""
+        return self.base.age_steps[1:-1] if self.young.steps else ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _turn_the_dial(cls, data: Any) -> Any:
+        return dial.turn(data)
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Recipe:
@@ -180,9 +220,17 @@ class Recipe(Frozen):
         return self
 
 
+IDLE = ("callbacks", "evals", "base.micro_tokens", "base.activation_checkpointing")
+"""Keys that do not decide who the self becomes, so they may change while it is raised."""
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises ConfigError naming file, line, key and fix."""
-    return config.load(path, Recipe)
+    recipe = config.load(path, Recipe)
+    for callback in recipe.callbacks:
+        if callback.count(":") != 1:
+            raise ConfigError(f"{path}: callbacks: {callback!r} is not module:function", "name it so")
+    return recipe
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -7,11 +7,10 @@ torch.compile pays only when a run is long enough.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 from training.gpt import GPT
@@ -20,20 +19,11 @@ COMPILE_AFTER_S = 120.0
 """Runs that are expected to take longer are compiled: it costs 10 to 30 s once and saves a tenth or more."""
 
 
-Loss = Callable[[Tensor, Tensor, torch.dtype], Tensor]
-"""Inputs, targets, and the dtype to compute in -> nats per token."""
-
-
 class Speed(NamedTuple):
     """How a run's arithmetic is done; kept in its state, so that going on computes the same."""
 
     precision: str
     compiled: bool
-
-
-def device() -> torch.device:
-    """Return the device to train on: a CUDA GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def dtype_of(precision: str) -> torch.dtype:
@@ -57,19 +47,32 @@ def choose(model: GPT, ids: Tensor, targets: Tensor, steps: int, precision: str)
     return Speed(fastest, taken[fastest] * steps > COMPILE_AFTER_S)
 
 
-def compile_loss(model: GPT, ids: Tensor, targets: Tensor, precision: str) -> Loss | None:
-    """Return the model's compiled loss; None where this machine cannot compile.
+def compiled(model: GPT, ids: Tensor, targets: Tensor, dtype: torch.dtype) -> nn.Module | None:
+    """Return the model compiled; None where this machine cannot compile.
 
-    That is known only by trying: a C++ compiler may be missing, or Python's headers.
+    That is known only by trying: a C++ compiler may be missing, or Python's headers. Each window length is
+    compiled for itself, so that a run that goes on computes exactly what it did before.
     """
-    compiled = torch.compile(model.loss)
+    module = torch.compile(model, dynamic=False)
     try:
-        compiled(ids, targets, dtype_of(precision)).backward()
+        module(ids, targets, dtype).backward()
     except BackendCompilerFailed:
         return None
     finally:
         model.zero_grad(set_to_none=True)
-    return compiled
+    return module  # type: ignore[return-value]
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the operations per second of large matrix products here, the best of a few; for MFU."""
+    side = 8192 if device.type == "cuda" else 1024
+    a = torch.ones(side, side, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(6):
+        begun = time.perf_counter()
+        (a @ a)[0, 0].item()
+        best = min(best, time.perf_counter() - begun)
+    return 2 * side**3 / best
 
 
 def _measure(model: GPT, ids: Tensor, targets: Tensor, precision: str) -> float:

@@ -60,10 +60,17 @@ class Watch:
             yield
 
     def step(
-        self, step: int, loss: float, bits_per_byte: float, tokens_per_s: float, next_age: str | None
+        self,
+        step: int,
+        loss: float,
+        bits_per_byte: float,
+        tokens_per_s: float,
+        mfu: float,
+        next_age: str | None,
     ) -> None:
-        """Show where the run is after a step."""
+        """Show where the run is after a step; `mfu` is the share of the machine's peak that is used."""
         facts = f"loss {loss:.2f}  {bits_per_byte:.2f} bits/byte  {tokens_per_s / 1000:.1f}k tok/s"
+        facts += f"  {mfu:.0%} mfu"
         if next_age:
             facts += f"  next {int(next_age.rpartition('-')[2])}"
         if self._bar is not None and self._task is not None:

@@ -77,17 +77,18 @@ def test_every_age_has_written_and_says_with_which_weights(raised: House, make_r
 
 def test_an_age_says_again_what_it_wrote(raised: House, make_recipe: MakeRecipe) -> None:
     from training import diary
+    from training.budget import shape_of
     from training.export import weights_sha256
     from training.generate import Speaker
     from training.gpt import GPT
-    from training.loop import load_weights, model_shape
+    from training.loop import load_weights
     from training.shards import prepare
 
     import torch  # isort: skip
 
     corpus = prepare(make_recipe(), raised, lambda _: None)
     age = find_age(raised.checkpoints, "wren@chat-000010")
-    model = GPT(model_shape(make_recipe(), corpus))
+    model = GPT(shape_of(make_recipe(), corpus.tokenizer.get_vocab_size()))
     load_weights(model, age)
     assert weights_sha256(model, torch.float32) == age.card.weights_sha256
     speaker = Speaker(model, corpus.tokenizer, age.card.address, age.card.weights_sha256)
@@ -104,7 +105,16 @@ def test_metrics_have_one_line_a_step_and_the_ages_measured(raised: House) -> No
     ]
     assert [line["step"] for line in lines if line["bits_per_byte"] is not None] == [0, 10, 20, 40, 10]
     for line in lines:
-        assert set(line) == {"stage", "step", "tokens", "loss", "bits_per_byte", "tokens_per_s", "elapsed_s"}
+        assert set(line) == {
+            "stage",
+            "step",
+            "tokens",
+            "loss",
+            "bits_per_byte",
+            "tokens_per_s",
+            "mfu",
+            "elapsed_s",
+        }
         assert line["loss"] > 0
     assert [line["tokens"] for line in lines] == [512 * n for n in range(51)]
 
