@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
@@ -14,42 +16,90 @@ from selves.cli import make_parser
 from selves.errors import CorpusError, UsageError
 from selves.lineage import find_age
 from selves.settings import House
-from training.plan import STAGES, Plan, fresh_start, make_plan
+from training.plan import STAGES, Plan, fresh_start, kept_recipe, make_plan, with_parents_model
 from training.recipe import Recipe, Source, load_recipe
 from training.watch import Watch
 
+if TYPE_CHECKING:  # --help must not import torch
+    from training.loop import Machine
+    from training.parallel import World
+
 EXAMPLES = """
 selves train run recipes/demo.toml                        raise Ember; again: go on where it stopped
-selves train run recipes/demo.toml --dry-run              say what would be done, and do nothing
+selves train run recipes/demo.toml --dry-run              what it would make, read, need and cost
 selves train run recipes/demo.toml --text my-texts --lineage willow    another self, from your own texts
 selves train run recipes/demo.toml --hub roneneldan/TinyStories --lineage story
+selves train run recipes/tiny.toml --minutes 10           as many steps as ten minutes allow here
+selves train run recipes/d12.toml --processes 8           one process per GPU, on this machine
+torchrun --nnodes 2 ... -m selves train run recipes/d26.toml           on several machines
 """
 
 
 def main(argv: Sequence[str]) -> int | None:
     options = _parser().parse_args(argv)
+    if options.processes and "RANK" not in os.environ:
+        _become_torchrun(options.processes, argv)
+    # Two threads that wait for each other by spinning are ruinous on a machine that others use too.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
     house = House.from_environment()
-    recipe = _recipe(options)
-    console = Console(stderr=True)
-    if options.fresh and not options.dry_run:
-        for address in fresh_start(recipe, house):
-            console.print(f"deleted {address}", style="yellow", highlight=False)
-    plan = make_plan(recipe, house)
-    stages = [stage for stage in STAGES if stage in (options.stage, *(STAGES if not options.stage else ()))]
-    if options.dry_run:
-        print(_describe(recipe, plan, stages, house))
+    recipe = _recipe(options, house)
+    if options.minutes and (begun := kept_recipe(recipe.lineage, house)) and not options.fresh:
+        recipe, options.minutes = _with_steps(recipe, int(begun["base"]["steps"])), None
+    plan = make_plan(recipe, house) if not options.fresh or options.dry_run else None
+    if options.dry_run and plan:
+        print(describe(recipe, plan, _stages(options), house))
         return 0
-    left = [stage for stage in stages if not plan.finished(stage)]
-    if left == ["chat"] and not plan.finished("base"):
-        raise UsageError(
-            "the chat stage needs the finished base stage", "leave out --stage, or run --stage base"
-        )
-    if left:
-        _train(recipe, house, left, Watch(console), options.threads)
-    else:
-        console.print(f"nothing to do: {recipe.lineage} has all its ages", style="green", highlight=False)
-    _report(house, stages, plan, as_json=options.json)
+    if plan and all(plan.finished(stage) for stage in _stages(options)):
+        Console(stderr=True).print(f"nothing to do: {recipe.lineage} has all its ages", style="green")
+        _report(house, _stages(options), plan, as_json=options.json)
+        return 0
+    return _run(options, recipe, house)
+
+
+def _run(options: argparse.Namespace, recipe: Recipe, house: House) -> int:
+    """Train, as one of the processes that do; rank 0 reports."""
+    from training import parallel
+    from training.loop import Machine
+
+    console = Console(stderr=True)
+    with parallel.joined() as world:
+        machine = Machine(world, options.threads or _threads(world), options.parallel)
+        watch = Watch(console if world.first else None)
+        if world.first and options.fresh:
+            for address in fresh_start(recipe, house):
+                watch.warn(f"deleted {address}")
+        if options.minutes:
+            recipe = _within(options.minutes, recipe, house, watch, machine)
+        parallel.wait(world)
+        plan = make_plan(recipe, house)
+        left = [stage for stage in _stages(options) if not plan.finished(stage)]
+        parallel.wait(world)  # all have looked before one of them makes the first age
+        if left and left[0] != "base" and not plan.finished("base"):
+            raise UsageError(
+                f"the {left[0]} stage needs the finished base stage", "leave out --stage, or run --stage base"
+            )
+        _train(recipe, house, left, watch, machine)
+    if world.first:
+        _report(house, _stages(options), plan, as_json=options.json)
     return 0
+
+
+def _stages(options: argparse.Namespace) -> list[str]:
+    return [stage for stage in STAGES if options.stage in (None, stage)]
+
+
+def _become_torchrun(processes: int, argv: Sequence[str]) -> NoReturn:
+    """Start this command again under torchrun, in this process's place."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *launcher, "-m", "selves", "train", *argv])
+
+
+def _threads(world: World) -> int:
+    """Return how many threads a process gets: the cores of this machine shared among those that run on it."""
+    from training.base import default_threads
+
+    return max(1, default_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", world.size)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +118,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--stage", choices=STAGES, help="only this stage")
     run.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     run.add_argument("--fresh", action="store_true", help="first DELETE this lineage's ages, naming each")
+    run.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="choose the steps of [base] so that they take M minutes here",
+    )
+    run.add_argument("--processes", type=_positive, metavar="N", help="train in N processes, one per GPU")
+    run.add_argument(
+        "--parallel",
+        choices=("auto", "ddp", "fsdp"),
+        default="auto",
+        help="each process holds the model (ddp) or a part of it (fsdp; auto: above 1.5 B parameters)",
+    )
     run.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     run.add_argument("--json", action="store_true", help="print the ages as JSON at the end")
     return parser
@@ -80,7 +143,7 @@ def _positive(text: str) -> int:
     return value
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
+def _recipe(options: argparse.Namespace, house: House) -> Recipe:
     """Read the recipe; options replace what they name."""
     recipe = load_recipe(options.recipe)
     changes: dict[str, object] = {}
@@ -92,63 +155,105 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     if options.lineage:
         changes["lineage"] = options.lineage
     try:
-        return Recipe.model_validate(recipe.model_dump() | changes)
+        changed = Recipe.model_validate(recipe.model_dump() | changes)
     except ValueError as error:
         raise UsageError(
             f"{options.lineage!r} cannot be a lineage's name", "use a-z, 0-9 and -, such as willow-2"
         ) from error
+    return with_parents_model(changed, house)
 
 
-def _train(recipe: Recipe, house: House, stages: list[str], watch: Watch, threads: int | None) -> None:
-    # Two threads that wait for each other by spinning are ruinous on a machine that others use too.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
-    from training import base, chat
+def _within(minutes: float, recipe: Recipe, house: House, watch: Watch, machine: Machine) -> Recipe:
+    """Return the recipe with as many steps of [base] as fit into the minutes on this machine."""
+    from training import base, calibrate, parallel
+
+    steps = None
+    if machine.world.first:
+        alone = machine._replace(world=machine.world._replace(rank=0, size=1))
+        with base.opened(recipe, house, watch, alone) as corpus:
+            watch.tell("measuring how fast this machine is")
+            stage = base.stage(recipe, house, corpus)
+            steps = calibrate.steps_within(minutes, stage, recipe, corpus, machine)
+        watch.tell(f"{steps} steps of {recipe.base.batch_tokens} tokens in {minutes:g} minutes")
+    return _with_steps(recipe, parallel.told(steps, machine.world))
+
+
+def _with_steps(recipe: Recipe, steps: int) -> Recipe:
+    return recipe.model_copy(update={"base": recipe.base.model_copy(update={"steps": steps})})
+
+
+def _train(recipe: Recipe, house: House, stages: list[str], watch: Watch, machine: Machine) -> None:
+    from training import base, chat, young
 
     if "base" in stages:
-        base.train(recipe, house, watch, threads=threads)
-    if "chat" in stages:
-        try:
-            chat.train(recipe, house, watch, threads=threads)
-        except CorpusError as error:
-            raise CorpusError(
-                f"no conversations for the chat stage: {error.problem}",
-                "the base ages are kept; run the same command again, or set `steps = 0` in [chat]",
-            ) from error
+        base.train(recipe, house, watch, machine=machine)
+    try:
+        if "young" in stages:
+            young.train(recipe, house, watch, machine=machine)
+        if "chat" in stages:
+            chat.train(recipe, house, watch, machine=machine)
+    except CorpusError as error:
+        raise CorpusError(
+            f"no conversations for the chat stage: {error.problem}",
+            "the base ages are kept; run the same command again, or set `steps = 0` in [chat]",
+        ) from error
 
 
-def _describe(recipe: Recipe, plan: Plan, stages: list[str], house: House) -> str:
-    from training.gpt import Shape, count_parameters
+def describe(recipe: Recipe, plan: Plan, stages: list[str], house: House) -> str:
+    """Return what a run would do and cost, as lines of text."""
+    from training import budget
 
-    model = recipe.model
-    shape = Shape(
-        model.vocabulary, model.width, model.depth, model.heads, model.head_dim, model.hidden, model.context
-    )
-    parameters = count_parameters(shape)
-    size = parameters * (4 if recipe.kept_dtype == "float32" else 2)
-    tokens = {
-        "base": recipe.base.steps * recipe.base.batch_tokens,
-        "chat": recipe.chat.steps * recipe.chat.batch_tokens,
-    }
+    cost, model = budget.cost(recipe), recipe.model
+    begins = f"begins as {recipe.parent}" if recipe.parent else f"seed {recipe.seed}"
     lines = [
-        f"{recipe.lineage}: {parameters:,} parameters, {model.depth} layers of {model.width}, "
-        f"{model.context} tokens of context",
+        f"{recipe.lineage}: {cost.parameters:,} parameters, {model.depth} layers of {model.width}, "
+        f"{model.context} tokens of context; {begins}",
         f"reads: {', '.join(map(str, recipe.corpus))}",
     ]
     for stage in stages:
         if not plan.wanted[stage]:
             continue
-        done = f", stands at step {plan.step}" if plan.stage == stage else ""
-        steps = recipe.base.steps if stage == "base" else recipe.chat.steps
-        lines.append(f"{stage}: {steps} steps, {tokens[stage]:,} tokens{done}")
+        stands = plan.stage.partition("-")[0] in ((stage, "settled") if stage == "young" else (stage,))
+        done = f", stands at {plan.stage} step {plan.step}" if stands else ""
+        if stage == "base":
+            told = f"{recipe.base.steps} steps of {recipe.base.batch_tokens:,}, {cost.tokens:,} tokens"
+        elif stage == "young":
+            told = (
+                f"each settled for {recipe.young.settle:.0%} of its steps, then {recipe.young.steps} of chat"
+            )
+        else:
+            told = f"{recipe.chat.steps} steps of {recipe.chat.batch_tokens:,}"
+        lines.append(f"{stage}: {told}{done}")
         for address in plan.wanted[stage]:
-            lines.append(f"  {address}  {'kept' if address in plan.kept else 'to be made'}")
+            state = "pruned" if address in plan.pruned else "kept" if address in plan.kept else "to be made"
+            lines.append(f"  {address}  {state}")
     missing = sum(address not in plan.kept for stage in stages for address in plan.wanted[stage])
-    lines.append(f"{missing} ages to be made, {missing * size / 1e6:.0f} MB in {house.checkpoints}")
+    lines.append(
+        f"{missing} ages to be made, {_size(missing * cost.age_bytes)} in {house.checkpoints}, and "
+        f"{_size(cost.state_bytes)} for the newest training state"
+    )
+    lines.append(f"base takes {cost.flops:.2g} operations and {_size(cost.memory_bytes)} besides activations")
+    for machine in budget.ACCELERATORS if cost.flops > 1e15 else ():
+        hours = cost.hours(machine.flops * machine.gpus * budget.SHARE_OF_PEAK)
+        lines.append(
+            f"  {machine.name}: about {_duration(hours)}, {hours * machine.dollars_per_hour:,.2f} dollars"
+        )
     return "\n".join(lines)
 
 
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _duration(hours: float) -> str:
+    return (
+        f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.0f} h" if hours < 72 else f"{hours / 24:.0f} days"
+    )
+
+
 def _report(house: House, stages: list[str], plan: Plan, *, as_json: bool) -> None:
-    cards = [find_age(house.checkpoints, a).card for stage in stages for a in plan.wanted[stage]]
+    wanted = [a for stage in stages for a in plan.wanted[stage] if a not in plan.pruned]
+    cards = [find_age(house.checkpoints, address).card for address in wanted]
     if as_json:
         print(json.dumps([card.model_dump(mode="json", exclude={"recipe", "files"}) for card in cards]))
         return

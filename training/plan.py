@@ -8,14 +8,17 @@ from __future__ import annotations
 import shutil
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from selves.errors import TrainingError
 from selves.files import PARTIAL_PREFIX
-from selves.lineage import METRICS_FILE, Address, age_name, list_ages
+from selves.lineage import METRICS_FILE, Address, age_name, find_age, list_ages
 from selves.settings import House
 from training.checkpoint import STATE_FILE, STATE_FOLDER, only_trainer, read_progress
-from training.recipe import Recipe, differences
+from training.prune import PRUNED_FILE, pruned
+from training.recipe import IDLE, Model, Recipe, differences
 
-STAGES = ("base", "chat")
+STAGES = ("base", "young", "chat")
 
 
 class Plan(NamedTuple):
@@ -24,6 +27,8 @@ class Plan(NamedTuple):
     wanted: dict[str, tuple[str, ...]]
     """Stage -> addresses, in order."""
     kept: frozenset[str]
+    """Addresses on disk, and those that were there and are pruned."""
+    pruned: frozenset[str]
     stage: str
     """Stage of the kept training state, "" if there is none."""
     step: int
@@ -34,34 +39,54 @@ class Plan(NamedTuple):
 
 def make_plan(recipe: Recipe, house: House) -> Plan:
     """Compare a recipe with what is kept. Raises TrainingError if kept ages came from another recipe."""
-    wanted = {
-        "base": tuple(str(Address(recipe.lineage, age_name("base", s))) for s in recipe.base.age_steps),
-        "chat": tuple(str(Address(recipe.lineage, age_name("chat", s))) for s in recipe.chat.age_steps),
-    }
     ages = list_ages(house.checkpoints, recipe.lineage)
     progress = read_progress(house.checkpoints / recipe.lineage)
     for age in ages:
-        if age.card.origin == "trained" and age.address.stage in STAGES:
+        if age.card.origin == "trained" and age.address.stage in TRAINED:
             _same_recipe(recipe, age.card.recipe, age.address.stage, f"{age.card.address} is kept")
     if progress is not None:
-        _same_recipe(
-            recipe, progress.recipe, progress.stage, f"a run waits at {progress.stage} {progress.step}"
-        )
+        stage = progress.stage.partition("-")[0]
+        _same_recipe(recipe, progress.recipe, stage, f"a run waits at {progress.stage} {progress.step}")
+    gone = pruned(house.checkpoints / recipe.lineage)
     return Plan(
-        wanted=wanted,
-        kept=frozenset(age.card.address for age in ages),
+        wanted=wanted_ages(recipe),
+        kept=frozenset(age.card.address for age in ages) | gone,
+        pruned=gone,
         stage=progress.stage if progress else "",
         step=progress.step if progress else 0,
     )
 
 
+def wanted_ages(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of all ages that a recipe asks for, by stage, in order of making."""
+
+    def addresses(*ages: tuple[str, int]) -> tuple[str, ...]:
+        return tuple(str(Address(recipe.lineage, age_name(stage, step))) for stage, step in ages)
+
+    stages = ("settled", "young") if recipe.young.settle else ("young",)
+    return {
+        "base": addresses(*(("base", step) for step in recipe.base.age_steps)),
+        "young": addresses(*((stage, step) for step in recipe.young_steps for stage in stages)),
+        "chat": addresses(*(("chat", step) for step in recipe.chat.age_steps)),
+    }
+
+
+TRAINED = {"base": ("young", "chat"), "settled": ("chat",), "young": (), "chat": ("young",)}
+"""Stage of an age -> tables of the recipe that do not matter to it."""
+
+
+def kept_recipe(lineage: str, house: House) -> dict[str, Any] | None:
+    """Return the recipe that a lineage was begun with; None if there is nothing of it."""
+    progress = read_progress(house.checkpoints / lineage)
+    if progress is not None:
+        return progress.recipe
+    trained = [age for age in list_ages(house.checkpoints, lineage) if age.card.origin == "trained"]
+    return trained[-1].card.recipe if trained else None
+
+
 def _same_recipe(recipe: Recipe, made_by: dict[str, Any], stage: str, what: str) -> None:
     """What a later stage is told does not matter to an earlier one."""
-    old, new = dict(made_by), recipe.model_dump(mode="json")
-    if stage == "base":
-        old.pop("chat", None)
-        new.pop("chat")
-    changed = differences(old, new)
+    changed = differences(_decisive(made_by, stage), _decisive(recipe.model_dump(mode="json"), stage))
     if changed:
         listing = "\n  ".join(changed)
         raise TrainingError(
@@ -69,6 +94,38 @@ def _same_recipe(recipe: Recipe, made_by: dict[str, Any], stage: str, what: str)
             f"change it back, or name another lineage (--lineage {recipe.lineage}-2), or --fresh to delete "
             f"{recipe.lineage} and begin anew",
         )
+
+
+def _decisive(dumped: dict[str, Any], stage: str) -> dict[str, Any]:
+    """Return those values of a dumped recipe that decide who an age of `stage` is."""
+    try:  # one that was written before a key existed has that key's default
+        whole = Recipe.model_validate(dumped).model_dump(mode="json")
+    except ValidationError:
+        whole = dict(dumped)
+    for key in (*IDLE, *TRAINED[stage]):
+        table, _, name = key.rpartition(".")
+        part = whole.get(table) if table else whole
+        if isinstance(part, dict):
+            part.pop(name, None)
+    return whole
+
+
+def with_parents_model(recipe: Recipe, house: House) -> Recipe:
+    """Return the recipe of a branch with its parent's [model]. Raises AgeError, TrainingError."""
+    if not recipe.parent:
+        return recipe
+    parent = find_age(house.checkpoints, recipe.parent)
+    model = parent.card.recipe.get("model")
+    if not model:
+        raise TrainingError(
+            f"{recipe.parent} cannot be trained on: it was not raised here",
+            "name an age that `selves train run` made; `selves ages list` shows them",
+        )
+    if parent.address.lineage == recipe.lineage:
+        raise TrainingError(
+            f"{recipe.lineage} cannot branch off from itself", "give the branch a name of its own: `lineage`"
+        )
+    return recipe.model_copy(update={"model": Model.model_validate(model)})
 
 
 def fresh_start(recipe: Recipe, house: House) -> list[str]:
@@ -85,5 +142,6 @@ def fresh_start(recipe: Recipe, house: House) -> list[str]:
                 gone = age.folder.rename(folder / f"{PARTIAL_PREFIX}gone-{age.folder.name}")
                 shutil.rmtree(gone)
                 deleted.append(age.card.address)
-        (folder / METRICS_FILE).unlink(missing_ok=True)
+        for name in (METRICS_FILE, PRUNED_FILE):
+            (folder / name).unlink(missing_ok=True)
     return deleted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -227,6 +228,11 @@ IDLE = ("callbacks", "evals", "base.micro_tokens", "base.activation_checkpointin
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe. Raises ConfigError naming file, line, key and fix."""
     recipe = config.load(path, Recipe)
+    if recipe.parent and "model" in tomllib.loads(path.read_text("utf-8")):
+        raise ConfigError(
+            f"{path}: {recipe.lineage} begins as {recipe.parent}, so its [model] is that one's",
+            "leave [model] out, or leave `parent` out",
+        )
     for callback in recipe.callbacks:
         if callback.count(":") != 1:
             raise ConfigError(f"{path}: callbacks: {callback!r} is not module:function", "name it so")

@@ -149,7 +149,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
 ) -> None:
     assert run(house, [write_recipe(make_recipe()), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "40 steps, 20,480 tokens" in said
+    assert "40 steps of 512, 20,480 tokens" in said
     assert "wren@base-000020  to be made" in said
     assert not house.home.exists()
 
