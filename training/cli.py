@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -38,7 +37,7 @@ torchrun --nnodes 2 ... -m selves train run recipes/d26.toml           on severa
 def main(argv: Sequence[str]) -> int | None:
     options = _parser().parse_args(argv)
     if options.processes and "RANK" not in os.environ:
-        _become_torchrun(options.processes, argv)
+        return _under_torchrun(options.processes, argv)
     # Two threads that wait for each other by spinning are ruinous on a machine that others use too.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
     house = House.from_environment()
@@ -88,11 +87,20 @@ def _stages(options: argparse.Namespace) -> list[str]:
     return [stage for stage in STAGES if options.stage in (None, stage)]
 
 
-def _become_torchrun(processes: int, argv: Sequence[str]) -> NoReturn:
-    """Start this command again under torchrun, in this process's place."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *launcher, "-m", "selves", "train", *argv])
+def _under_torchrun(processes: int, argv: Sequence[str]) -> int:
+    """Run this command in several processes on this machine; return 0, or the exit code of the first to fail."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    launched = ["--standalone", f"--nproc-per-node={processes}", "-m", "selves", "train", *argv]
+    try:
+        run(parse_args(launched))
+    except ChildFailedError as error:  # what went wrong they have said themselves
+        return error.get_first_failure()[1].exitcode
+    except SignalException as error:
+        return 128 + error.sigval
+    return 0
 
 
 def _threads(world: World) -> int:

@@ -107,6 +107,8 @@ class _Run:
     def __init__(
         self, stage: Stage, recipe: Recipe, house: House, corpus: Corpus, watch: Watch, machine: Machine
     ) -> None:
+        for step in (0, stage.steps - 1):  # the shortest and the longest rows
+            parallel.share(stage.batch(step)[0], machine.world)
         self.stage, self.recipe, self.corpus, self.watch = stage, recipe, corpus, watch
         self.machine, self.world, self.device = machine, machine.world, machine.world.device
         self.folder = house.checkpoints / recipe.lineage

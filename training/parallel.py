@@ -46,7 +46,10 @@ class World(NamedTuple):
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """Be part of what torchrun started, until the block ends; alone without it."""
+    """Be part of what torchrun started, until the block ends; alone without it.
+
+    Raises TrainingError when another process is lost.
+    """
     cuda = torch.cuda.is_available()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 and "RANK" not in os.environ:
@@ -59,6 +62,8 @@ def joined() -> Iterator[World]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield World(rank, size, device)
+    except RuntimeError as error:  # the first to fail has said why; the others lose their connection to it
+        raise TrainingError(f"process {rank} of {size} cannot go on: {error}") from error
     finally:
         dist.destroy_process_group()
 

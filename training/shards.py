@@ -6,6 +6,7 @@
         heldout.bin         the same for held-out documents, without <|end|>
         corpus.json         where each held-out document begins, its bytes; counts, sources, licences
         chat.jsonl          the training documents that are conversations, for the chat stage
+        chat.bin            how many tokens each of them has
 
 KEY is a hash of all that decides the content. The folder may be deleted: the same text makes the same files.
 It is made in little memory however long the text is, and at one moment, by a rename; see `spool`.
@@ -18,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -29,15 +31,16 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from selves.errors import CorpusError
-from selves.files import disk_error, new_folder, sweep_partial
+from selves.files import disk_error, new_folder, sha256_file, sweep_partial
+from selves.lineage import find_age
 from selves.settings import House
 from training import corpus, spool
 from training import tokenizer as alphabet
-from training.documents import Document, render
+from training.documents import SYSTEM, Document, render
 from training.recipe import Recipe, Source
 from training.spool import Spool
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the files' meaning changes, so that old ones are not read."""
 SAMPLE_BYTES = 20_000_000
 """How much text the tokenizer is learned from."""
@@ -70,7 +73,10 @@ def prepare(recipe: Recipe, house: House, tell: Tell) -> Corpus:
     Raises CorpusError where the text is missing, unreadable or too little.
     """
     prints = [corpus.fingerprint(source, house) for source in recipe.corpus]
-    key = _key([FORMAT, prints, recipe.model.vocabulary, _wanted_bytes(recipe)])
+    endless = any(source.hub or source.function for source in recipe.corpus)
+    given = _parents_tokenizer(recipe, house)
+    tokens = sha256_file(given) if given else recipe.model.vocabulary
+    key = _key([FORMAT, prints, tokens, _wanted_bytes(recipe) if endless else None])
     folder = house.corpora / f"tokens-{key}"
     if not folder.exists():
         with _only_writer(house.corpora, tell):
@@ -139,7 +145,15 @@ def heldout_documents(held: Corpus, limit: int) -> Iterator[tuple[Tokens, int]]:
         yield np.asarray(held.heldout[start:end], np.int64), size
 
 
-class Conversations(Sequence[Document]):
+class Talks(NamedTuple):
+    """Conversations to learn turns from."""
+
+    documents: Sequence[Document]
+    tokens: npt.NDArray[Any]
+    """About how many tokens each has."""
+
+
+class _Lines(Sequence[Document]):
     """The conversations in a file of JSON lines, read when they are asked for.
 
     In memory is where each begins.
@@ -147,11 +161,8 @@ class Conversations(Sequence[Document]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
-                lengths = np.fromiter((len(line) for line in file), np.int64)
-        except OSError as error:
-            raise _damaged(path.parent, error) from error
+        with path.open("rb") as file:
+            lengths = np.fromiter((len(line) for line in file), np.int64)
         self._starts = np.concatenate(([0], lengths.cumsum()))
 
     def __len__(self) -> int:
@@ -170,15 +181,23 @@ class Conversations(Sequence[Document]):
             return spool.turns_of(file.readline())
 
 
-def conversations(held: Corpus) -> Sequence[Document]:
-    """Return the training conversations of a corpus. Raises CorpusError."""
-    return Conversations(held.folder / "chat.jsonl")
+def conversations(held: Corpus) -> Talks:
+    """Return the training conversations of a corpus. Raises CorpusError if it is damaged."""
+    try:
+        talks = Talks(_Lines(held.folder / "chat.jsonl"), np.fromfile(held.folder / "chat.bin", np.uint32))
+    except OSError as error:
+        raise _damaged(held.folder, error) from error
+    if not len(talks.documents) == len(talks.tokens) == held.card["conversations"]:
+        raise _damaged(held.folder, "conversations are missing")
+    return talks
 
 
-def prepare_conversations(recipe: Recipe, house: House) -> Sequence[Document]:
+def prepare_conversations(recipe: Recipe, house: House, held: Corpus) -> Talks:
     """Return conversations for the chat stage of a corpus that has none. Raises CorpusError."""
     found = corpus.read(Source(package=recipe.chat.package), house)
-    return [document for document in found if document.turns and not document.held_out]
+    talks = [document for document in found if document.turns and not document.held_out]
+    characters_per_token = held.card["bytes"] / held.card["train_tokens"]
+    return Talks(talks, np.array([spool.size(talk) / characters_per_token for talk in talks]))
 
 
 def _wanted_bytes(recipe: Recipe) -> int:
@@ -206,31 +225,41 @@ def _only_writer(folder: Path, tell: Tell) -> Iterator[None]:
         os.close(descriptor)  # and with it the lock
 
 
+def _parents_tokenizer(recipe: Recipe, house: House) -> Path | None:
+    """Return what a branch reads by, its parent's tokens; None if it learns its own. Raises AgeError."""
+    return find_age(house.checkpoints, recipe.parent).folder / "tokenizer.json" if recipe.parent else None
+
+
 def _write(recipe: Recipe, house: House, folder: Path, tell: Tell) -> None:
     named = [corpus.pinned(source) for source in recipe.corpus]
     documents = Spool(folder / "documents.jsonl")
     _read(recipe, named, house, documents, tell)
     documents.split()
     megabytes = documents.characters / 1e6
-    tell(f"learning {recipe.model.vocabulary} tokens from {megabytes:.1f} MB of text")
-    sample = documents.sample(SAMPLE_BYTES)
-    tokenizer = alphabet.learn(map(render, sample), recipe.model.vocabulary)
+    if given := _parents_tokenizer(recipe, house):
+        tokenizer = alphabet.load(given)
+    else:
+        tell(f"learning {recipe.model.vocabulary} tokens from {megabytes:.1f} MB of text")
+        sample = documents.sample(SAMPLE_BYTES)
+        tokenizer = alphabet.learn(map(render, sample), recipe.model.vocabulary)
     (folder / "tokenizer.json").write_text(alphabet.as_file(tokenizer), "utf-8")
     tell("writing the text as tokens")
     bos, end = alphabet.token(tokenizer, alphabet.BOS), alphabet.token(tokenizer, alphabet.END)
     dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() <= 65536 else np.uint32)
-    train_tokens = train_bytes = conversations = told = 0
+    train_tokens = train_bytes = told = 0
+    talk_tokens = array("I")
     with (folder / "train.bin").open("wb") as file, (folder / "chat.jsonl").open("w") as talks:
         for document, text_bytes, ids in _encode(tokenizer, documents.train()):
             file.write(np.array([bos, *ids, end], dtype).tobytes())
             train_tokens += len(ids) + 2
             train_bytes += text_bytes
-            if document.turns:
+            if any(turn.speaker != SYSTEM for turn in document.turns):
                 talks.write(json.dumps(document.turns) + "\n")
-                conversations += 1
+                talk_tokens.append(len(ids))
             if train_bytes - told >= TELL_EVERY_BYTES:
                 tell(f"{train_bytes / 1e6:.0f} of about {megabytes:.0f} MB are tokens")
                 told = train_bytes
+    (folder / "chat.bin").write_bytes(np.array(talk_tokens, np.uint32).tobytes())
     starts, sizes, position = [], [], 0
     with (folder / "heldout.bin").open("wb") as file:
         for _, text_bytes, ids in _encode(tokenizer, documents.heldout()):
@@ -243,7 +272,7 @@ def _write(recipe: Recipe, house: House, folder: Path, tell: Tell) -> None:
         "licenses": [_license(source) for source in recipe.corpus],
         "dtype": dtype.name,
         "documents": documents.train_documents,
-        "conversations": conversations,
+        "conversations": len(talk_tokens),
         "bytes": train_bytes,
         "train_tokens": train_tokens,
         "heldout_documents": len(starts),
@@ -284,7 +313,7 @@ def _encode(tokenizer: Tokenizer, documents: Iterable[Document]) -> Iterator[tup
             yield document, len(text.encode()), encoding.ids
 
 
-def _damaged(folder: Path, error: Exception) -> CorpusError:
+def _damaged(folder: Path, error: Exception | str) -> CorpusError:
     return CorpusError(f"{folder} is damaged: {error}", "delete it; it is made again")
 
 

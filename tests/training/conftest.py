@@ -58,7 +58,7 @@ def make_recipe(texts: Path) -> MakeRecipe:
             "diary": {"max_tokens": 8},
         }
         for key, value in changes.items():
-            recipe[key] = recipe[key] | value if isinstance(value, dict) else value
+            recipe[key] = recipe.get(key, {}) | value if isinstance(value, dict) else value
         return Recipe.model_validate(recipe)
 
     return make
@@ -107,4 +107,4 @@ def write_recipe(tmp_path: Path) -> Callable[[Recipe], Path]:
 
 
 def _is_table(value: object) -> bool:
-    return isinstance(value, (dict, list, tuple))
+    return isinstance(value, dict) or (isinstance(value, (list, tuple)) and isinstance(value[0], dict))
