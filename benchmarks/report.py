@@ -10,8 +10,8 @@ from typing import Any
 Row = dict[str, Any]
 Settings = dict[str, Any]
 HEADINGS = (
-    *("minutes", "system", "held-out bits per byte", "to ours", "tokens/s", "tokens", "steps", "seconds"),
-    *("parameters", "bytes per token", "share of peak", "how"),
+    *("minutes", "system", "held-out bits per byte", "to ours", "tokens/s", "tokens", "steps"),
+    *("seconds", "of them starting", "parameters", "bytes per token", "share of peak", "how"),
 )
 
 
@@ -186,6 +186,7 @@ def table(summary: dict[str, Any]) -> str:
                     f"{v['tokens'] / 1e6:.2f} M",
                     f"{v['steps']:.0f}",
                     f"{v['seconds']:.0f}",
+                    f"{v['starting_s']:.0f}",
                     f"{v['parameters'] / 1e6:.2f} M",
                     f"{v['bytes_per_token']:.2f}",
                     f"{v['mfu']:.0%}" if v["mfu"] else "",

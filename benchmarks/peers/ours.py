@@ -10,24 +10,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from benchmarks.peers.hf_trainer import measure
-from benchmarks.shared import Job, Result, documents, serve, steps_within
+from benchmarks.shared import Job, Result, documents, serve
 from selves.lineage import METRICS_FILE, list_ages
 from selves.settings import House
-from training import budget, checkpoint, cli, shards, speed
-from training.base import window_tokens
+from training import base, budget, calibrate, checkpoint, cli, shards, speed
 from training.gpt import flops_per_token
 from training.recipe import Recipe, load_recipe
+from training.watch import Watch
 
-CALIBRATION_STEPS = 60
 MEASURED_AGES = 6
 """The last so many ages make the curve; they stand at 1, 1/2, 1/4, ... of the steps."""
 
@@ -74,12 +75,16 @@ def train(job: Job) -> Result:
 
 def _run(job: Job, steps: int, work: Path, house: House) -> tuple[Recipe, float, list[dict[str, Any]]]:
     """Train anew for so many steps; return the recipe, the seconds it took, and its lines of metrics."""
-    path = work / "recipe.toml"
-    path.write_text(_toml(_tables(job, steps)), "utf-8")
-    recipe = load_recipe(path)
+    path, recipe = _recipe(job, steps, work)
     shards.prepare(recipe, house, print)
+    count = job.settings.get("processes", 1)
+    command = ["run", str(path), "--fresh", "--stage", "base", "--threads", str(max(1, job.threads // count))]
     begun = time.perf_counter()
-    cli.main(["run", str(path), "--fresh", "--stage", "base", "--threads", str(job.threads)])
+    if count == 1:
+        cli.main(command)
+    else:
+        program = [sys.executable, "-m", "selves", "train", *command, "--processes", str(count)]
+        subprocess.run(program, check=True, stdout=sys.stderr)
     seconds = time.perf_counter() - begun
     metrics = house.checkpoints / recipe.lineage / METRICS_FILE
     lines = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
@@ -87,26 +92,30 @@ def _run(job: Job, steps: int, work: Path, house: House) -> tuple[Recipe, float,
 
 
 def _steps_within(job: Job, work: Path, house: House) -> int:
-    """Try a few steps, and return how many fill the job's minutes.
+    """Return how many steps fill the job's minutes, as `selves train run --minutes` measures it."""
+    recipe = _recipe(job, 1000, work)[1]
+    machine = base.this_machine(job.threads)
+    with base.opened(recipe, house, Watch(None), machine) as corpus:
+        stage = base.stage(recipe, house, corpus)
+        return calibrate.steps_within(job.minutes, stage, recipe, corpus, machine)
 
-    Windows that grow make steps slower and are compiled anew; a trial has them in the same shares.
-    """
-    recipe, seconds, lines = _run(job, CALIBRATION_STEPS, work, house)
-    times = [recipe.base.batch_tokens / line["tokens_per_s"] for line in lines if line["step"]]
-    step_s = fmean(min(taken, 3 * median(times)) for taken in times)
-    return steps_within(job.minutes * 60, seconds - CALIBRATION_STEPS * step_s, step_s)
+
+def _recipe(job: Job, steps: int, work: Path) -> tuple[Path, Recipe]:
+    path = work / "recipe.toml"
+    path.write_text(_toml(_tables(job, steps)), "utf-8")
+    return path, load_recipe(path)
 
 
 def _tables(job: Job, steps: int) -> dict[str, Any]:
     """Return the recipe with the benchmark's text, seed and steps; it teaches no chat and writes no diary."""
     recipe = job.settings["recipe"]
-    base = {"heldout_tokens": 1, **recipe.get("base", {}), "steps": steps}
+    stated = {"heldout_tokens": 1, **recipe.get("base", {}), "steps": steps}
     return {
         **recipe,
         "lineage": "benchmark",
         "seed": job.seed,
         "corpus": [{"folder": job.settings["folder"]}],
-        "base": base,
+        "base": stated,
         "chat": {**recipe.get("chat", {}), "steps": 0},
         "diary": {**recipe.get("diary", {}), "samples": 0},
     }
@@ -125,7 +134,7 @@ def _toml(tables: dict[str, Any]) -> str:
 def _flops(recipe: Recipe) -> int:
     """Return the operations per token of a whole run, over the window lengths that its steps have."""
     shape, steps = budget.shape_of(recipe), recipe.base.steps
-    return round(fmean(flops_per_token(shape, window_tokens(recipe, step)) for step in range(steps)))
+    return round(fmean(flops_per_token(shape, base.window_tokens(recipe, step)) for step in range(steps)))
 
 
 if __name__ == "__main__":
