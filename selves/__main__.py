@@ -21,7 +21,8 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("training.cli", "train", "raise a model from random weights, keeping every age"),
-    "ages": Command("training.ages", "train", "list, show and import ages"),
+    "ages": Command("training.ages", "train", "list, show, compare, prune and import ages"),
+    "evals": Command("training.evals.cli", "train", "measure ages by small tasks with known answers"),
     "serve": Command("serving.cli", "serve", "give every age a voice at one OpenAI-compatible address"),
     "talk": Command("bots.talk", "", "talk with any age in the terminal"),
     "scene": Command("bots.scene_cli", "", "let selves talk with each other, or write letters"),

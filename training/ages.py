@@ -129,7 +129,7 @@ def _list(options: argparse.Namespace, house: House) -> None:
         print(f"no ages in {house.checkpoints} yet; train one: selves train run recipes/demo.toml")
         return
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    width = max(len(line.card.address if isinstance(line, Age) else line.address) for line in (*ages, *gone))
+    width = max(map(len, [*(age.card.address for age in ages), *(line.address for line in gone)]))
     table.add_column("address", no_wrap=True, min_width=width)
     for name in ("tokens", "bits/byte", "MB"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
