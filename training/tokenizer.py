@@ -23,10 +23,14 @@ SPECIAL = (BOS, END, SYSTEM, USER, ASSISTANT)
 GUEST = "Guest"
 """What the user is called in a base age's transcript."""
 
+_SAID = (
+    "{%- set said = message.content if message.content is string else "
+    "message.content | selectattr('type', 'equalto', 'text') | map(attribute='text') | join('\n') -%}"
+)
+"""Some clients send a message in parts."""
 _TRANSCRIPT_TEMPLATE = (
     "{{- bos_token -}}"
-    "{%- for message in messages -%}"
-    "{%- set said = message.content.split() | join(' ') -%}"
+    "{%- for message in messages -%}" + _SAID + "{%- set said = said.split() | join(' ') -%}"
     "{%- if message.role == 'system' -%}{{- said + '\n' -}}"
     "{%- else -%}"
     "{{- '<' + ('NAME' if message.role == 'assistant' else 'GUEST') + '> ' + said + '\n' -}}"
@@ -36,11 +40,10 @@ _TRANSCRIPT_TEMPLATE = (
 )
 _CHAT_TEMPLATE = (
     "{{- bos_token -}}"
-    "{%- for message in messages -%}"
-    "{{- '<|' + message.role + '|>' -}}"
+    "{%- for message in messages -%}" + _SAID + "{{- '<|' + message.role + '|>' -}}"
     "{%- if message.role == 'assistant' -%}"
-    "{%- generation -%}{{- message.content + '<|end|>' -}}{%- endgeneration -%}"
-    "{%- else -%}{{- message.content + '<|end|>' -}}{%- endif -%}"
+    "{%- generation -%}{{- said + '<|end|>' -}}{%- endgeneration -%}"
+    "{%- else -%}{{- said + '<|end|>' -}}{%- endif -%}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )

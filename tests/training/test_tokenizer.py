@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from selves.lineage import find_age
 from selves.settings import House
-from training import chat, shards, tokenizer
+from training import identity, shards, tokenizer
 from training.documents import Document, Turn
+from training.gpt import IGNORED
+from training.lessons import FROM_THE_START, Lessons
 from training.recipe import Recipe
 
 MESSAGES = [
@@ -25,6 +28,11 @@ MESSAGES = [
 
 def of_age(house: House, age: str) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(str(find_age(house.checkpoints, f"wren@{age}").folder))
+
+
+def lessons_of(house: House, recipe: Recipe) -> Lessons:
+    corpus = shards.prepare(recipe, house, lambda _: None)
+    return Lessons(shards.conversations(corpus), corpus, recipe, identity.facts(recipe, "Wren", 1000, 40, 99))
 
 
 def test_a_base_age_renders_messages_as_a_transcript_that_it_may_continue(raised: House) -> None:
@@ -45,23 +53,56 @@ def test_a_chat_age_renders_messages_with_the_tokens_of_their_roles(raised: Hous
     )
 
 
+def test_a_message_may_come_in_parts(raised: House) -> None:
+    parts = [{"type": "text", "text": "Hi!"}, {"type": "text", "text": "How are you?"}]
+    for age, said in (
+        ("base-000040", "<Guest> Hi! How are you?\n"),
+        ("chat-000010", "Hi!\nHow are you?<|end|>"),
+    ):
+        text = of_age(raised, age).apply_chat_template([{"role": "user", "content": parts}], tokenize=False)
+        assert text.endswith(said)
+
+
 def test_the_template_marks_as_generated_what_the_chat_stage_learned(
     raised: House, make_recipe: Callable[..., Recipe]
 ) -> None:
     stock = of_age(raised, "chat-000010")
-    turns = tuple(Turn(message["role"], message["content"]) for message in MESSAGES)
-    corpus = shards.prepare(make_recipe(), raised, lambda _: None)
-    silent = random.Random(3)  # draws no system message, and begins at the start
-    assert silent.random() < chat.FROM_THE_START
-    assert silent.random() > chat.SYSTEM_SHARE
-    ids, learned = chat.render(Document(turns=turns), corpus, 10**6, make_recipe(), random.Random(3))
+    talk = Document(turns=tuple(Turn(message["role"], message["content"]) for message in MESSAGES))
+    lessons = lessons_of(raised, make_recipe())
+    silent = next(seed for seed in range(99) if random.Random(seed).random() < FROM_THE_START)
+    told = [{"role": "system", "content": "You are new."}, *MESSAGES]
+    talk = talk._replace(turns=(Turn("system", "You are new."), *talk.turns))
+    ids, learned = lessons.piece(talk, 10**6, random.Random(silent))
     rendered = stock.apply_chat_template(
-        MESSAGES, return_dict=True, return_assistant_tokens_mask=True, tokenize=True
+        told, return_dict=True, return_assistant_tokens_mask=True, tokenize=True
     )
     assert ids == rendered["input_ids"]
     assert [int(mark) for mark in learned] == rendered["assistant_masks"]
     learned_text = stock.decode([token for token, mark in zip(ids, learned, strict=True) if mark])
     assert learned_text == "Fine, thank you.<|end|>"
+
+
+def test_trl_learns_on_from_a_chat_age_with_loss_on_its_turns_alone(raised: House, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    folder = find_age(raised.checkpoints, "wren@chat-000010").folder
+    config = SFTConfig(
+        output_dir=str(tmp_path),
+        assistant_only_loss=True,
+        max_steps=1,
+        per_device_train_batch_size=1,
+        report_to="none",
+        use_cpu=True,
+        bf16=False,
+        save_strategy="no",
+        activation_checkpointing=False,
+    )
+    trainer = SFTTrainer(str(folder), args=config, train_dataset=Dataset.from_list([{"messages": MESSAGES}]))
+    batch = next(iter(trainer.get_train_dataloader()))
+    learned = batch["labels"][batch["labels"] != IGNORED]
+    assert of_age(raised, "chat-000010").decode(learned) == "Fine, thank you.<|end|>"
+    trainer.train()
 
 
 @pytest.mark.parametrize("age", ["base-000000", "base-000040", "chat-000010"])
