@@ -40,7 +40,10 @@ def lm_eval_command(age: Age, tasks: str, more: Sequence[str] = ()) -> list[str]
 
 
 def run_lm_eval(age: Age, tasks: str, more: Sequence[str] = (), *, dry_run: bool = False) -> int:
-    """Run the harness or print its command; return its exit code. Raises UsageError if it is not installed."""
+    """Run the harness or print its command; return its exit code.
+
+    Raises UsageError if the harness is not installed.
+    """
     command = lm_eval_command(age, tasks, more)
     if dry_run:
         print(shlex.join(command))
