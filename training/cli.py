@@ -88,7 +88,7 @@ def _stages(options: argparse.Namespace) -> list[str]:
 
 
 def _under_torchrun(processes: int, argv: Sequence[str]) -> int:
-    """Run this command in several processes on this machine; return 0, or the exit code of the first to fail."""
+    """Run this command in several processes on this machine; return 0 or what the first to fail did."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run

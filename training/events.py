@@ -9,11 +9,11 @@ A callback is one function in a file of yours, named in a recipe, here in `mine.
             print(f"{moment.address} has {moment.bits_per_byte:.2f} bits per byte")
         return moment.kind == "step" and moment.step == 123      # True: keep an age now
 
-    callbacks = ["mine:shout", "training.events:spike", "training.loggers:tensorboard"]
+    callbacks = ["mine:shout", "training.events:spike", "training.loggers:TensorBoard"]
 
 A class is made once, without arguments, and then called. Callbacks run in the training process (of several,
-on rank 0). Nothing of theirs enters the weights, so a recipe may gain and lose them at any time. One that raises
-ends the run with its name; the run goes on when it is repaired.
+on rank 0). Nothing of theirs enters the weights, so a recipe may gain and lose them at any time. One that
+raises ends the run with its name; the run goes on when it is repaired.
 """
 
 from __future__ import annotations
