@@ -137,6 +137,7 @@ class _Run:
         self.log_every = max(1, stage.steps // LOGGED_LINES)
         self.state_every_s = STATE_EVERY_S
         self.loss_now: float | None = None
+        self.window = recipe.model.context
         self.last_age = max((s for s in stage.age_steps if s <= self.progress.step), default=-1)
         self._stepped_at = self._logged_at = time.monotonic()
         self._logged_tokens = self.progress.tokens
@@ -264,6 +265,7 @@ class _Run:
         """
         before = self.progress
         ids, targets = self.stage.batch(before.step)
+        self.window = ids.shape[1]
         learned = int((targets != IGNORED).sum())
         ids, targets = parallel.share(ids, self.world), parallel.share(targets, self.world)
         rows = max(1, self.micro_tokens // ids.shape[1])
@@ -403,8 +405,7 @@ class _Run:
 
     def _mfu(self, tokens_per_s: float) -> float:
         """Share of the measured peak of all processes together."""
-        window = self.stage.batch(max(0, self.progress.step - 1))[0].shape[1]
-        return flops_per_token(self.model.shape, window) * tokens_per_s / (self.peak * self.world.size)
+        return flops_per_token(self.model.shape, self.window) * tokens_per_s / (self.peak * self.world.size)
 
     def _log(self, measured: float | None = None) -> None:
         """Write a line of metrics and show it; `measured` is bits per byte at an age."""

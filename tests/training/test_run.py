@@ -296,3 +296,67 @@ def test_a_compiled_run_comes_to_the_same_self_within_rounding(
     monkeypatch.setattr(speed, "COMPILE_AFTER_S", math.inf)
     plain = base.train(recipe.model_copy(update={"lineage": "plain"}), house, threads=1)[-1]
     assert compiled.bits_per_byte == pytest.approx(plain.bits_per_byte, rel=0.01)
+
+
+@pytest.mark.parametrize("saving", [{"micro_tokens": 64}, {"activation_checkpointing": True}])
+def test_saving_memory_changes_nothing_but_the_last_digits(
+    raised: House, house: House, make_recipe: MakeRecipe, saving: dict[str, object]
+) -> None:
+    cards = base.train(make_recipe(base=saving), house, threads=1)
+    spent = [age.card for age in list_ages(raised.checkpoints) if age.address.stage == "base"]
+    assert [card.bits_per_byte for card in cards] == pytest.approx(
+        [card.bits_per_byte for card in spent], rel=1e-3
+    )
+
+
+def test_minutes_are_turned_into_steps_once(
+    house: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = write_recipe(make_recipe(base={"ages": 2}, chat={"steps": 0}))
+    assert run(house, [recipe, "--minutes", "0.05", "--threads", "1"]) == 0
+    first, last = list_ages(house.checkpoints)
+    steps = last.address.step
+    assert f"{steps} steps of 512 tokens in 0.05 minutes" in capsys.readouterr().err
+    assert steps >= 10
+    assert last.card.recipe["base"]["steps"] == steps
+    assert run(house, [recipe, "--minutes", "5", "--threads", "1"]) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert list_ages(house.checkpoints) == [first, last]
+
+
+def test_too_few_minutes_are_refused(
+    house: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(house, [write_recipe(make_recipe()), "--minutes", "0.0001", "--threads", "1"]) == 2
+    assert "minutes are too few: a step takes" in capsys.readouterr().err
+    assert list_ages(house.checkpoints) == []
+
+
+def test_a_disk_that_will_be_full_is_told_of_before(
+    house: House, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from io import StringIO
+    from types import SimpleNamespace
+
+    from rich.console import Console
+
+    from training import loop
+    from training.budget import age_bytes, shape_of, state_bytes
+    from training.watch import Watch
+
+    recipe = make_recipe(base={"steps": 4, "ages": 3})
+    shape = shape_of(recipe)
+    room = state_bytes(shape) + 2 * age_bytes(shape, "float32") + 1000
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
+    said = StringIO()
+    base.train(recipe, house, Watch(Console(file=said, width=1000)), threads=1)
+    assert "3 ages of 1 MB are to come" in said.getvalue()
+    assert "the disk will be full after 2 of them" in said.getvalue()
