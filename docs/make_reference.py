@@ -17,7 +17,8 @@ from pydantic_core import PydanticUndefined
 
 from selves.__main__ import COMMANDS
 from selves.cast import Cast
-from training.recipe import Recipe
+from training import budget
+from training.recipe import Recipe, load_recipe
 
 PAGE = Path(__file__).with_name("reference.md")
 
@@ -78,6 +79,34 @@ def toml_page(title: str, model: type[BaseModel]) -> list[str]:
     return lines
 
 
+def presets() -> list[str]:
+    """What each recipe of this repository comes to, as Markdown."""
+    lines = [
+        "| lineage | layers x width | parameters | context | tokens | steps x batch | ages, disk | hours |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    recipes = [load_recipe(path) for path in sorted((PAGE.parents[1] / "recipes").glob("*.toml"))]
+    for recipe in sorted(recipes, key=lambda recipe: budget.cost(recipe).flops):
+        cost, model, base = budget.cost(recipe), recipe.model, recipe.base
+        hours = [
+            f"{cost.hours(machine.flops * machine.gpus * budget.SHARE_OF_PEAK):.2g} on {machine.name}"
+            for machine in budget.ACCELERATORS
+            if cost.flops > 1e15
+        ]
+        cells = (
+            recipe.lineage,
+            f"{model.depth} x {model.width}",
+            f"{cost.parameters / 1e6:,.1f} M",
+            f"{model.context}",
+            f"{cost.tokens / 1e6:,.1f} M",
+            f"{base.steps} x {base.batch_tokens:,}",
+            f"{cost.ages}, {cost.ages * cost.age_bytes / 1e9:,.1f} GB",
+            ", ".join(hours) or "minutes on 2 cores",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def command_help(command: str) -> list[str]:
     """A command's own --help, and those of its verbs."""
     environment = {**os.environ, "COLUMNS": "100", "SELVES_CAST": os.devnull + "/none", "NO_COLOR": "1"}
@@ -105,6 +134,13 @@ def page() -> str:
         "",
         *toml_page("The cast file, `selves.toml`", Cast),
         *toml_page("Recipes, `recipes/*.toml`", Recipe),
+        "## What the recipes of this repository come to",
+        "",
+        "Hours are the base stage's operations at 40 % of a GPU's published peak of dense bfloat16 products.",
+        "No run from `lark` upward has been made yet.",
+        "",
+        *presets(),
+        "",
         "## Commands",
         "",
     ]
