@@ -176,6 +176,8 @@ class Bench:
         if system == "nanochat":
             python = self.nanochat_python
             environment["PYTHONPATH"] += os.pathsep + str(self.checkout)
+        if system == "ours":
+            environment.setdefault("GOMP_SPINCOUNT", "1000")  # as `selves train` sets it before torch loads
         log = self.out / "logs" / f"{key}.txt"
         log.parent.mkdir(exist_ok=True)
         with log.open("w", encoding="utf-8") as story:
