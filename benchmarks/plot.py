@@ -8,7 +8,7 @@ from html import escape
 
 Point = tuple[float, float]
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 440, 70, 50, 40, 150
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 440, 70, 50, 46, 150
 COLORS = ("#1f6f8b", "#d1495b", "#6a994e", "#8e5ea2", "#e09f3e", "#444444")
 
 
@@ -39,15 +39,17 @@ def log_log(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         f'font-size="12" role="img" aria-label="{escape(title)}">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        _text(LEFT, TOP - 16, title, size=14),
+        _text(LEFT, TOP - 22, title, size=14),
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, x_label, anchor="middle"),
-        _text(LEFT, TOP - 2, y_label, size=11),
+        f'<clipPath id="inside"><rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
+        f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath>',
+        _text(LEFT, TOP - 5, y_label, size=11),
     ]
     left, right = 10 ** lows[0], 10 ** highs[0]
     low, high = 10 ** lows[1], 10 ** highs[1]
     for x in _ticks(left, right):
         at = place(x, low)[0]
-        out += [_line(at, TOP, at, HEIGHT - BOTTOM, "#dddddd"), _text(at, HEIGHT - 32, f"{x:.0e}", "middle")]
+        out += [_line(at, TOP, at, HEIGHT - BOTTOM, "#dddddd"), _text(at, HEIGHT - 32, f"{x:.2g}", "middle")]
     for y in _ticks(low, high):
         at = place(left, y)[1]
         out += [_line(LEFT, at, WIDTH - RIGHT, at, "#dddddd"), _text(LEFT - 8, at + 4, f"{y:.3g}", "end")]
@@ -76,7 +78,8 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _line(x1: float, y1: float, x2: float, y2: float, color: str, *, dashed: bool = False) -> str:
     dash = ' stroke-dasharray="6 4"' if dashed else ""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}"{dash}/>'
+    place = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {place} stroke="{color}" clip-path="url(#inside)"{dash}/>'
 
 
 def _text(x: float, y: float, said: str, anchor: str = "start", size: int = 12) -> str:

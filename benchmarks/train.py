@@ -223,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sweep", action="store_true", help="tune the peers first, by short runs")
     parser.add_argument("--sweep-seconds", type=float, default=35.0, help="training of each (default: 35)")
-    parser.add_argument("--sweep-runs", type=int, default=14, help="how many for each peer (default: 14)")
+    parser.add_argument("--sweep-runs", type=int, default=12, help="how many for each peer (default: 12)")
     parser.add_argument("--speed", action="store_true", help="tokens/s of ours and the HF Trainer")
     parser.add_argument("--rounds", type=int, default=5, help="of --speed (default: 5)")
     parser.add_argument(
