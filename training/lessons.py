@@ -57,12 +57,14 @@ class Lessons:
         chat, seed = self.recipe.chat, self.recipe.seed
         epoch, number = divmod(step, len(self.plan(0)))
         width, picked = self.plan(epoch)[number]
-        text = shards.batch(self.corpus.train, step, len(picked), width, seed + 1)
+        text = (
+            shards.batch(self.corpus.train, step, len(picked), width, seed + 1) if chat.base_share else None
+        )
         ids = torch.full((len(picked), width + 1), alphabet.token(self.corpus.tokenizer, alphabet.END))
         learned = torch.zeros(ids.shape, dtype=torch.bool)
         for row, talk in enumerate(picked.tolist()):
             source = random.Random(f"{seed} {step} {row}")
-            if source.random() < chat.base_share:
+            if text is not None and source.random() < chat.base_share:
                 ids[row], learned[row] = torch.from_numpy(text[row]), True
                 continue
             about_itself = source.random() < chat.identity_share

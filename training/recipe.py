@@ -161,7 +161,7 @@ class Chat(Frozen):
     base_share: float = Field(0.0, ge=0, lt=1)
     """Share of the rows that are text as in [base], all of it learned, so that less of it is forgotten."""
     identity_share: float = Field(0.05, ge=0, lt=1)
-    """Share of the conversations that are about the self, made from the facts of its lineage; 0: none."""
+    """Share of the conversations that are about the self, in English, made from the facts of its lineage."""
 
     @property
     def age_steps(self) -> tuple[int, ...]:

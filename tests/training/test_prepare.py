@@ -84,6 +84,16 @@ shards.prepare(recipe, house, print)
     assert list(house.corpora.iterdir()) == []
 
 
+def test_a_long_preparation_says_how_far_it_is(
+    house: House, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "TELL_EVERY_BYTES", 20_000)
+    told: list[str] = []
+    shards.prepare(make_recipe(), house, told.append)
+    assert sum("MB are read" in line for line in told) > 1
+    assert sum("MB are tokens" in line for line in told) > 1
+
+
 def test_two_processes_prepare_a_text_once(house: House, make_recipe: MakeRecipe) -> None:
     """The second one waits, and finds it made."""
     recipe, lines = make_recipe(), []
