@@ -22,8 +22,10 @@ from selves.speech import Form, Writing
 from training import gpt
 from training import tokenizer as alphabet
 from training.gpt import GPT, Shape
+from training.shape import CONVOLUTION
 
-ARCHITECTURE = "Qwen3ForCausalLM"
+ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "arcee": "ArceeForCausalLM", "lfm2": "Lfm2ForCausalLM"}
+"""What transformers calls each form."""
 WEIGHTS_FILE = "model.safetensors"
 
 
@@ -67,7 +69,7 @@ def keep_age(
             parent=facts.parent,
             created_at=datetime.now(UTC),
             form=facts.form,
-            architecture=ARCHITECTURE,
+            architecture=ARCHITECTURES[kept.shape.form],
             parameters=gpt.count_parameters(kept.shape),
             context_tokens=kept.shape.context,
             tokens_seen=facts.tokens_seen,
@@ -100,32 +102,44 @@ def _weights(kept: GPT, dtype: torch.dtype) -> bytes:
 
 
 def model_config(shape: Shape, tokenizer: Tokenizer, dtype: torch.dtype) -> dict[str, Any]:
-    """Return config.json of a stock Qwen3 model."""
+    """Return config.json of a stock model of the shape's form."""
     return {
-        "architectures": [ARCHITECTURE],
-        "model_type": "qwen3",
+        "architectures": [ARCHITECTURES[shape.form]],
+        "model_type": shape.form,
         "vocab_size": shape.vocabulary,
         "hidden_size": shape.width,
-        "intermediate_size": shape.hidden,
+        "intermediate_size": shape.mlp_hidden,
         "num_hidden_layers": shape.depth,
         "num_attention_heads": shape.heads,
         "num_key_value_heads": shape.heads,
         "head_dim": shape.head_dim,
-        "hidden_act": "silu",
         "max_position_embeddings": shape.context,
-        "rms_norm_eps": gpt.NORM_EPSILON,
         "rope_parameters": {"rope_type": "default", "rope_theta": gpt.ROPE_THETA},
         "rope_theta": gpt.ROPE_THETA,
-        "attention_bias": False,
-        "attention_dropout": 0.0,
         "tie_word_embeddings": False,
-        "use_sliding_window": False,
         "use_cache": True,
         "bos_token_id": alphabet.token(tokenizer, alphabet.BOS),
         "eos_token_id": alphabet.token(tokenizer, alphabet.END),
         "pad_token_id": alphabet.token(tokenizer, alphabet.END),
         "dtype": str(dtype).removeprefix("torch."),
+        **_own_config(shape),
     }
+
+
+def _own_config(shape: Shape) -> dict[str, Any]:
+    """Return what only this form has in its config.json."""
+    if shape.form == "lfm2":
+        return {
+            "norm_eps": gpt.NORM_EPSILON,
+            "block_auto_adjust_ff_dim": False,
+            "conv_bias": False,
+            "conv_L_cache": CONVOLUTION,
+            "layer_types": ["full_attention" if attends else "conv" for attends in shape.attends],
+        }
+    own = {"rms_norm_eps": gpt.NORM_EPSILON, "attention_bias": False, "attention_dropout": 0.0}
+    if shape.form == "arcee":
+        return own | {"hidden_act": "relu2", "mlp_bias": False}
+    return own | {"hidden_act": "silu", "use_sliding_window": False}
 
 
 def generation_config(tokenizer: Tokenizer, ends: list[int]) -> dict[str, Any]:

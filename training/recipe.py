@@ -31,7 +31,7 @@ class Model(Frozen):
     """Tokens it can look back on."""
     vocabulary: int = Field(ge=320, le=262144, json_schema_extra=DIALLED)
     """Tokens it knows, a multiple of 64. Fewer are learned if the text has no more to offer."""
-    form: Literal["qwen3"] = "qwen3"
+    form: Literal["qwen3", "arcee", "lfm2"] = "qwen3"
     """The transformers class that its ages are."""
 
     @model_validator(mode="after")

@@ -1,26 +1,35 @@
-"""The model is Qwen3 in all but its code: stock transformers loads it and computes the same."""
+"""The model is transformers' in all but its code: stock classes load each form of it and compute the same."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
+from typing import Any, get_args
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
-from selves.lineage import find_age
+from selves.lineage import Address, Age, find_age
 from selves.settings import House
-from training import gpt
+from serving.embedded import LoadedAge
+from training import export, gpt, tokenizer
+from training.blocks import attend
 from training.gpt import GPT, IGNORED, Shape
 from training.gpt import count_parameters as count
 from training.loop import load_weights
+from training.optim import Optimizer
+from training.shape import ModelForm
 
 SHAPE = Shape(vocabulary=512, width=64, depth=2, heads=2, head_dim=32, hidden=192, context=64)
 
 
-def random_model(seed: int = 1) -> GPT:
+SHAPES = {form: SHAPE._replace(form=form, depth=4) for form in get_args(ModelForm)}
+
+
+def random_model(seed: int = 1, shape: Shape = SHAPE) -> GPT:
     """A model in which nothing is zero, so that every weight shows in the logits."""
-    model = GPT(SHAPE)
+    model = GPT(shape)
     model.initialise(seed)
     source = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -42,24 +51,67 @@ def test_transformers_computes_the_logits_that_we_compute(raised: House, age: st
     assert sum(p.numel() for p in stock.parameters()) == kept.card.parameters
 
 
-def test_weights_far_from_their_start_agree_with_transformers_too(tmp_path: Path) -> None:
-    from tokenizers import Tokenizer
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+@pytest.fixture(scope="module", params=sorted(SHAPES))
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[GPT, Age]:
+    """A model of each form with random weights, and the age that it is on disk."""
+    model = random_model(shape=SHAPES[request.param])
+    address = Address(request.param, "base-000000")
+    facts = export.Facts(address, None, "transcript", 0, None, 8.0, "", {})
+    folder = tmp_path_factory.mktemp("forms") / address.lineage / address.age
+    words = tokenizer.learn(["some words"], 512)
+    card = export.keep_age(folder, model, torch.float32, words, facts, lambda _: [])
+    return model, Age(card, folder)
 
-    from training import export, tokenizer
 
-    model, words = random_model(), tokenizer.learn(["some words"], 512)
-    assert isinstance(words, Tokenizer)
-    config = Qwen3Config(**export.model_config(SHAPE, words, torch.float32))
-    stock = Qwen3ForCausalLM(config)
-    stock.load_state_dict(model.state_dict())
+def test_every_form_is_a_stock_class_that_computes_the_same(kept: tuple[GPT, Age]) -> None:
+    model, age = kept
+    loaded: Any = AutoModelForCausalLM.from_pretrained(str(age.folder), output_loading_info=True)
+    stock, info = loaded
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert type(stock).__name__ == age.card.architecture
+    assert sum(p.numel() for p in stock.parameters()) == age.card.parameters
     ids = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         torch.testing.assert_close(model(ids), stock(ids).logits, atol=1e-4, rtol=1e-4)
 
 
-def test_reading_with_a_cache_is_reading_the_whole() -> None:
-    model = random_model()
+def test_every_form_says_the_same_in_training_and_in_the_embedded_engine(kept: tuple[GPT, Age]) -> None:
+    model, age = kept
+    served = LoadedAge(age)
+    memory = served.new_cache()
+    ids = torch.randint(0, 512, (1, 21), generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        served.forward(ids[0, :13].tolist(), memory)  # a long prompt comes in parts
+        theirs, (ours, cache) = served.forward(ids[0, 13:].tolist(), memory), model.step(ids, None)
+        for _ in range(40):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+            token = int(ours.argmax())
+            assert token == int(theirs.argmax())
+            theirs, (ours, cache) = (
+                served.forward([token], memory),
+                model.step(torch.tensor([[token]]), cache),
+            )
+
+
+@pytest.mark.parametrize("form", sorted(SHAPES))
+def test_every_form_begins_as_the_identity_and_all_of_it_learns(form: ModelForm) -> None:
+    model = GPT(SHAPES[form])
+    model.initialise(1)
+    ids = torch.randint(0, 512, (2, 64), generator=torch.Generator().manual_seed(5))
+    assert model.loss(ids, ids).item() == pytest.approx(math.log(512), abs=0.01)
+    optimizer = Optimizer(model.named_parameters(), (0.02, 0.2, 0.02))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for _ in range(3):
+        model.loss(ids, ids).backward()  # type: ignore[no-untyped-call]
+        optimizer.step(1.0)
+    for old, (name, new) in zip(before, model.named_parameters(), strict=True):
+        assert not torch.equal(old, new), name
+
+
+@pytest.mark.parametrize("form", sorted(SHAPES))
+def test_reading_with_a_cache_is_reading_the_whole(form: ModelForm) -> None:
+    model = random_model(shape=SHAPES[form])
     ids = torch.randint(0, 512, (1, 20), generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         whole = model(ids)[0]
@@ -70,8 +122,9 @@ def test_reading_with_a_cache_is_reading_the_whole() -> None:
             torch.testing.assert_close(logits, whole[at], atol=1e-5, rtol=1e-5)
 
 
-def test_no_token_sees_a_later_one() -> None:
-    model = random_model()
+@pytest.mark.parametrize("form", sorted(SHAPES))
+def test_no_token_sees_a_later_one(form: ModelForm) -> None:
+    model = random_model(shape=SHAPES[form])
     ids = torch.randint(0, 512, (1, 30), generator=torch.Generator().manual_seed(5))
     changed = ids.clone()
     changed[0, 20] = (changed[0, 20] + 1) % 512
@@ -81,8 +134,6 @@ def test_no_token_sees_a_later_one() -> None:
 
 
 def test_the_fused_kernel_of_long_contexts_agrees_with_plain_attention() -> None:
-    from training.gpt import attend
-
     q, k, v = torch.randn(3, 1, 2, 600, 32, generator=torch.Generator().manual_seed(6)).unbind()
     fused = attend(q, k, v, causal=True)
     plain = attend(q[:, :, :512], k[:, :, :512], v[:, :, :512], causal=True)
@@ -99,8 +150,10 @@ def test_the_same_seed_is_the_same_self_and_another_seed_another() -> None:
     assert not torch.equal(one.model.embed_tokens.weight, other.model.embed_tokens.weight)
 
 
-def test_parameters_are_counted_without_building_the_model() -> None:
-    assert count(SHAPE) == sum(parameter.numel() for parameter in GPT(SHAPE).parameters())
+@pytest.mark.parametrize("form", sorted(SHAPES))
+def test_parameters_are_counted_without_building_the_model(form: ModelForm) -> None:
+    shape = SHAPES[form]
+    assert count(shape) == sum(parameter.numel() for parameter in GPT(shape).parameters())
 
 
 def test_targets_that_are_ignored_do_not_count_in_the_loss() -> None:
@@ -161,11 +214,10 @@ def test_sums_of_parts_of_a_batch_are_the_sum_of_the_whole() -> None:
         torch.testing.assert_close(whole / 108, model.loss(ids, targets))
 
 
-def test_a_token_costs_what_torch_counts() -> None:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    model = random_model()
+@pytest.mark.parametrize("form", sorted(SHAPES))
+def test_a_token_costs_what_torch_counts(form: ModelForm) -> None:
+    model = random_model(shape=SHAPES[form])
     ids = torch.randint(0, 512, (2, 32), generator=torch.Generator().manual_seed(11))
     with FlopCounterMode(display=False) as counter:
         model.loss(ids, ids).backward()  # type: ignore[no-untyped-call]
-    assert gpt.flops_per_token(SHAPE, 32) * ids.numel() == counter.get_total_flops()
+    assert gpt.flops_per_token(SHAPES[form], 32) * ids.numel() == counter.get_total_flops()
