@@ -126,8 +126,7 @@ class Bench:
         self.checkout, self.nanochat_python = nanochat
         self.path = out / "runs.jsonl"
         out.mkdir(parents=True, exist_ok=True)
-        lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
-        self.rows: list[Row] = [json.loads(line) for line in lines if line.endswith("}")]
+        self.rows: list[Row] = _read(self.path)
 
     def run(self, kind: str, system: str, settings: Settings, *, seed: int = 1, **job: Any) -> Row:
         """Return the row of a job, from earlier or run now. Raises TrainingError if the system fails."""
@@ -196,6 +195,15 @@ class Bench:
             raise TrainingError(f"{system} failed; it last said: {said[-1]}", f"read {log}")
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
+
+
+def _read(path: Path) -> list[Row]:
+    """Return the rows that are there; one that was cut off by a kill is dropped, and run again."""
+    text = path.read_text("utf-8") if path.exists() else ""
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_file(path, whole)
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def _tell(line: str) -> None:

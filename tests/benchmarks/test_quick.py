@@ -53,6 +53,7 @@ def test_a_quick_run_trains_and_measures_and_is_not_repeated(texts: Path, tmp_pa
     assert all(0.3 < bits < 8 for bits in measured.values()), "better than bytes at random"
     rows = (out / "runs.jsonl").read_text("utf-8")
     assert rows.count('"kind": "quick"') == 2
+    (out / "runs.jsonl").write_text(rows + '{"key": "cut o', "utf-8")  # as a kill may leave it
     again = call("train", texts, "--out", out, "--quick", "--threads", "1", "--json")
     assert json.loads(again.stdout)["quick"] == measured
     assert (out / "runs.jsonl").read_text("utf-8") == rows
