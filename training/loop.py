@@ -209,6 +209,10 @@ class _Run:
 
     def _compiled(self) -> torch.nn.Module:
         self.watch.tell("compiling the model; this takes a while, once")
+        if parallel.sharded(self.model, self.world, self.machine.how):
+            for layer in self.model.model.layers:  # what FSDP2 gathers between them cannot be compiled
+                layer.compile(dynamic=False)
+            return self.model
         compiled = speed.compiled(self.model, *self._some(self.stage.batch(0)), self.dtype)
         if compiled is None:
             self.watch.warn("torch.compile does not work here (no C++ compiler?), so this runs a bit slower")

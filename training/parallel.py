@@ -68,6 +68,12 @@ def joined() -> Iterator[World]:
         dist.destroy_process_group()
 
 
+def sharded(model: GPT, world: World, how: How) -> bool:
+    """Return whether each process is to hold but a part of the model (FSDP2)."""
+    large = sum(parameter.numel() for parameter in model.parameters()) > WHOLE_UP_TO
+    return world.size > 1 and (how == "fsdp" or (how == "auto" and large))
+
+
 def wrap(module: nn.Module, model: GPT, world: World, how: How) -> nn.Module:
     """Return what computes the loss when called, and shares gradients in its backward pass.
 
@@ -75,12 +81,12 @@ def wrap(module: nn.Module, model: GPT, world: World, how: How) -> nn.Module:
     """
     if world.size == 1:
         return module
-    if how == "fsdp" or (how == "auto" and sum(p.numel() for p in model.parameters()) > WHOLE_UP_TO):
+    if sharded(model, world, how):
         mesh = init_device_mesh(world.device.type, (world.size,))
         for layer in model.model.layers:
             fully_shard(layer, mesh=mesh)
         fully_shard(model, mesh=mesh)
-        return module
+        return model
     devices = None if world.device.index is None else [world.device.index]
     return DistributedDataParallel(module, device_ids=devices)
 
