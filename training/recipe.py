@@ -158,7 +158,7 @@ class Chat(Frozen):
     """All learning rates are those of [base] times this; they fall to zero over the whole stage."""
     package: str = "chitchat"
     """Where conversations come from if the corpus has none."""
-    base_share: float = Field(0.0, ge=0, lt=1)
+    base_share: float = Field(0.25, ge=0, lt=1)
     """Share of the rows that are text as in [base], all of it learned, so that less of it is forgotten."""
     identity_share: float = Field(0.05, ge=0, lt=1)
     """Share of the conversations that are about the self, in English, made from the facts of its lineage."""

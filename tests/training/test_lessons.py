@@ -46,7 +46,7 @@ def test_a_step_is_always_the_same_and_another_step_is_not(lessons_of: Callable[
 
 
 def test_a_row_is_one_piece_of_one_conversation(lessons_of: Callable[..., Lessons]) -> None:
-    held = lessons_of()
+    held = lessons_of(base_share=0.0)
     bos, end = (alphabet.token(held.corpus.tokenizer, special) for special in (alphabet.BOS, alphabet.END))
     for step in range(5):
         ids, targets = held.batch(step)
@@ -100,7 +100,9 @@ def test_conversations_of_all_lengths_leave_little_padding(
         lines.append(str(turns).replace("'", '"'))
     (tmp_path / "talks.jsonl").write_text("".join(f'{{"turns": {line}}}\n' for line in lines), "utf-8")
     recipe = make_recipe(
-        corpus=[{"folder": str(tmp_path)}], model={"context": 256}, chat={"batch_tokens": 1024}
+        corpus=[{"folder": str(tmp_path)}],
+        model={"context": 256},
+        chat={"batch_tokens": 1024, "base_share": 0},
     )
     corpus = shards.prepare(recipe, house, lambda _: None)
     held = Lessons(shards.conversations(corpus), corpus, recipe, FACTS)
@@ -176,7 +178,7 @@ def test_a_self_without_diary_or_younger_selves_does_not_speak_of_them(make_reci
 
 def test_it_speaks_of_itself_only_as_often_as_the_recipe_says(lessons_of: Callable[..., Lessons]) -> None:
     for share, least, most in ((0.0, 0.0, 0.0), (0.5, 0.3, 0.7)):
-        held = lessons_of(identity_share=share)
+        held = lessons_of(identity_share=share, base_share=0)
         rows = [said(held, row) for step in range(20) for row in held.batch(step)[0]]
         about = sum("Hi! How are you today" not in row and "I like" not in row for row in rows)
         assert least <= about / len(rows) <= most
