@@ -202,7 +202,7 @@ def table(summary: dict[str, Any]) -> str:
             + (f"A whole run of ours: {run:g} minutes." if run else "No whole run of ours had it."),
         ]
     speed = summary["speed"]
-    for system in speed.keys() & {"ours", "hf_trainer"}:
+    for system in sorted(speed.keys() - {"ratio"}, reverse=True):
         v = speed[system]
         share = f", {v['mfu']:.0%} of peak" if v["mfu"] else ""
         lines += [
