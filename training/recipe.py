@@ -185,6 +185,36 @@ class Diary(Frozen):
     ask_letter: str = "What will you tell yourself when you are older?"
 
 
+class Evals(Frozen):
+    """`[evals]`: small tasks with known answers; `selves evals run` asks them of any age at any time."""
+
+    suites: tuple[str, ...] = (
+        "bits_per_byte",
+        "words",
+        "spelling",
+        "arithmetic",
+        "copying",
+        "agreement",
+        "facts",
+        "dialogue",
+    )
+    """Which, and your own as `module:function`."""
+    items: int = Field(100, ge=1, le=100_000)
+    """Of each suite."""
+    at_ages: bool = False
+    """Ask them of each age as soon as it is kept, while training waits."""
+
+    @model_validator(mode="after")
+    def _suites_are_known(self) -> Evals:
+        known = type(self).model_fields["suites"].default
+        for name in self.suites:
+            if name not in known and name.count(":") != 1:
+                raise ValueError(
+                    f"there is no suite {name!r}; there are {', '.join(known)}, and module:function"
+                )
+        return self
+
+
 class Recipe(Frozen):
     """The whole file."""
 

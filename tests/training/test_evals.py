@@ -29,6 +29,7 @@ from training.evals.results import keep_result, read_results
 from training.evals.run import SUITES, evaluate_age, find_suite, make_items, measure
 from training.evals.suites import Says, TakesTurns, answers_and_ends
 from training.evals.text import from_corpus
+from training.recipe import Evals
 
 Run = Callable[..., int]
 MAKING = [suite.name for suite in SUITES.values() if suite.make is not None]
@@ -95,6 +96,13 @@ def test_every_choice_has_one_right_option_among_different_ones(name: str, lette
         if isinstance(item, Choice):
             assert len(set(item.options)) == len(item.options) > 1
             assert item.chance == 1 / len(item.options)
+
+
+def test_a_recipe_knows_the_houses_suites_and_refuses_others() -> None:
+    assert Evals().suites == tuple(SUITES)
+    assert Evals(suites=("words", "my_module:colours")).suites[1] == "my_module:colours"
+    with pytest.raises(ValueError, match="there is no suite 'word'"):
+        Evals(suites=("word",))
 
 
 def test_half_of_the_subjects_are_plural(text: Text) -> None:
