@@ -123,9 +123,11 @@ def _pieces(lines: Iterable[str]) -> Iterator[str]:
             paragraph = ""
             continue
         paragraph += line
-        while len(paragraph) > PASSAGE_CHARACTERS:
-            yield paragraph[:PASSAGE_CHARACTERS]
-            paragraph = paragraph[PASSAGE_CHARACTERS:]
+        start = 0
+        while len(paragraph) - start > PASSAGE_CHARACTERS:
+            yield paragraph[start : start + PASSAGE_CHARACTERS]
+            start += PASSAGE_CHARACTERS
+        paragraph = paragraph[start:]
     if paragraph:
         yield paragraph
 
@@ -168,6 +170,8 @@ def from_row(row: Any, field: str, where: str) -> Document:
 
 
 def _turn(said: Any) -> Turn:
+    if isinstance(said, str):
+        raise TypeError(f"{said!r:.40} has no speaker")
     speaker, content = (said["role"], said["content"]) if isinstance(said, dict) else said
     if isinstance(content, list):  # OpenAI's parts of a message
         content = "\n".join(part["text"] for part in content if part["type"] == "text")

@@ -99,7 +99,11 @@ def broken_parquet() -> bytes:
             r"rows\.jsonl:1: 'messages' is no conversation: Key",
         ),
         ("rows.jsonl", b'{"messages": [{"role": "assistant", "content": null}]}', "says is NoneType"),
-        ("rows.jsonl", b'{"turns": ["hello"]}', r"rows\.jsonl:1: 'turns' is no conversation"),
+        (
+            "rows.jsonl",
+            b'{"turns": ["Hi"]}',
+            r"rows\.jsonl:1: 'turns' is no conversation: .*'Hi' has no speaker",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(
