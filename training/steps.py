@@ -105,6 +105,9 @@ def import_steps(
     found = step_folders(source)
     if not found:
         raise AgeError(f"{source} has no checkpoint-N or step-N in it", "name the folder of the whole run")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # one for each step tells nobody anything
     places = [place for place in (assets, source, source.parent) if place is not None]
     whole = 0
     with only_trainer(house.checkpoints / lineage):

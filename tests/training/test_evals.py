@@ -8,6 +8,7 @@ import random
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -377,6 +378,29 @@ def test_damaged_results_are_never_overwritten(raised_copy: House) -> None:
     with pytest.raises(AgeError, match=r"evals\.json is damaged"):
         keep_result(lineage, "wren@base-000040", found["agreement"])
     assert (lineage / "evals.json").read_text("utf-8") == '{"format": 1, "ages": {'
+
+
+def test_results_that_are_kept_at_once_are_all_kept(raised_copy: House) -> None:
+    lineage = raised_copy.checkpoints / "wren"
+    found = evaluate_age(lineage / "base-000040", ("agreement",), 2)["agreement"]
+    many = [found.model_copy(update={"suite": f"my_module:suite_{n}"}) for n in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda result: keep_result(lineage, "wren@base-000040", result), many))
+    kept = read_results(lineage)["wren@base-000040"]
+    assert kept == {result.suite: result for result in [found, *many]}
+
+
+def test_results_of_weights_that_are_no_more_are_not_shown(
+    raised_copy: House, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lineage = raised_copy.checkpoints / "wren"
+    found = evaluate_age(lineage / "base-000040", ("agreement",), 2)["agreement"]
+    keep_result(lineage, "wren@base-000040", found.model_copy(update={"weights_sha256": "of an older life"}))
+    assert run(raised_copy, "show", "wren") == 1
+    assert "nothing of wren was measured yet" in capsys.readouterr().err
+    again = evaluate_age(lineage / "base-000040", ("agreement",), 2)["agreement"]
+    assert again.weights_sha256 == found.weights_sha256
+    assert run(raised_copy, "show", "wren") == 0
 
 
 def test_lm_eval_is_asked_by_its_own_command_line(

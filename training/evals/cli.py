@@ -154,12 +154,22 @@ def _address(name: str, everyone: list[Age]) -> str:
 
 
 def _measured(lineage: str, house: House) -> tuple[list[Age], Results, list[str]]:
-    """Return a lineage's ages, results and suites in their order. Raises AgeError if nothing was measured."""
-    results = read_results(house.checkpoints / lineage)
-    ages = [age for age in list_ages(house.checkpoints, lineage) if age.card.address in results]
-    if not ages:
+    """Return a lineage's ages, their results and suites in order. Raises AgeError if nothing was measured.
+
+    Results of weights that are no more, as of a lineage that was begun anew, are not among them.
+    """
+    kept = read_results(house.checkpoints / lineage)
+    results: Results = {}
+    everyone = list_ages(house.checkpoints, lineage)
+    for age in everyone:
+        found = kept.get(age.card.address, {})
+        mine = {suite: r for suite, r in found.items() if r.weights_sha256 == age.card.weights_sha256}
+        if mine:
+            results[age.card.address] = mine
+    if not results:
         raise AgeError(f"nothing of {lineage} was measured yet", f"selves evals run {lineage}")
-    suites = list(dict.fromkeys(suite for age in ages for suite in results[age.card.address]))
+    ages = [age for age in everyone if age.card.address in results]
+    suites = list(dict.fromkeys(suite for found in results.values() for suite in found))
     return ages, results, suites
 
 

@@ -54,12 +54,9 @@ class Result(Frozen):
     weights_sha256: str
     measured_at: datetime
 
-    def is_of(self, other: Result) -> bool:
-        """Whether both answer the same question of the same weights."""
-        return self.question == other.question
-
     @property
     def question(self) -> tuple[object, ...]:
+        """What was asked of which weights: two results of the same question are the same."""
         return (self.suite, self.version, self.items, self.seed, self.text, self.weights_sha256)
 
 
