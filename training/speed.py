@@ -15,7 +15,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from training.gpt import GPT
 
-COMPILE_AFTER_S = 120.0
+COMPILE_AFTER_S = 60.0
 """Runs that are expected to take longer are compiled: it costs 10 to 30 s once and saves a tenth or more."""
 
 
