@@ -64,7 +64,7 @@ class _Clock(TrainerCallback):
         self.ended.append(time.perf_counter() - self.begun)
 
 
-class _Windows(Dataset):  # type: ignore[type-arg]
+class _Windows(Dataset):
     """The text in windows of the context; the model itself shifts labels by one."""
 
     def __init__(self, tokens: Any, context: int) -> None:
