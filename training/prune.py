@@ -105,7 +105,7 @@ def needed_by(
     `running` are the recipes of training states on disk; `cast` maps addresses to who bears them.
     """
     reasons: dict[str, list[str]] = {}
-    newest = {age.address.stage: age.card.address for age in ages}
+    newest = {age.address.stage: age.card.address for age in ages if age.card.origin == "trained"}
     for stage, address in newest.items():
         reasons.setdefault(address, []).append(f"it is the newest of {stage}; training goes on from it")
     recipes = [age.card.recipe for age in all_ages] + list(running)

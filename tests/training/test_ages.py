@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,9 @@ def test_the_list_shows_each_age_in_order_of_life(
     raised: House, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(raised, "list") == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"5 ages, \d+\.\d MB; [\d,.]+ GB are free\n", err)
+    lines = out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == [
         "wren@base-000000",
         "wren@base-000010",

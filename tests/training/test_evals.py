@@ -21,7 +21,7 @@ from selves.errors import AgeError, UsageError
 from selves.lineage import find_age
 from selves.settings import House
 from selves.speech import ChatMessage
-from training import shards
+from training import base, shards
 from training.evals import cli
 from training.evals.items import Choice, Completion, Said, Text, bootstrap, wilson
 from training.evals.plot import Axis, Curve, Point, draw, short
@@ -30,7 +30,7 @@ from training.evals.results import keep_result, read_results
 from training.evals.run import SUITES, evaluate_age, find_suite, make_items, measure
 from training.evals.suites import Says, TakesTurns, answers_and_ends
 from training.evals.text import from_corpus
-from training.recipe import Evals
+from training.recipe import Evals, Recipe
 
 Run = Callable[..., int]
 MAKING = [suite.name for suite in SUITES.values() if suite.make is not None]
@@ -47,8 +47,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture(scope="module")
-def text(raised: House, make_recipe: Callable[..., object]) -> Text:
-    return from_corpus(shards.prepare(make_recipe(), raised, print), 1000)  # type: ignore[arg-type]
+def text(raised: House, make_recipe: Callable[..., Recipe]) -> Text:
+    return from_corpus(shards.prepare(make_recipe(), raised, print), 1000)
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +233,22 @@ def test_completions_are_greedy_and_do_not_depend_on_their_neighbours(reader: Re
             ids.append(token)
         expected = reader.tokenizer.decode(ids[len(reader.encode(item.prompt)) :])
         assert answer.text == expected
+
+
+def test_a_form_with_convolutions_is_measured_the_same(
+    house: House, make_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = make_recipe(model={"form": "lfm2"}, base={"steps": 4, "ages": 2})
+    card = base.train(recipe, house, threads=1)[-1]
+    age = find_age(house.checkpoints, card.address)
+    reader = Reader(age.folder)
+    held = from_corpus(shards.prepare(recipe, house, print), recipe.base.heldout_tokens)
+    result = measure(reader, age, SUITES["bits_per_byte"], text=held)
+    assert result is not None
+    assert result.score == pytest.approx(card.bits_per_byte, rel=1e-4)
+    items = [Completion(text, bool, 12) for text in ("Hi!", "In the year", "Do you like the sea and the")]
+    together, _ = reader.complete(items)
+    assert together == [reader.complete([item])[0][0] for item in items]
 
 
 def test_a_chat_age_is_asked_by_its_template(raised: House) -> None:

@@ -161,6 +161,17 @@ def test_the_age_that_training_goes_on_from_stays(
     assert OLD in here(raised_copy)
 
 
+def test_an_imported_age_may_go_though_it_is_the_only_one(raised_copy: House, run: Run) -> None:
+    source = raised_copy.home / "bare"
+    (raised_copy.checkpoints / "wren" / "base-000040").rename(source)
+    (source / "age.json").unlink()
+    assert run(raised_copy, "import", str(source), "--as", "guest@import-000000") == 0
+    assert run(raised_copy, "prune", "guest@import-000000", "--yes") == 0
+    assert list_ages(raised_copy.checkpoints, "guest") == []
+    assert run(raised_copy, "import", str(source), "--as", "guest@import-000000") == 0
+    assert len(list_ages(raised_copy.checkpoints, "guest")) == 1
+
+
 def test_nothing_leaves_a_lineage_that_is_being_trained(
     raised_copy: House, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
