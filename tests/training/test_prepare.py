@@ -19,7 +19,7 @@ import pytest
 from selves.errors import CorpusError, DiskError
 from selves.files import PARTIAL_PREFIX
 from selves.settings import House
-from training import corpus, shards, spool
+from training import corpus, preparing, shards, spool
 from training.documents import Document, Turn
 from training.recipe import Recipe, Source
 
@@ -87,7 +87,7 @@ shards.prepare(recipe, house, print)
 def test_a_long_preparation_says_how_far_it_is(
     house: House, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "TELL_EVERY_BYTES", 20_000)
+    monkeypatch.setattr(preparing, "TELL_EVERY_BYTES", 20_000)
     told: list[str] = []
     shards.prepare(make_recipe(), house, told.append)
     assert sum("MB are read" in line for line in told) > 1
