@@ -93,16 +93,17 @@ def _run(options: argparse.Namespace, house: House) -> int:
     from training.evals.text import text_of, text_of_lineage
 
     sys.path.insert(0, str(Path.cwd()))  # where suites of one's own are
-    suites = [find_suite(name).name for name in options.suite or SUITES]
+    suites = [find_suite(name) for name in options.suite or SUITES]
+    asks_about_text = any(suite.uses_text for suite in suites)
     failed = 0
     texts: dict[str, Text] = {}
-    if options.text:
+    if options.text and asks_about_text:
         texts[options.text] = text_of_lineage(options.text, house, console.print)
     for number, age in enumerate(ages, 1):
         lineage = options.text or age.address.lineage
         if lineage not in texts:
             try:
-                known = age.card.origin == "trained"
+                known = asks_about_text and age.card.origin == "trained"
                 texts[lineage] = text_of(age.card.recipe, house, console.print) if known else Text()
             except (AgeError, CorpusError) as error:
                 console.print(
@@ -113,7 +114,7 @@ def _run(options: argparse.Namespace, house: House) -> int:
         try:
             evaluate_age(
                 age.folder,
-                suites,
+                [suite.name for suite in suites],
                 options.items,
                 text=texts[lineage],
                 again=options.again,
