@@ -31,6 +31,8 @@ from selves.speech import ChatMessage, Form, Prompt, Sampling, Writing, seed_fro
 from training import budget, checkpoint, diary, events, export, parallel, speed
 from training import tokenizer as alphabet
 from training.checkpoint import Progress
+from training.evals.run import evaluate_age
+from training.evals.text import from_corpus
 from training.evaluate import bits_per_byte
 from training.events import Moment
 from training.generate import Speaker, say
@@ -331,6 +333,7 @@ class _Run:
                     f"{card.address} was kept by an earlier run that computed a little differently; it stays"
                 )
             self._log(card.bits_per_byte)
+            self._evaluate(folder)
             return
         address = Address(recipe.lineage, folder.name)
         measured = bits_per_byte(kept, self.corpus, recipe.base.heldout_tokens)
@@ -359,7 +362,15 @@ class _Run:
         )
         card = export.keep_age(folder, kept, self.kept_dtype, self.corpus.tokenizer, facts, write)
         self.watch.age(card, writings)
+        self._evaluate(folder)
         self._tell("age", card=card, writings=tuple(writings), measured=measured)
+
+    def _evaluate(self, folder: Path) -> None:
+        """Measure an age by the recipe's suites, if it wants that; what was measured before is left."""
+        evals = self.recipe.evals
+        if evals.at_ages:
+            text = from_corpus(self.corpus)
+            evaluate_age(folder, evals.suites, evals.items, text=text, tell=self.watch.tell)
 
     def _warn_of_disk(self) -> None:
         """Say before it happens that the ages which are still to come will not fit."""

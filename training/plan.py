@@ -6,6 +6,7 @@ Nothing here needs torch, so a run that is finished says so at once.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from selves.files import PARTIAL_PREFIX
 from selves.lineage import METRICS_FILE, Address, age_name, find_age, list_ages
 from selves.settings import House
 from training.checkpoint import STATE_FILE, STATE_FOLDER, only_trainer, read_progress
+from training.evals.results import EVALS_FILE
 from training.prune import PRUNED_FILE, pruned
 from training.recipe import IDLE, Model, Recipe, differences
 
@@ -49,7 +51,7 @@ def make_plan(recipe: Recipe, house: House) -> Plan:
         _same_recipe(recipe, progress.recipe, stage, f"a run waits at {progress.stage} {progress.step}")
     gone = pruned(house.checkpoints / recipe.lineage)
     return Plan(
-        wanted=wanted_ages(recipe),
+        wanted=wanted_ages(recipe, gone),
         kept=frozenset(age.card.address for age in ages) | gone,
         pruned=gone,
         stage=progress.stage if progress else "",
@@ -57,8 +59,11 @@ def make_plan(recipe: Recipe, house: House) -> Plan:
     )
 
 
-def wanted_ages(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """Return the addresses of all ages that a recipe asks for, by stage, in order of making."""
+def wanted_ages(recipe: Recipe, gone: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Return the addresses of all ages that a recipe asks for, by stage, in order of making.
+
+    Nothing young is made of base ages that are `gone`.
+    """
 
     def addresses(*ages: tuple[str, int]) -> tuple[str, ...]:
         return tuple(str(Address(recipe.lineage, age_name(stage, step))) for stage, step in ages)
@@ -66,7 +71,14 @@ def wanted_ages(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     stages = ("settled", "young") if recipe.young.settle else ("young",)
     return {
         "base": addresses(*(("base", step) for step in recipe.base.age_steps)),
-        "young": addresses(*((stage, step) for step in recipe.young_steps for stage in stages)),
+        "young": addresses(
+            *(
+                (stage, step)
+                for step in recipe.young_steps
+                for stage in stages
+                if f"{recipe.lineage}@{age_name('base', step)}" not in gone
+            )
+        ),
         "chat": addresses(*(("chat", step) for step in recipe.chat.age_steps)),
     }
 
@@ -142,6 +154,6 @@ def fresh_start(recipe: Recipe, house: House) -> list[str]:
                 gone = age.folder.rename(folder / f"{PARTIAL_PREFIX}gone-{age.folder.name}")
                 shutil.rmtree(gone)
                 deleted.append(age.card.address)
-        for name in (METRICS_FILE, PRUNED_FILE):
+        for name in (METRICS_FILE, PRUNED_FILE, EVALS_FILE):
             (folder / name).unlink(missing_ok=True)
     return deleted

@@ -237,6 +237,7 @@ class Recipe(Frozen):
     young: Young = Young()
     chat: Chat = Chat()
     diary: Diary = Diary()
+    evals: Evals = Evals()
 
     @property
     def young_steps(self) -> tuple[int, ...]:

@@ -44,12 +44,15 @@ def train(
             return not (folder / name).exists() and f"{recipe.lineage}@{name}" not in gone
 
         for step in recipe.young_steps:
+            if f"{recipe.lineage}@{age_name(base.NAME, step)}" in gone:
+                continue
             parent = folder / age_name(base.NAME, step)
             if recipe.young.settle:
                 if missing(age_name(SETTLED, step)):
                     settling = settled_stage(recipe, house, corpus, read_age(parent))
                     made += run_stage(settling, recipe, house, corpus, watch, machine)
-                parent = folder / age_name(SETTLED, step)
+                if (folder / age_name(SETTLED, step)).exists():
+                    parent = folder / age_name(SETTLED, step)
             if missing(age_name(YOUNG, step)):
                 teaching = young_stage(recipe, house, corpus, read_age(parent), watch)
                 made += run_stage(teaching, recipe, house, corpus, watch, machine)

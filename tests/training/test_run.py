@@ -360,3 +360,30 @@ def test_a_disk_that_will_be_full_is_told_of_before(
     base.train(recipe, house, Watch(Console(file=said, width=1000)), threads=1)
     assert "3 ages of 1 MB are to come" in said.getvalue()
     assert "the disk will be full after 2 of them" in said.getvalue()
+
+
+def test_ages_are_measured_as_they_are_kept_and_nothing_of_it_is_learned(
+    raised: House, house: House, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(evals={"at_ages": True, "suites": ["words", "bits_per_byte"], "items": 10})
+    cards = base.train(recipe, house, threads=1)
+    measured = json.loads((house.checkpoints / "wren" / "evals.json").read_text("utf-8"))
+    text = json.dumps(measured)
+    assert all(card.address in text for card in cards)
+    assert {card.address: card.weights_sha256 for card in cards}.items() <= weights(raised).items()
+
+
+def test_pruned_ages_are_not_made_again_nor_anything_young_of_them(
+    raised_copy: House, make_recipe: MakeRecipe
+) -> None:
+    from training import young
+    from training.plan import make_plan
+    from training.prune import remove
+
+    remove(find_age(raised_copy.checkpoints, "wren@base-000010"))
+    recipe = make_recipe(young={"steps": 2, "settle": 0})
+    plan = make_plan(recipe, raised_copy)
+    assert plan.finished("base")
+    assert plan.wanted["young"] == ("wren@young-000020",)
+    assert [card.address for card in young.train(recipe, raised_copy, threads=1)] == ["wren@young-000020"]
+    assert make_plan(recipe, raised_copy).finished("young")
