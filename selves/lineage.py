@@ -86,6 +86,8 @@ class AgeCard(Frozen):
     bits_per_byte: float | None = None
     """On held-out text: tokenizer-free, lower is better."""
     license: str = ""
+    sources: tuple[dict[str, Any], ...] = ()
+    """What it read: the recipe's [[corpus]] tables, data sets with the commit that was read."""
     source: str = ""
     """For imported models: where the weights came from."""
     recipe: dict[str, Any] = Field(default_factory=dict)

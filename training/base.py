@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from selves.settings import House
 from training import parallel, shards
 from training.checkpoint import only_trainer
 from training.loop import Machine, Stage, run_stage
+from training.packing import Packed
 from training.parallel import World
 from training.recipe import Recipe
 from training.shards import Corpus
@@ -58,11 +60,12 @@ def this_machine(threads: int | None = None) -> Machine:
 def stage(recipe: Recipe, house: House, corpus: Corpus) -> Stage:
     """Return the base stage of a recipe. Raises AgeError if its parent is gone."""
     base = recipe.base
+    read = Packed(corpus).batch if base.pack == "documents" else partial(shards.batch, corpus.train)
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
         window = window_tokens(recipe, step)
         rows = base.batch_tokens // window
-        tokens = torch.from_numpy(shards.batch(corpus.train, step, rows, window, recipe.seed))
+        tokens = torch.from_numpy(read(step, rows, window, recipe.seed))
         return tokens[:, :-1], tokens[:, 1:]
 
     return Stage(

@@ -38,6 +38,7 @@ class Facts(NamedTuple):
     tokens_seen: int
     train_loss: float | None
     bits_per_byte: float
+    sources: tuple[dict[str, Any], ...]
     license: str
     recipe: Mapping[str, Any]
 
@@ -76,6 +77,7 @@ def keep_age(
             train_loss=facts.train_loss,
             bits_per_byte=facts.bits_per_byte,
             license=facts.license,
+            sources=facts.sources,
             recipe=dict(facts.recipe),
             weights_sha256=sha256,
             files=other_files(partial),

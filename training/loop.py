@@ -109,8 +109,8 @@ class _Run:
     def __init__(
         self, stage: Stage, recipe: Recipe, house: House, corpus: Corpus, watch: Watch, machine: Machine
     ) -> None:
-        for step in (0, stage.steps - 1):  # the shortest and the longest rows
-            parallel.share(stage.batch(step)[0], machine.world)
+        rows = stage.batch_tokens // recipe.model.context
+        parallel.check_shares(rows, machine.world)
         self.stage, self.recipe, self.corpus, self.watch = stage, recipe, corpus, watch
         self.machine, self.world, self.device = machine, machine.world, machine.world.device
         self.folder = house.checkpoints / recipe.lineage
@@ -357,6 +357,7 @@ class _Run:
             tokens_seen=progress.tokens,
             train_loss=progress.loss,
             bits_per_byte=measured,
+            sources=tuple(self.corpus.card["sources"]),
             license=", ".join(dict.fromkeys(filter(None, self.corpus.card["licenses"]))),
             recipe=recipe.model_dump(mode="json"),
         )

@@ -104,13 +104,17 @@ def shared_at_end(module: nn.Module, *, last: bool) -> Iterator[None]:
 
 
 def share(rows: Tensor, world: World) -> Tensor:
-    """Return this process's rows of a batch (B, ...). Raises TrainingError if some are left over."""
-    if len(rows) % world.size:
+    """Return this process's rows of a batch (B, ...)."""
+    return rows[world.rank :: world.size]
+
+
+def check_shares(rows: int, world: World) -> None:
+    """Raise TrainingError if a step's rows, of whole contexts, cannot be shared evenly."""
+    if rows % world.size:
         raise TrainingError(
-            f"a step's {len(rows)} rows cannot be shared evenly by {world.size} processes",
+            f"a step's {rows} rows cannot be shared evenly by {world.size} processes",
             "choose batch_tokens so that its rows of whole contexts are a multiple of the processes",
         )
-    return rows[world.rank :: world.size]
 
 
 def total(values: Tensor, world: World) -> Tensor:

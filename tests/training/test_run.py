@@ -387,3 +387,9 @@ def test_pruned_ages_are_not_made_again_nor_anything_young_of_them(
     assert plan.wanted["young"] == ("wren@young-000020",)
     assert [card.address for card in young.train(recipe, raised_copy, threads=1)] == ["wren@young-000020"]
     assert make_plan(recipe, raised_copy).finished("young")
+
+
+def test_rows_may_respect_documents(house: House, make_recipe: MakeRecipe) -> None:
+    cards = base.train(make_recipe(base={"pack": "documents", "ages": 2}), house, threads=1)
+    assert (cards[0].bits_per_byte or 0) - (cards[1].bits_per_byte or 0) > 1
+    assert cards[1].sources == (make_recipe().corpus[0].model_dump(exclude_defaults=True),)
