@@ -38,8 +38,11 @@ STDERR = 2
 """vLLM's log goes where ours goes."""
 LONGEST_BACKOFF_S = 30.0
 GPU_DEVICES = ("/dev/nvidia0", "/dev/kfd")
-EMBEDDED_ONLY = {"selves_nanochat": "a nanochat of 2026, whose value embeddings and smear vLLM does not have"}
-"""Model types of ours that vLLM does not know, and what they are."""
+EMBEDDED_ONLY = {
+    "selves_nanochat": "a nanochat of 2026, whose value embeddings and smear vLLM does not have",
+    "lfm2": "an LFM2, whose short convolutions vLLM was seen to compute differently",
+}
+"""Model types that vLLM does not know or does not get right, and what they are."""
 
 
 def find_program(setting: str, environment: Mapping[str, str]) -> Path:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from training.gpt import Shape, count_parameters, flops_per_token
 from training.recipe import Recipe
+from training.shape import Shape, count_parameters, flops_per_token
 
 SHARE_OF_PEAK = 0.4
 
@@ -79,6 +79,7 @@ def shape_of(recipe: Recipe, vocabulary: int | None = None) -> Shape:
         head_dim=model.head_dim,
         hidden=model.hidden,
         context=model.context,
+        form=model.form,
     )
 
 

@@ -118,6 +118,7 @@ class _Run:
         self.bytes_per_token = corpus.card["bytes"] / corpus.card["train_tokens"]
         self.callbacks = events.load_callbacks(recipe.callbacks if self.world.first else ())
         torch.set_num_threads(machine.threads)
+        speed.keep_memory()
         self.model = GPT(budget.shape_of(recipe, corpus.tokenizer.get_vocab_size()))
         self.model.checkpointing = recipe.base.activation_checkpointing
         kept = parallel.told(checkpoint.read_progress(self.folder) if self.world.first else None, self.world)

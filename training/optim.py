@@ -2,8 +2,9 @@
 
 Muon: Keller Jordan and others 2024 (kellerjordan.github.io/posts/muon): momentum, made orthogonal by a few
 Newton-Schulz iterations, is the update of each hidden matrix. The iterations' coefficients are Polar Express
-(Amsel, Persson, Musco, Gower 2025, arXiv:2505.16932). Matrices of one shape are updated as one stack,
-since at these sizes the number of calls costs more than the arithmetic.
+(Amsel, Persson, Musco, Gower 2025, arXiv:2505.16932). Then rows whose updates keep being large are damped, as
+in NorMuon (Li, Liu, Liang, Wei 2025, arXiv:2510.05491), without changing how large the whole update is.
+Matrices of one shape are updated as one stack, since at these sizes calls cost more than the arithmetic.
 AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101), without weight decay.
 """
 
@@ -26,6 +27,7 @@ POLAR_EXPRESS = (
     (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
 )
 MOMENTUM = 0.95
+SPREAD_MEMORY = 0.95
 BETAS = (0.8, 0.95)
 EPSILON = 1e-10
 
@@ -37,8 +39,23 @@ def orthogonalise(stack: Tensor) -> Tensor:
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.01 + 1e-6)
     for a, b, c in POLAR_EXPRESS:
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        polynomial = torch.baddbmm(square, square, square, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
     return x.mT if tall else x
+
+
+def even_out(updates: Tensor, spread: Tensor) -> Tensor:
+    """Return updates (N, R, C) with rows, or columns of wide matrices, brought to a like size over time.
+
+    `spread` (N, R, 1) or (N, 1, C) is the running mean of their squares and is brought up to date. The sum of
+    an update's squares stays the same.
+    """
+    squares = updates.square().mean(-1 if spread.shape[-1] == 1 else -2, keepdim=True)
+    spread.lerp_(squares, 1 - SPREAD_MEMORY)
+    damping = spread.clamp_min(EPSILON).rsqrt()
+    before = squares.sum((-2, -1), keepdim=True)
+    after = (squares * damping.square()).sum((-2, -1), keepdim=True)
+    return updates * (damping * (before / after.clamp_min(EPSILON)).sqrt())
 
 
 class _Stack:
@@ -48,11 +65,14 @@ class _Stack:
         self.shape, self.world = shape, world
         self.parameters: list[nn.Parameter] = []
         self.momentum = torch.empty(0)
+        self.spread = torch.empty(0)
 
     def begin(self) -> None:
-        """Make room for the momentum, when all parameters are known."""
+        """Make room for the state, when all parameters are known."""
+        rows, columns = self.shape
         self.each = -(-len(self.parameters) // self.world.size)
         self.momentum = torch.zeros(self.each, *self.shape, device=self.parameters[0].device)
+        self.spread = self.momentum.new_zeros(self.each, *((rows, 1) if rows >= columns else (1, columns)))
 
     def updates(self, dtype: torch.dtype) -> list[Tensor]:
         """Return the orthogonal update of every matrix; Newton-Schulz is shared out among processes."""
@@ -63,8 +83,9 @@ class _Stack:
             if begin <= number < begin + self.each:
                 gradients[number - begin] = gradient
         self.momentum.lerp_(gradients, 1 - MOMENTUM)
-        mine = orthogonalise(gradients.lerp_(self.momentum, MOMENTUM).to(dtype))
-        return list(parallel.gathered(mine, self.world)[: len(self.parameters)].float().unbind())
+        turned = orthogonalise(gradients.lerp_(self.momentum, MOMENTUM).to(dtype)).float()
+        mine = even_out(turned, self.spread)
+        return list(parallel.gathered(mine, self.world)[: len(self.parameters)].unbind())
 
 
 class Optimizer:
@@ -152,8 +173,9 @@ class Optimizer:
         """
         state = {"steps": torch.tensor(self.steps)}
         for (rows, columns), stack in self._stacks.items():
-            whole = parallel.gathered(stack.momentum, self.world)[: len(stack.parameters)]
-            state[f"momentum.{rows}x{columns}"] = whole
+            for name, part in (("momentum", stack.momentum), ("spread", stack.spread)):
+                whole = parallel.gathered(part, self.world)[: len(stack.parameters)]
+                state[f"{name}.{rows}x{columns}"] = whole
         for (name, parameter, _), first, second in zip(self._rest, self._first, self._second, strict=True):
             state[f"first.{name}"] = parallel.whole_of(first, parameter)
             state[f"second.{name}"] = parallel.whole_of(second, parameter)
@@ -165,8 +187,9 @@ class Optimizer:
         self.steps = int(state["steps"])
         for (rows, columns), stack in self._stacks.items():
             begin = self.world.rank * stack.each
-            mine = state[f"momentum.{rows}x{columns}"][: len(stack.parameters)][begin : begin + stack.each]
-            stack.momentum[: len(mine)].copy_(mine)
+            for name, part in (("momentum", stack.momentum), ("spread", stack.spread)):
+                mine = state[f"{name}.{rows}x{columns}"][: len(stack.parameters)][begin : begin + stack.each]
+                part[: len(mine)].copy_(mine)
         for (name, parameter, _), first, second in zip(self._rest, self._first, self._second, strict=True):
             first.copy_(parallel.part_of(state[f"first.{name}"], parameter))
             second.copy_(parallel.part_of(state[f"second.{name}"], parameter))

@@ -128,7 +128,7 @@ class Base(Frozen):
     decay: float = Field(0.6, ge=0, le=1)
     """Share of the steps, at the end, in which they fall to zero."""
     pack: Literal["stream", "documents"] = "stream"
-    """How rows are cut: straight through the text, or most of them from one document (training/packing.py)."""
+    """How rows are cut: straight through the text, or mostly one document each (training/packing.py)."""
     heldout_tokens: int = Field(ge=1, json_schema_extra=DIALLED)
     """How much of the held-out text measures bits per byte at each age; always the same part of it."""
 

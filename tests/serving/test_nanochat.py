@@ -145,7 +145,8 @@ def test_vllm_is_not_even_started_for_it(house: House) -> None:
 
 def test_importer_engine_and_vllm_mean_the_same_model(chat_age: Age) -> None:
     config: dict[str, Any] = json.loads((chat_age.folder / "config.json").read_text())
-    assert {config["model_type"]} == {nanochat.MODEL_TYPE} == set(EMBEDDED_ONLY)
+    assert config["model_type"] == nanochat.MODEL_TYPE
+    assert nanochat.MODEL_TYPE in EMBEDDED_ONLY
     assert chat_age.card.architecture == nanochat.SelvesNanochatForCausalLM.__name__
     known = nanochat.SelvesNanochatConfig(vocab_size=64, num_hidden_layers=1).to_dict()
     assert set(config) - {"architectures", "dtype", "use_cache", "eos_token_id"} <= set(known) | {

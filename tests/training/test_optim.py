@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.gpt import GPT, Shape
-from training.optim import Optimizer, learning_rate, orthogonalise
+from training.optim import Optimizer, even_out, learning_rate, orthogonalise
 
 SHAPE = Shape(vocabulary=64, width=32, depth=2, heads=1, head_dim=32, hidden=96, context=16)
 
@@ -73,3 +73,14 @@ def test_learning_rates_rise_stay_and_fall() -> None:
     assert set(scales[10:50]) == {1.0}
     assert scales[50:] == sorted(scales[50:], reverse=True)
     assert scales[-1] == pytest.approx(0.02)
+
+
+def test_evening_out_damps_the_loud_rows_and_keeps_the_size() -> None:
+    loud = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(3))
+    loud[:, 0] *= 10
+    spread = torch.zeros(2, 8, 1)
+    even = even_out(loud, spread)
+    torch.testing.assert_close(even.square().sum((-2, -1)), loud.square().sum((-2, -1)))
+    sizes = even.square().mean(-1)
+    assert float((sizes.amax(-1) / sizes.amin(-1)).max()) < 1.01
+    assert torch.equal(even_out(torch.zeros(1, 8, 4), torch.zeros(1, 8, 1)), torch.zeros(1, 8, 4))

@@ -393,3 +393,14 @@ def test_rows_may_respect_documents(house: House, make_recipe: MakeRecipe) -> No
     cards = base.train(make_recipe(base={"pack": "documents", "ages": 2}), house, threads=1)
     assert (cards[0].bits_per_byte or 0) - (cards[1].bits_per_byte or 0) > 1
     assert cards[1].sources == (make_recipe().corpus[0].model_dump(exclude_defaults=True),)
+
+
+@pytest.mark.parametrize(
+    ("form", "architecture"), [("arcee", "ArceeForCausalLM"), ("lfm2", "Lfm2ForCausalLM")]
+)
+def test_a_recipe_chooses_the_form(
+    house: House, make_recipe: MakeRecipe, form: str, architecture: str
+) -> None:
+    cards = base.train(make_recipe(model={"form": form}, base={"ages": 2}), house, threads=1)
+    assert {card.architecture for card in cards} == {architecture}
+    assert (cards[0].bits_per_byte or 0) - (cards[1].bits_per_byte or 0) > 1
