@@ -8,10 +8,11 @@ gradients is that of one process. Rank 0 alone writes files and speaks. A single
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -21,7 +22,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from selves.errors import TrainingError
+from selves.errors import SelvesError, TrainingError
 from training.gpt import GPT
 
 How = Literal["auto", "ddp", "fsdp"]
@@ -48,7 +49,7 @@ class World(NamedTuple):
 def joined() -> Iterator[World]:
     """Be part of what torchrun started, until the block ends; alone without it.
 
-    Raises TrainingError when another process is lost.
+    An error of ours, or the loss of another process, is told and ends this process.
     """
     cuda = torch.cuda.is_available()
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -62,10 +63,22 @@ def joined() -> Iterator[World]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield World(rank, size, device)
+    except SelvesError as error:
+        _leave(error)
+    except KeyboardInterrupt:
+        _leave(TrainingError("interrupted", "the same command goes on from there"))
     except RuntimeError as error:  # the first to fail has said why; the others lose their connection to it
-        raise TrainingError(f"process {rank} of {size} cannot go on: {error}") from error
-    finally:
-        dist.destroy_process_group()
+        _leave(TrainingError(f"process {rank} of {size} cannot go on: {error}"))
+    dist.destroy_process_group()
+
+
+def _leave(error: SelvesError) -> NoReturn:
+    """Say why and end this process at once; torchrun then ends the others.
+
+    In the usual way out, objects that are taken apart may wait for processes that wait for this one.
+    """
+    print(f"selves: {error}", file=sys.stderr, flush=True)
+    os._exit(error.exit_code)
 
 
 def sharded(model: GPT, world: World, how: How) -> bool:
