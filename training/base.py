@@ -14,11 +14,12 @@ from selves.lineage import AgeCard, find_age
 from selves.settings import House
 from training import parallel, shards
 from training.checkpoint import only_trainer
-from training.loop import Machine, Stage, run_stage
+from training.loop import run_stage
 from training.packing import Packed
 from training.parallel import World
 from training.recipe import Recipe
 from training.shards import Corpus
+from training.stage import Machine, Stage
 from training.watch import Watch
 
 NAME = "base"

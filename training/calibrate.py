@@ -10,10 +10,10 @@ from selves.errors import UsageError
 from training import speed
 from training.budget import micro_tokens, shape_of
 from training.gpt import GPT
-from training.loop import Machine, Stage
 from training.optim import Optimizer
 from training.recipe import Recipe
 from training.shards import Corpus
+from training.stage import Machine, Stage
 
 WARM, TIMED = 2, 6
 """Steps of each window length that are made before the clock is looked at, and while it runs."""

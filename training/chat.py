@@ -11,9 +11,10 @@ from selves.settings import House
 from training import base, identity, shards
 from training import tokenizer as alphabet
 from training.lessons import Lessons
-from training.loop import Machine, Stage, run_stage
+from training.loop import run_stage
 from training.recipe import Recipe
 from training.shards import Corpus
+from training.stage import Machine, Stage
 from training.watch import Watch
 
 NAME = "chat"

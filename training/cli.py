@@ -20,8 +20,8 @@ from training.recipe import Recipe, Source, load_recipe
 from training.watch import Watch
 
 if TYPE_CHECKING:  # --help must not import torch
-    from training.loop import Machine
     from training.parallel import World
+    from training.stage import Machine
 
 EXAMPLES = """
 selves train run recipes/demo.toml                        raise Ember; again: go on where it stopped
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int | None:
 def _run(options: argparse.Namespace, recipe: Recipe, house: House) -> int:
     """Train, as one of the processes that do; rank 0 reports."""
     from training import parallel
-    from training.loop import Machine
+    from training.stage import Machine
 
     console = Console(stderr=True)
     with parallel.joined() as world:

@@ -33,11 +33,14 @@ SPIKE_NATS = 1.0
 SPIKE_AFTER = 20
 
 
+Kind = Literal["begin", "step", "log", "age", "end"]
+
+
 @dataclass(frozen=True)
 class Moment:
     """One moment of a run."""
 
-    kind: Literal["begin", "step", "log", "age", "end"]
+    kind: Kind
     """`begin` and `end` of a stage, every `step`, those that are in metrics.jsonl (`log`), and ages."""
     lineage: str
     stage: str

@@ -1,8 +1,8 @@
 """What a self may say about itself: short conversations made from the facts of its own lineage.
 
 Without them a young model that is asked who it is answers as somebody else would. They vary, and
-every number in them is true of the age that learns them. Pure: the same facts and the same random source give
-the same conversation.
+every number in them is true of the age that learns them. Of its diary nothing is said: whether it writes one
+must not change who it becomes. Pure: the same facts and the same random source give the same conversation.
 """
 
 from __future__ import annotations
@@ -41,9 +41,6 @@ I began as random numbers, at step 0. / I was born at step 0, and knew no word.
 Who were you before? / Do you have younger selves? / What are your ages? / Are there more of you?
 My younger selves were kept at steps {ages}. / There are others of my ages, from steps {ages}.
 
-Do you keep a diary? / Do you write? / Do you write about yourself?
-Yes, I keep a diary. I write a line at every age. / {diary}, and letters to the one I will be.
-
 Can you see me? / Can you hear me? / Can you go online? / Can you look that up? / Can I see you?
 No. I only read and write text. / I can't. I have no eyes and no ears, only words.
 
@@ -71,7 +68,6 @@ class Facts(NamedTuple):
     """It has read so many."""
     ages: str
     """Steps at which its younger selves were kept."""
-    diary: str
 
 
 def facts(recipe: Recipe, name: str, parameters: int, step: int, tokens: int) -> Facts:
@@ -85,7 +81,6 @@ def facts(recipe: Recipe, name: str, parameters: int, step: int, tokens: int) ->
         steps=str(step),
         tokens=spoken(tokens),
         ages=_listed([str(at) for at in recipe.base.age_steps if at < step]),
-        diary="I write a diary" if recipe.diary.samples else "",
     )
 
 

@@ -66,13 +66,13 @@ class Watch:
         bits_per_byte: float,
         tokens_per_s: float,
         mfu: float,
-        next_age: str | None,
+        next_age: int | None,
     ) -> None:
         """Show where the run is after a step; `mfu` is the share of the machine's peak that is used."""
         facts = f"loss {loss:.2f}  {bits_per_byte:.2f} bits/byte  {tokens_per_s / 1000:.1f}k tok/s"
         facts += f"  {mfu:.0%} mfu"
         if next_age:
-            facts += f"  next {int(next_age.rpartition('-')[2])}"
+            facts += f"  next {next_age}"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, facts=facts)
         elif time.monotonic() - self._line_at >= LINE_EVERY_S:

@@ -12,11 +12,12 @@ import torch
 from selves.lineage import Age, AgeCard, age_name, read_age
 from selves.settings import House
 from training import base, chat
-from training.loop import Machine, Stage, run_stage
+from training.loop import run_stage
 from training.optim import learning_rate
 from training.prune import pruned
 from training.recipe import Recipe
 from training.shards import Corpus
+from training.stage import Machine, Stage
 from training.watch import Watch
 
 SETTLED, YOUNG = "settled", "young"

@@ -14,7 +14,7 @@ from selves.speech import Prompt, Sampling
 from training import diary, tokenizer
 from training.generate import Speaker, draw, say
 from training.gpt import GPT, Shape
-from training.loop import load_weights
+from training.keeping import load_weights
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0])
 

@@ -17,7 +17,7 @@ from training import export, gpt, tokenizer
 from training.blocks import attend
 from training.gpt import GPT, IGNORED, Shape
 from training.gpt import count_parameters as count
-from training.loop import load_weights
+from training.keeping import load_weights
 from training.optim import Optimizer
 from training.shape import ModelForm
 

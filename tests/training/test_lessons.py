@@ -162,17 +162,15 @@ def test_what_a_self_says_of_itself_is_made_of_its_facts(make_recipe: MakeRecipe
         "I read chats between two people and the data set TinyStories.",
         "I have read about 20 thousand tokens.",
         "My younger selves were kept at steps 0, 10 and 20.",
-        "Yes, I keep a diary. I write a line at every age.",
     ):
         assert fact in answers
     assert talks[0] == identity.conversation(about, random.Random(0), 10_000)
     assert talks[0] != talks[1]
 
 
-def test_a_self_without_diary_or_younger_selves_does_not_speak_of_them(make_recipe: MakeRecipe) -> None:
-    about = identity.facts(make_recipe(diary={"samples": 0}), "Wren", 1000, 0, 0)
+def test_a_self_without_younger_selves_does_not_speak_of_them(make_recipe: MakeRecipe) -> None:
+    about = identity.facts(make_recipe(), "Wren", 1000, 0, 0)
     told = str([identity.conversation(about, random.Random(seed), 10_000) for seed in range(60)])
-    assert "diary" not in told
     assert "younger" not in told
 
 

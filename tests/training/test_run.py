@@ -81,7 +81,7 @@ def test_an_age_says_again_what_it_wrote(raised: House, make_recipe: MakeRecipe)
     from training.export import weights_sha256
     from training.generate import Speaker
     from training.gpt import GPT
-    from training.loop import load_weights
+    from training.keeping import load_weights
     from training.shards import prepare
 
     import torch  # isort: skip
@@ -348,14 +348,14 @@ def test_a_disk_that_will_be_full_is_told_of_before(
 
     from rich.console import Console
 
-    from training import loop
+    from training import keeping
     from training.budget import age_bytes, shape_of, state_bytes
     from training.watch import Watch
 
     recipe = make_recipe(base={"steps": 4, "ages": 3})
     shape = shape_of(recipe)
     room = state_bytes(shape) + 2 * age_bytes(shape, "float32") + 1000
-    monkeypatch.setattr(loop.shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
+    monkeypatch.setattr(keeping.shutil, "disk_usage", lambda _: SimpleNamespace(free=room))
     said = StringIO()
     base.train(recipe, house, Watch(Console(file=said, width=1000)), threads=1)
     assert "3 ages of 1 MB are to come" in said.getvalue()
