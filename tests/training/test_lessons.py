@@ -21,7 +21,7 @@ from training.lessons import Lessons
 from training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
-FACTS = identity.Facts("Wren", "about 90 thousand", "2", "64", "old maps", "40", "512", "0 and 20", "I write")
+FACTS = identity.Facts("Wren", "about 90 thousand", "2", "64", "old maps", "40", "512", "0 and 20")
 
 
 @pytest.fixture
