@@ -56,7 +56,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A model of each form with random weights, and the age that it is on disk."""
     model = random_model(shape=SHAPES[request.param])
     address = Address(request.param, "base-000000")
-    facts = export.Facts(address, None, "transcript", 0, None, 8.0, "", {})
+    facts = export.Facts(address, None, "transcript", 0, None, 8.0, (), "", {})
     folder = tmp_path_factory.mktemp("forms") / address.lineage / address.age
     words = tokenizer.learn(["some words"], 512)
     card = export.keep_age(folder, model, torch.float32, words, facts, lambda _: [])
