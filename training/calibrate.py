@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from selves.errors import UsageError
 from training import speed
@@ -41,10 +41,11 @@ def steps_within(minutes: float, stage: Stage, recipe: Recipe, corpus: Corpus, m
     first = parts(0)[0]
     chosen = speed.choose(model, *first, 1, recipe.precision)
     dtype = speed.dtype_of(chosen.precision)
-    module = model
+    module: nn.Module = model
     begun = time.perf_counter()
     if minutes * 60 > speed.COMPILE_AFTER_S:
-        module = speed.compiled(model, *first, dtype) or model  # type: ignore[assignment]
+        compiled = speed.compiled(model, *first, dtype)
+        module = model if compiled is None else compiled
     optimizer = Optimizer(model.named_parameters(), stage.rates, weight_decay=recipe.base.weight_decay)
     compiling = time.perf_counter() - begun
     total = 0.0
