@@ -91,7 +91,7 @@ def presets() -> list[str]:
         hours = [
             f"{cost.hours(machine.flops * machine.gpus * budget.SHARE_OF_PEAK):.2g} on {machine.name}"
             for machine in budget.ACCELERATORS
-            if cost.flops > 1e15
+            if cost.flops > 1e16
         ]
         cells = (
             recipe.lineage,

@@ -241,7 +241,7 @@ def describe(recipe: Recipe, plan: Plan, stages: list[str], house: House) -> str
         f"{_size(cost.state_bytes)} for the newest training state"
     )
     lines.append(f"base takes {cost.flops:.2g} operations and {_size(cost.memory_bytes)} besides activations")
-    for machine in budget.ACCELERATORS if cost.flops > 1e15 else ():
+    for machine in budget.ACCELERATORS if cost.flops > 1e16 else ():
         hours = cost.hours(machine.flops * machine.gpus * budget.SHARE_OF_PEAK)
         lines.append(
             f"  {machine.name}: about {_duration(hours)}, {hours * machine.dollars_per_hour:,.2f} dollars"
