@@ -101,7 +101,7 @@ def presets() -> list[str]:
             f"{cost.tokens / 1e6:,.1f} M",
             f"{base.steps} x {base.batch_tokens:,}",
             f"{cost.ages}, {cost.ages * cost.age_bytes / 1e9:,.1f} GB",
-            ", ".join(hours) or "minutes on 2 cores",
+            ", ".join(hours) or ("minutes on 2 cores" if cost.flops < 1e14 else "an hour or more on 2 cores"),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -6,6 +6,7 @@ a share of 40 % is assumed to be reached, and a price per hour that anyone can c
 
 from __future__ import annotations
 
+import gc
 from typing import NamedTuple
 
 import torch
@@ -104,6 +105,8 @@ def micro_tokens(shape: Shape, device: torch.device, *, checkpointing: bool) -> 
     """
     if device.type != "cuda":
         return max(shape.context, 16_384)
+    gc.collect()
+    torch.cuda.empty_cache()  # what an earlier stage held counts as taken
     layers = 1 if checkpointing else shape.depth
     per_token = shape.width * (34 * layers + 2 * shape.depth) + 8 * shape.vocabulary
     free = torch.cuda.mem_get_info(device)[0] - state_bytes(shape) - 4 * count_parameters(shape)

@@ -53,6 +53,8 @@ class Progress(Frozen):
     threads: int = 0
     """Of each process."""
     processes: int = 1
+    micro_tokens: int = 0
+    """Read at once by each process, where the recipe does not say."""
     parent: str | None = None
     """The newest age, which the next one comes from."""
     corpus: str = ""

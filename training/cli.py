@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from selves.cli import make_parser
@@ -16,7 +19,7 @@ from selves.errors import CorpusError, UsageError
 from selves.lineage import find_age
 from selves.settings import House
 from training.plan import STAGES, Plan, fresh_start, kept_recipe, make_plan, with_parents_model
-from training.recipe import Recipe, Source, load_recipe
+from training.recipe import Recipe, load_recipe
 from training.watch import Watch
 
 if TYPE_CHECKING:  # --help must not import torch
@@ -36,14 +39,13 @@ torchrun --nnodes 2 ... -m selves train run recipes/d26.toml           on severa
 
 def main(argv: Sequence[str]) -> int | None:
     options = _parser().parse_args(argv)
-    if options.processes and "RANK" not in os.environ:
-        return _under_torchrun(options.processes, argv)
     # Two threads that wait for each other by spinning are ruinous on a machine that others use too.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
     house = House.from_environment()
     recipe = _recipe(options, house)
     if options.minutes and (begun := kept_recipe(recipe.lineage, house)) and not options.fresh:
         recipe, options.minutes = _with_steps(recipe, int(begun["base"]["steps"])), None
+        print(f"{recipe.lineage} was begun with {recipe.base.steps} steps; that stays", file=sys.stderr)
     plan = make_plan(recipe, house) if not options.fresh or options.dry_run else None
     if options.dry_run and plan:
         print(describe(recipe, plan, _stages(options), house))
@@ -52,6 +54,8 @@ def main(argv: Sequence[str]) -> int | None:
         Console(stderr=True).print(f"nothing to do: {recipe.lineage} has all its ages", style="green")
         _report(house, _stages(options), plan, as_json=options.json)
         return 0
+    if options.processes and "RANK" not in os.environ:
+        return _under_torchrun(options.processes, argv)
     return _run(options, recipe, house)
 
 
@@ -64,11 +68,13 @@ def _run(options: argparse.Namespace, recipe: Recipe, house: House) -> int:
     with parallel.joined() as world:
         machine = Machine(world, options.threads or _threads(world), options.parallel)
         watch = Watch(console if world.first else None)
+        for batch in (recipe.base.batch_tokens, recipe.chat.batch_tokens):
+            parallel.check_shares(batch // recipe.model.context, world)
         if world.first and options.fresh:
             for address in fresh_start(recipe, house):
                 watch.warn(f"deleted {address}")
         if options.minutes:
-            recipe = _within(options.minutes, recipe, house, watch, machine)
+            recipe = _within(options.minutes, recipe, watch, machine)
         parallel.wait(world)
         plan = make_plan(recipe, house)
         left = [stage for stage in _stages(options) if not plan.finished(stage)]
@@ -153,35 +159,37 @@ def _positive(text: str) -> int:
 
 def _recipe(options: argparse.Namespace, house: House) -> Recipe:
     """Read the recipe; options replace what they name."""
-    recipe = load_recipe(options.recipe)
-    changes: dict[str, object] = {}
+    load_recipe(options.recipe)  # names the line of a mistake in the file
+    tables = tomllib.loads(options.recipe.read_text("utf-8"))
     if options.text:
-        changes["corpus"] = [Source(folder=options.text)]
+        tables["corpus"] = [{"folder": options.text}]
     if options.hub:
         name, _, revision = options.hub.partition("@")
-        changes["corpus"] = [Source(hub=name, revision=revision)]
+        tables["corpus"] = [{"hub": name, "revision": revision}]
     if options.lineage:
-        changes["lineage"] = options.lineage
+        tables["lineage"] = options.lineage
     try:
-        changed = Recipe.model_validate(recipe.model_dump() | changes)
-    except ValueError as error:
+        recipe = Recipe.model_validate(tables)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        if problem["loc"] == ("lineage",):
+            raise UsageError(
+                f"{options.lineage!r} cannot be a lineage's name", "use a-z, 0-9 and -, such as willow-2"
+            ) from error
         raise UsageError(
-            f"{options.lineage!r} cannot be a lineage's name", "use a-z, 0-9 and -, such as willow-2"
+            f"--text or --hub: {problem['msg']}", "such as --text my-texts or --hub roneneldan/TinyStories"
         ) from error
-    return with_parents_model(changed, house)
+    return with_parents_model(recipe, house, tables)
 
 
-def _within(minutes: float, recipe: Recipe, house: House, watch: Watch, machine: Machine) -> Recipe:
+def _within(minutes: float, recipe: Recipe, watch: Watch, machine: Machine) -> Recipe:
     """Return the recipe with as many steps of [base] as fit into the minutes on this machine."""
-    from training import base, calibrate, parallel
+    from training import calibrate, parallel
 
     steps = None
     if machine.world.first:
-        alone = machine._replace(world=machine.world._replace(rank=0, size=1))
-        with base.opened(recipe, house, watch, alone) as corpus:
-            watch.tell("measuring how fast this machine is")
-            stage = base.stage(recipe, house, corpus)
-            steps = calibrate.steps_within(minutes, stage, recipe, corpus, machine)
+        watch.tell("measuring how fast this machine is")
+        steps = calibrate.steps_within(minutes, recipe, machine)
         watch.tell(f"{steps} steps of {recipe.base.batch_tokens} tokens in {minutes:g} minutes")
     return _with_steps(recipe, parallel.told(steps, machine.world))
 

@@ -86,23 +86,22 @@ def _between(ends: tuple[float, float], width: int) -> float:
 def turn(data: Any) -> Any:
     """Return a recipe's raw tables with all that follows from `depth` filled in.
 
-    What is stated wins. Values of a wrong type are left for the validation that follows to name.
+    What is stated wins. Values that cannot be are computed around, and left for validation to name.
     """
     if not isinstance(data, dict):
         return data
     model, base = data.get("model", {}), data.get("base", {})
     if not isinstance(model, dict) or not isinstance(base, dict):
         return data
-    depth = model.get("depth", 4)
-    if not _is_size(depth):
-        return data
-    full = model_values(depth) | model
-    if not all(_is_size(full[key]) for key in ("depth", "width", "vocabulary", "context")):
-        return data
-    if not all(isinstance(base.get(key, 1), int | float) for key in ("batch_tokens", "tokens_per_parameter")):
-        return data
+    sizes = {key: value for key, value in model.items() if _is_size(value)}
+    amounts = {key: value for key, value in base.items() if _is_amount(value)}
+    full = model_values(sizes.get("depth", 4)) | sizes
     kept = {} if full["width"] < D12_WIDTH else {"kept_dtype": "bfloat16"}
-    return kept | data | {"model": full, "base": base_values(full, base) | base}
+    return kept | data | {"model": full | model, "base": base_values(full, amounts) | base}
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12
 
 
 def _is_size(value: Any) -> bool:

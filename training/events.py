@@ -11,15 +11,13 @@ A callback is one function in a file of yours, named in a recipe, here in `mine.
 
     callbacks = ["mine:shout", "training.events:spike", "training.loggers:TensorBoard"]
 
-A class is made once, without arguments, and then called. Callbacks run in the training process (of several,
-on rank 0). Nothing of theirs enters the weights, so a recipe may gain and lose them at any time. One that
-raises ends the run with its name; the run goes on when it is repaired.
+A class is made once for each stage, without arguments, and then called. Callbacks run in the training process
+(of several, on rank 0). Nothing of theirs enters the weights, so a recipe may gain and lose them at any time.
+One that raises ends the run with its name; the run goes on when it is repaired.
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,10 @@ from typing import Any, Literal
 from selves.errors import TrainingError, UsageError
 from selves.lineage import AgeCard
 from selves.speech import Writing
+from training.documents import import_named
 
+TENSORBOARD_FOLDER = "tensorboard"
+"""In a lineage's folder."""
 SPIKE_NATS = 1.0
 SPIKE_AFTER = 20
 
@@ -89,18 +90,13 @@ def load_callbacks(names: tuple[str, ...]) -> list[tuple[str, Callback]]:
     """Import what a recipe names. Raises UsageError if there is no such function."""
     found: list[tuple[str, Callback]] = []
     for name in names:
-        module, _, attribute = name.partition(":")
+        callback = import_named(name)
         try:
-            here = str(Path.cwd())
-            if here not in sys.path:  # a console script does not look where one is
-                sys.path.append(here)
-            callback = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise UsageError(
-                f"the callback {name} cannot be imported: {error}",
-                f"run where {module.partition('.')[0]}.py is, or correct `callbacks` in the recipe",
-            ) from error
-        found.append((name, callback() if isinstance(callback, type) else callback))
+            found.append((name, callback() if isinstance(callback, type) else callback))
+        except UsageError:
+            raise
+        except Exception as error:  # whatever a person's own class does
+            raise UsageError(f"the callback {name} cannot be made: {error!r}", "correct it") from error
     return found
 
 

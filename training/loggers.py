@@ -12,9 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from selves.errors import UsageError
-from training.events import Moment
-
-TENSORBOARD_FOLDER = "tensorboard"
+from training.events import TENSORBOARD_FOLDER, Moment
 
 
 class TensorBoard:
@@ -37,6 +35,7 @@ class TensorBoard:
                 self._writer.add_scalar(name, value, moment.step)
         elif moment.kind == "age":
             self._writer.add_text("words", words(moment), moment.step)
+            self._writer.flush()
         elif moment.kind == "end":
             self._writer.close()
 

@@ -69,12 +69,10 @@ class _Run:
         speed.keep_memory()
         self.model = GPT(budget.shape_of(recipe, corpus.tokenizer.get_vocab_size()))
         self.model.checkpointing = recipe.base.activation_checkpointing
-        self.micro_tokens = recipe.base.micro_tokens or budget.micro_tokens(
-            self.model.shape, self.device, checkpointing=self.model.checkpointing
-        )
         kept = parallel.told(checkpoint.read_progress(self.folder) if self.world.first else None, self.world)
         self.resumed = kept is not None and kept.stage == stage.key
-        self.progress = self._resume(kept) if kept and self.resumed else self._begin()
+        self.micro_tokens = recipe.base.micro_tokens or self._micro_tokens(kept)
+        self.progress = self._resume(kept) if kept and self.resumed else self._begin(kept)
         self.dtype = speed.dtype_of(self.progress.precision)
         module = self._compiled() if self.progress.compiled else self.model
         self.module = parallel.wrap(module, self.model, self.world, machine.how)
@@ -105,8 +103,19 @@ class _Run:
             self.metrics.last_age = newest.step if self.stage.label is None else kept.step
         return kept
 
-    def _begin(self) -> Progress:
+    def _micro_tokens(self, kept: Progress | None) -> int:
+        """Return how many tokens are read at once, in all processes alike, and as before if it goes on."""
+        if kept and self.resumed and kept.micro_tokens and kept.processes == self.world.size:
+            return kept.micro_tokens
+        fitting = budget.micro_tokens(self.model.shape, self.device, checkpointing=self.model.checkpointing)
+        return parallel.least(fitting, self.world)
+
+    def _begin(self, kept: Progress | None) -> Progress:
+        """Take the stage up; what the stage before it was computed in, this one is."""
         stage = self.stage
+        precision = self.recipe.precision
+        if precision == "auto" and kept and kept.precision in ("float32", "bfloat16"):
+            precision = "float32" if kept.precision == "float32" else "bfloat16"
         if stage.parent is None:
             self.model.initialise(self.recipe.seed)
         else:
@@ -117,7 +126,7 @@ class _Run:
         if self.world.first:
             ids, targets = self._some(stage.batch(0))
             parts = max(1, stage.batch_tokens // (ids.numel() * self.world.size))
-            chosen = speed.choose(self.model, ids, targets, stage.steps * parts, self.recipe.precision)
+            chosen = speed.choose(self.model, ids, targets, stage.steps * parts, precision)
         chosen = parallel.told(chosen, self.world)
         assert chosen is not None
         return Progress(
@@ -127,6 +136,7 @@ class _Run:
             compiled=chosen.compiled,
             threads=self.machine.threads,
             processes=self.world.size,
+            micro_tokens=self.micro_tokens,
             parent=stage.parent.card.address if stage.parent else None,
             corpus=self.corpus.folder.name,
             recipe=self.recipe.model_dump(mode="json"),
@@ -144,6 +154,7 @@ class _Run:
 
     def _compiled(self) -> torch.nn.Module:
         self.watch.tell("compiling the model; this takes a while, once")
+        torch.compiler.reset()  # shapes of earlier stages count towards a limit
         if parallel.sharded(self.model, self.world, self.machine.how):
             for layer in self.model.model.layers:  # what FSDP2 gathers between them cannot be compiled
                 layer.compile(dynamic=False)
@@ -194,7 +205,8 @@ class _Run:
                     spoken_at = time.monotonic()
             self.metrics.tell("end", self.progress)
         parallel.wait(self.world)
-        return [read_age(self.keeper.age_folder(step)).card for step in stage.age_steps]
+        folders = [self.keeper.age_folder(step) for step in stage.age_steps]
+        return [read_age(folder).card for folder in folders if folder.exists()]  # some may be pruned
 
     def _train_step(self, asked: bool, due: bool) -> tuple[bool, bool, bool]:
         """Learn from one batch. Return whether an age is wanted, a stop is asked for, the state is due.

@@ -29,8 +29,8 @@ How = Literal["auto", "ddp", "fsdp"]
 WHOLE_UP_TO = 1_500_000_000
 """Parameters up to which `auto` lets every process hold the whole model: 16 bytes each with gradients and
 Adam's state, Muon's being shared out."""
-PATIENCE = timedelta(hours=2)
-"""How long processes wait for rank 0 while it measures and writes an age."""
+PATIENCE = timedelta(days=2)
+"""How long processes wait for rank 0 while it prepares the text, or measures and writes an age."""
 
 
 class World(NamedTuple):
@@ -136,6 +136,15 @@ def total(values: Tensor, world: World) -> Tensor:
         values = values.to(world.device)
         dist.all_reduce(values)
     return values
+
+
+def least(value: int, world: World) -> int:
+    """Return the smallest of what the processes hold."""
+    if world.size == 1:
+        return value
+    box = torch.tensor(value, device=world.device)
+    dist.all_reduce(box, dist.ReduceOp.MIN)
+    return int(box)
 
 
 def told(value: Any, world: World) -> Any:

@@ -6,19 +6,20 @@ Nothing here needs torch, so a run that is finished says so at once.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from selves.errors import TrainingError
+from selves.errors import TrainingError, UsageError
 from selves.files import PARTIAL_PREFIX
 from selves.lineage import METRICS_FILE, Address, age_name, find_age, list_ages
 from selves.settings import House
 from training.checkpoint import STATE_FILE, STATE_FOLDER, only_trainer, read_progress
 from training.evals.results import EVALS_FILE
+from training.events import TENSORBOARD_FOLDER
 from training.prune import PRUNED_FILE, pruned
-from training.recipe import IDLE, Model, Recipe, differences
+from training.recipe import IDLE, Recipe, differences
 
 STAGES = ("base", "young", "chat")
 
@@ -62,7 +63,7 @@ def make_plan(recipe: Recipe, house: House) -> Plan:
 def wanted_ages(recipe: Recipe, gone: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
     """Return the addresses of all ages that a recipe asks for, by stage, in order of making.
 
-    Nothing young is made of base ages that are `gone`.
+    Nothing young is made of base and settled ages that are `gone`.
     """
 
     def addresses(*ages: tuple[str, int]) -> tuple[str, ...]:
@@ -77,6 +78,7 @@ def wanted_ages(recipe: Recipe, gone: Collection[str] = ()) -> dict[str, tuple[s
                 for step in recipe.young_steps
                 for stage in stages
                 if f"{recipe.lineage}@{age_name('base', step)}" not in gone
+                and not (stage == "young" and f"{recipe.lineage}@{age_name('settled', step)}" in gone)
             )
         ),
         "chat": addresses(*(("chat", step) for step in recipe.chat.age_steps)),
@@ -122,8 +124,12 @@ def _decisive(dumped: dict[str, Any], stage: str) -> dict[str, Any]:
     return whole
 
 
-def with_parents_model(recipe: Recipe, house: House) -> Recipe:
-    """Return the recipe of a branch with its parent's [model]. Raises AgeError, TrainingError."""
+def with_parents_model(recipe: Recipe, house: House, stated: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the recipe of a branch with its parent's [model], and what follows from that.
+
+    `stated` are the tables that its file states, by default all of the recipe. Raises AgeError,
+    TrainingError, and UsageError if they do not fit the parent.
+    """
     if not recipe.parent:
         return recipe
     parent = find_age(house.checkpoints, recipe.parent)
@@ -137,7 +143,14 @@ def with_parents_model(recipe: Recipe, house: House) -> Recipe:
         raise TrainingError(
             f"{recipe.lineage} cannot branch off from itself", "give the branch a name of its own: `lineage`"
         )
-    return recipe.model_copy(update={"model": Model.model_validate(model)})
+    tables = dict(recipe.model_dump() if stated is None else stated) | {"model": model}
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        raise UsageError(
+            f"{recipe.lineage} does not fit its parent {recipe.parent}: {error.errors()[0]['msg']}",
+            "correct the recipe; `selves ages show` tells what its parent is",
+        ) from error
 
 
 def fresh_start(recipe: Recipe, house: House) -> list[str]:
@@ -156,4 +169,5 @@ def fresh_start(recipe: Recipe, house: House) -> list[str]:
                 deleted.append(age.card.address)
         for name in (METRICS_FILE, PRUNED_FILE, EVALS_FILE):
             (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / TENSORBOARD_FOLDER, ignore_errors=True)
     return deleted

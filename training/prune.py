@@ -135,7 +135,11 @@ def remembered(lineage_folder: Path) -> dict[str, Pruned]:
 
 def pruned(lineage_folder: Path) -> frozenset[str]:
     """Return the addresses of a lineage's ages that were let go. Raises AgeError if the record is damaged."""
-    return frozenset(remembered(lineage_folder))
+    return frozenset(
+        address
+        for address in remembered(lineage_folder)
+        if not (lineage_folder / address.rpartition("@")[2]).exists()  # a kill came between line and removal
+    )
 
 
 def remember(age: Age) -> Pruned:

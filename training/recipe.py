@@ -227,7 +227,8 @@ class Recipe(Frozen):
     seed: int = Field(1, ge=0, lt=2**31)
     """Another seed, another self: it decides the random weights and the order of the text."""
     kept_dtype: Literal["float32", "bfloat16"] = "float32"
-    """How weights of ages are stored. float32 is served faster by most CPUs; bfloat16 takes half the disk."""
+    """How weights of ages are stored. float32 is served faster by most CPUs, bfloat16 takes half the disk and
+    is the default from a width of 768."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """What training computes in. `auto` measures which is faster here and stays with it for the run; name one
     if two machines, or two runs, must come to the very same weights."""

@@ -58,7 +58,7 @@ def choose(model: GPT, ids: Tensor, targets: Tensor, steps: int, precision: str)
     if precision != "auto":
         candidates = [precision]
     elif ids.device.type == "cuda":
-        candidates = ["bfloat16" if torch.cuda.is_bf16_supported() else "float32"]
+        candidates = ["bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"]
     else:
         candidates = ["float32", "bfloat16"]
     taken = {candidate: _measure(model, ids, targets, candidate) for candidate in candidates}

@@ -52,8 +52,9 @@ def train(
                 if missing(age_name(SETTLED, step)):
                     settling = settled_stage(recipe, house, corpus, read_age(parent))
                     made += run_stage(settling, recipe, house, corpus, watch, machine)
-                if (folder / age_name(SETTLED, step)).exists():
-                    parent = folder / age_name(SETTLED, step)
+                parent = folder / age_name(SETTLED, step)
+                if not parent.exists():  # pruned before it was taught
+                    continue
             if missing(age_name(YOUNG, step)):
                 teaching = young_stage(recipe, house, corpus, read_age(parent), watch)
                 made += run_stage(teaching, recipe, house, corpus, watch, machine)

@@ -27,7 +27,6 @@ from selves.settings import House
 from training import base, budget, calibrate, checkpoint, cli, shards, speed
 from training.gpt import flops_per_token
 from training.recipe import Recipe, load_recipe
-from training.watch import Watch
 
 MEASURED_AGES = 6
 """The last so many ages make the curve; they stand at 1, 1/2, 1/4, ... of the steps."""
@@ -40,7 +39,7 @@ def train(job: Job) -> Result:
     house = House.from_environment()
     if job.settings["compiled"]:
         speed.COMPILE_AFTER_S = 0.0  # so that a run too short for it is compiled
-    steps = job.steps or _steps_within(job, work, house)
+    steps = job.steps or _steps_within(job, work)
     recipe, seconds, lines = _run(job, steps, work, house)
     folder = house.checkpoints / recipe.lineage
     starting_s = seconds - lines[-1]["elapsed_s"]
@@ -91,13 +90,10 @@ def _run(job: Job, steps: int, work: Path, house: House) -> tuple[Recipe, float,
     return recipe, seconds, lines
 
 
-def _steps_within(job: Job, work: Path, house: House) -> int:
+def _steps_within(job: Job, work: Path) -> int:
     """Return how many steps fill the job's minutes, as `selves train run --minutes` measures it."""
     recipe = _recipe(job, 1000, work)[1]
-    machine = base.this_machine(job.threads)
-    with base.opened(recipe, house, Watch(None), machine) as corpus:
-        stage = base.stage(recipe, house, corpus)
-        return calibrate.steps_within(job.minutes, stage, recipe, corpus, machine)
+    return calibrate.steps_within(job.minutes, recipe, base.this_machine(job.threads))
 
 
 def _recipe(job: Job, steps: int, work: Path) -> tuple[Path, Recipe]:

@@ -94,6 +94,9 @@ def test_presets_are_whole_and_their_size_is_as_counted(name: str) -> None:
         ("[model]\nwidth = 'wide'", "model.width"),
         ("[model]\nwidht = 64", "did you mean 'width'?"),
         ("[base]\ntokens_per_parameter = 'all'", "base.tokens_per_parameter"),
+        ("[base]\ntokens_per_parameter = -1", "base.tokens_per_parameter"),
+        ("[base]\ntokens_per_parameter = 0", "base.tokens_per_parameter"),
+        ("[base]\ntokens_per_parameter = inf", "base.tokens_per_parameter"),
         ("[base]\nbatch_tokens = true", "base.batch_tokens"),
         ("callbacks = ['shout']", "not module:function"),
         ("parent = 'ember@base-000400'\n[model]\ndepth = 4", "leave [model] out"),
@@ -106,6 +109,7 @@ def test_a_wrong_dial_is_named(tmp_path: Path, line: str, complaint: str) -> Non
     with pytest.raises(ConfigError, match=r"wrong\.toml") as caught:
         load_recipe(path)
     assert complaint in f"{caught.value} {caught.value.fix}"
+    assert "is missing" not in str(caught.value)
 
 
 def test_micro_batches_hold_at_least_a_context() -> None:

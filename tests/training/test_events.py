@@ -82,9 +82,13 @@ def test_a_callback_that_raises_is_named_and_the_run_goes_on_without_it(
     )
 
 
-@pytest.mark.parametrize("name", ["no_such_module:f", "json:no_such_function"])
-def test_a_callback_that_is_not_there_is_named(house: House, make_recipe: MakeRecipe, name: str) -> None:
-    with pytest.raises(UsageError, match=f"the callback {name} cannot be imported"):
+@pytest.mark.parametrize("name", ["no_such_module:f", "json:no_such_function", "not_python:f"])
+def test_a_callback_that_is_not_there_is_named(
+    house: House, make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "not_python.py").write_text("this is prose")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"{name} cannot be imported"):
         base.train(make_recipe(callbacks=[name]), house, threads=1)
 
 

@@ -404,3 +404,27 @@ def test_a_recipe_chooses_the_form(
     cards = base.train(make_recipe(model={"form": form}, base={"ages": 2}), house, threads=1)
     assert {card.architecture for card in cards} == {architecture}
     assert (cards[0].bits_per_byte or 0) - (cards[1].bits_per_byte or 0) > 1
+
+
+def test_ages_may_be_pruned_in_the_middle_of_a_run(house: House, make_recipe: MakeRecipe) -> None:
+    from training.prune import remove
+
+    sys.modules["stumbling_block"] = type(sys)("stumbling_block")
+    sys.modules["stumbling_block"].stop = lambda moment: 1 / (25 - moment.step) and False
+    with pytest.raises(TrainingError, match="ZeroDivisionError"):
+        base.train(make_recipe(callbacks=["stumbling_block:stop"]), house, threads=1)
+    remove(find_age(house.checkpoints, "wren@base-000010"))
+    cards = base.train(make_recipe(), house, threads=1)
+    assert [card.address for card in cards] == [f"wren@base-{step:06d}" for step in (0, 20, 40)]
+    assert chat.train(make_recipe(), house, threads=1)[0].parent == "wren@base-000040"
+
+
+def test_a_dry_run_of_several_processes_speaks_once(
+    house: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(house, [write_recipe(make_recipe()), "--dry-run", "--processes", "2"]) == 0
+    assert capfd.readouterr().out.count("40 steps of 512") == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from selves.errors import TrainingError
+from selves.errors import TrainingError, UsageError
 from selves.lineage import find_age, list_ages
 from selves.settings import House
 from training import base, chat, young
@@ -136,6 +136,19 @@ def test_a_branch_on_other_text_keeps_its_parents_tokens(
 def test_a_branch_of_what_was_not_raised_here_is_refused(raised_copy: House, make_recipe: MakeRecipe) -> None:
     with pytest.raises(TrainingError, match="cannot branch off from itself"):
         with_parents_model(make_recipe(parent="wren@base-000020"), raised_copy)
+
+
+def test_what_a_branch_does_not_state_follows_from_its_parents_size(
+    raised: House, make_recipe: MakeRecipe
+) -> None:
+    stated = {"lineage": "owl", "parent": "wren@base-000020", "corpus": [{"package": "chitchat"}]}
+    recipe = with_parents_model(Recipe.model_validate(stated), raised, stated)
+    parent = make_recipe().model
+    assert recipe.model == parent
+    alone = Recipe.model_validate({**stated, "parent": "", "model": parent.model_dump()})
+    assert recipe.base == alone.base
+    with pytest.raises(UsageError, match="owl does not fit its parent"):
+        with_parents_model(recipe, raised, {**stated, "base": {"batch_tokens": 100}})
 
 
 def test_what_a_lineage_was_begun_with_is_known(raised: House, make_recipe: MakeRecipe) -> None:

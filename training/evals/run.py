@@ -75,7 +75,10 @@ def make_items(suite: Suite, count: int, form: Form, text: Text, seed: int = SEE
     """
     assert suite.make is not None
     rng = random.Random(seed_from("evals", suite.name, seed))
-    items = list(suite.make(Given(rng, count, form, text)))[:count]
+    try:
+        items = list(suite.make(Given(rng, count, form, text)))[:count]
+    except Exception as error:  # whatever a person's own suite does
+        raise UsageError(f"the suite {suite.name} failed: {error!r}", "correct it or leave it out") from error
     for item in items:
         if not isinstance(item, Choice | Completion):
             raise UsageError(f"{suite.name} made {item!r:.80}", "a suite makes Choice and Completion items")
@@ -133,7 +136,10 @@ def _score(reader: Reader, items: Sequence[Item]) -> tuple[int, int | None, int]
     completions = [item for item in items if isinstance(item, Completion)]
     chosen = reader.choose(choices)
     said, cut = reader.complete(completions)
-    passed = sum(item.check(answer) for item, answer in zip(completions, said, strict=True))
+    try:
+        passed = sum(item.check(answer) for item, answer in zip(completions, said, strict=True))
+    except Exception as error:  # whatever a person's own check does
+        raise UsageError(f"a check of an eval failed: {error!r}", "correct it, or leave it out") from error
     by_sum = sum(found.by_sum == item.right for item, found in zip(choices, chosen, strict=True))
     by_byte = sum(found.by_byte == item.right for item, found in zip(choices, chosen, strict=True))
     was_cut = sum(cut) + sum(found.cut for found in chosen)
