@@ -109,6 +109,11 @@ class Life:
         return self.lineage.capitalize()
 
     @property
+    def began_as(self) -> str:
+        """What it was before it learned: random numbers, or for a branch an age of another lineage."""
+        return self.ages[0].card.parent or "random numbers"
+
+    @property
     def born_at(self) -> datetime:
         return min(age.card.created_at for age in self.ages)
 

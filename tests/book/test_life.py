@@ -163,3 +163,13 @@ def test_an_old_page_stays_when_the_new_one_cannot_be_made(in_house: House) -> N
         cli.main(["page"])
     assert (in_house.pages / "tiny.html").read_bytes() == before
     assert [path.name for path in in_house.pages.iterdir()] == ["tiny.html"]
+
+
+def test_a_branch_says_what_it_began_as(in_house: House) -> None:
+    assert cli.main(["page", "tiny"]) == 0
+    page = in_house.pages / "tiny.html"
+    assert "began as random numbers" in page.read_text("utf-8")
+    card = in_house.checkpoints / "tiny" / "base-000000" / "age.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "parent": "ember@base-000400"}))
+    assert cli.main(["page", "tiny"]) == 0
+    assert "began as ember@base-000400" in page.read_text("utf-8")
