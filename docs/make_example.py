@@ -57,7 +57,7 @@ def _opening(chat: Age, house: House) -> list[str]:
     return [
         f"# {recipe.lineage.title()}: a life of {minutes:.0f} minutes",
         "",
-        f"`selves train run recipes/tiny.toml --minutes 30`: {chat.card.parameters:,} parameters, "
+        f"`selves train run` made it: {chat.card.parameters:,} parameters, "
         f"{recipe.base.steps:,} steps of {recipe.base.batch_tokens:,} tokens in {minutes:.1f} minutes on "
         f"{_threads(house, recipe)} CPU threads ({rate:,.0f} tokens/s at the median), then turns were "
         f"taught. It has read {', '.join(map(str, recipe.corpus))} and nothing else. This page is made by "
@@ -94,7 +94,7 @@ def _curves(lineage: str) -> list[str]:
     return [
         "## What it could do, by age",
         "",
-        "`selves evals run` asked each age the same small tasks; chance is dashed, bars are 95 % intervals.",
+        "`selves evals run` asked each age the same small tasks; chance is dashed, bands are 95 % intervals.",
         "",
         f"![Evals of {lineage} by age]({PAGE.stem}.svg)",
         "",

@@ -1,7 +1,7 @@
 """What a run will cost before it is begun: parameters, operations, memory, disk, hours, money.
 
 Hours on machines that are not here are estimates: published peak rates of dense bfloat16 products, of which
-a share of 40 % is assumed to be reached, and a price per hour that anyone can correct on the command line.
+a share of 40 % is assumed to be reached, and rough prices per hour.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from training.shape import Shape, count_matrices
+
 ASPECT = 64
 """Width per layer."""
 SMALL_WIDTH, SMALL_TOKENS, SMALL_BATCH = 128, 1.6e6, 2**11
@@ -25,11 +27,6 @@ EMBEDDING_RATE = 0.2
 def hidden_width(width: int) -> int:
     """Return the width inside a block's MLP: 8/3 of the model's, rounded up to a multiple of 32."""
     return -(-width * 8 // 3 // 32) * 32
-
-
-def scaling_parameters(depth: int, width: int, vocabulary: int) -> int:
-    """Return how many parameters multiply each token: the blocks' matrices and the head."""
-    return depth * (4 * width * width + 3 * width * hidden_width(width)) + vocabulary * width
 
 
 def model_values(depth: int) -> dict[str, Any]:
@@ -46,21 +43,25 @@ def model_values(depth: int) -> dict[str, Any]:
 
 def base_values(model: dict[str, Any], stated: dict[str, Any]) -> dict[str, Any]:
     """Return what [base] is for a complete [model], given what the recipe states of it."""
-    parameters = scaling_parameters(model["depth"], model["width"], model["vocabulary"])
+    width = model["width"]
+    # However a width is cut into heads, they hold as many parameters; so do the other forms.
+    parameters = count_matrices(
+        Shape(model["vocabulary"], width, model["depth"], 1, width, hidden_width(width), model["context"])
+    )
     tokens = stated.get("tokens_per_parameter", 12.0) * parameters
     batch = stated.get("batch_tokens") or batch_tokens(tokens, model["context"])
-    large = model["width"] >= D12_WIDTH
+    large = width >= D12_WIDTH
     return {
         "batch_tokens": batch,
         "steps": max(1, round(tokens / batch)),
-        "matrix_rate": _between(MATRIX_RATES, model["width"]),
-        "embedding_rate": round(EMBEDDING_RATE * min(1.0, (model["width"] / D12_WIDTH) ** -0.5), 6),
-        "rest_rate": _between(REST_RATES, model["width"]),
+        "matrix_rate": _between(MATRIX_RATES, width),
+        "embedding_rate": round(EMBEDDING_RATE * min(1.0, (width / D12_WIDTH) ** -0.5), 6),
+        "rest_rate": _between(REST_RATES, width),
         "weight_decay": round(D12_DECAY * math.sqrt(batch / D12_BATCH) * D12_TOKENS / tokens, 4)
         if large
         else 0.0,
         "ages": max(8, min(16, round(math.log2(max(2, tokens / batch))) + 2)),
-        "heldout_tokens": 2**15 if model["width"] < 384 else 2**18,
+        "heldout_tokens": 2**15 if width < 384 else 2**18,
     }
 
 

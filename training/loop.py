@@ -113,9 +113,9 @@ class _Run:
     def _begin(self, kept: Progress | None) -> Progress:
         """Take the stage up; what the stage before it was computed in, this one is."""
         stage = self.stage
-        precision = self.recipe.precision
-        if precision == "auto" and kept and kept.precision in ("float32", "bfloat16"):
-            precision = "float32" if kept.precision == "float32" else "bfloat16"
+        precision: str = self.recipe.precision
+        if precision == "auto" and kept:
+            precision = kept.precision
         if stage.parent is None:
             self.model.initialise(self.recipe.seed)
         else:

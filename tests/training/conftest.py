@@ -87,6 +87,20 @@ def raised_copy(raised: House, house: House) -> House:
 
 
 @pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Call `selves ages` as the front door does; files about another command have a `run` of their own."""
+    from selves.cli import run_command
+    from training import ages
+
+    def call(house: House, *argv: object) -> int:
+        monkeypatch.setenv("SELVES_HOME", str(house.home))
+        monkeypatch.setenv("SELVES_CAST", str(house.cast_path))
+        return run_command(ages.main, list(map(str, argv)))
+
+    return call
+
+
+@pytest.fixture
 def write_recipe(tmp_path: Path) -> Callable[[Recipe], Path]:
     """Write a recipe as TOML, for the command line."""
 

@@ -11,20 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from selves.cli import run_command
 from selves.settings import House
-from training import ages
 
 Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    def call(house: House, *argv: str) -> int:
-        monkeypatch.setenv("SELVES_HOME", str(house.home))
-        return run_command(ages.main, argv)
-
-    return call
 
 
 def test_the_list_shows_each_age_in_order_of_life(

@@ -11,23 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from selves.cli import run_command
 from selves.errors import AgeError
 from selves.lineage import find_age
 from selves.settings import House
-from training import ages
 from training.compare import Change, Group, compare, compare_weights, group_of
 
 Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    def call(house: House, *argv: str) -> int:
-        monkeypatch.setenv("SELVES_HOME", str(house.home))
-        return run_command(ages.main, argv)
-
-    return call
 
 
 def weights_of(house: House, age: str) -> Path:

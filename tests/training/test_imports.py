@@ -9,23 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from selves.cli import run_command
 from selves.lineage import find_age, list_ages
 from selves.settings import House
-from training import ages
 
 Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Call `selves ages` as the front door does."""
-
-    def call(house: House, *argv: object) -> int:
-        monkeypatch.setenv("SELVES_HOME", str(house.home))
-        return run_command(ages.main, list(map(str, argv)))
-
-    return call
 
 
 @pytest.fixture

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selves.cli import run_command
 from selves.files import sweep_partial
 from selves.lineage import find_age, list_ages
 from selves.settings import House
-from training import ages
 from training.checkpoint import only_trainer
 from training.prune import all_but, pruned, remembered, spread
 
@@ -25,16 +23,6 @@ BORN, YOUNG, MIDDLE, OLD, CHAT = (
     "wren@base-000040",
     "wren@chat-000010",
 )
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    def call(house: House, *argv: str) -> int:
-        monkeypatch.setenv("SELVES_HOME", str(house.home))
-        monkeypatch.setenv("SELVES_CAST", str(house.cast_path))
-        return run_command(ages.main, argv)
-
-    return call
 
 
 def here(house: House) -> list[str]:

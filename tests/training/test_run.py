@@ -406,11 +406,15 @@ def test_a_recipe_chooses_the_form(
     assert (cards[0].bits_per_byte or 0) - (cards[1].bits_per_byte or 0) > 1
 
 
-def test_ages_may_be_pruned_in_the_middle_of_a_run(house: House, make_recipe: MakeRecipe) -> None:
+def test_ages_may_be_pruned_in_the_middle_of_a_run(
+    house: House, make_recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
     from training.prune import remove
 
-    sys.modules["stumbling_block"] = type(sys)("stumbling_block")
-    sys.modules["stumbling_block"].stop = lambda moment: 1 / (25 - moment.step) and False
+    block = SimpleNamespace(stop=lambda moment: 1 / (25 - moment.step) and False)
+    monkeypatch.setitem(sys.modules, "stumbling_block", block)
     with pytest.raises(TrainingError, match="ZeroDivisionError"):
         base.train(make_recipe(callbacks=["stumbling_block:stop"]), house, threads=1)
     remove(find_age(house.checkpoints, "wren@base-000010"))

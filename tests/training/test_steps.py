@@ -15,25 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from selves.cli import run_command
 from selves.errors import AgeError
 from selves.lineage import find_age, list_ages
 from selves.settings import House
-from training import ages, titan
+from training import titan
 from training.steps import read_step, step_folders
 
 Run = Callable[..., int]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Call `selves ages` as the front door does."""
-
-    def call(house: House, *argv: object) -> int:
-        monkeypatch.setenv("SELVES_HOME", str(house.home))
-        return run_command(ages.main, list(map(str, argv)))
-
-    return call
 
 
 @pytest.fixture(scope="module")
