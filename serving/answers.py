@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from selves.errors import SelvesError
 from selves.lineage import Age
 from serving.api import unless_gone
-from serving.engine import Ask, Engine, Job, Piece
+from serving.asks import Ask, Piece
+from serving.engine import Engine, Job
 from serving.shapes import ChatShape, CompletionShape, Shape
 from serving.wire import ApiError, TokenizeAsked, read_body
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from selves.errors import AgeError, EngineError, UsageError
 from selves.lineage import Age
 from serving import nanochat
-from serving.engine import Ask, Piece, Scored
+from serving.asks import Ask, Finish, Piece, Scored
 from serving.streams import Detokenizer, StopScanner
 
 PREFILL_TOKENS = 256
@@ -162,7 +162,7 @@ class Running:
         if over and self._stops.found is None:
             shown += self._stops.add(self._text.flush())
             shown += self._stops.flush()
-        finish: Literal["stop", "length"] | None = None
+        finish: Finish | None = None
         if ended or self._stops.found is not None:
             finish = "stop"
         elif over:

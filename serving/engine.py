@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from importlib import metadata
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from selves.errors import EngineError, SelvesError
 from selves.lineage import Age
+from serving.asks import Ask, Piece
 
 if TYPE_CHECKING:
     from serving.embedded import LoadedAge, Running
@@ -30,42 +31,6 @@ log = logging.getLogger(__name__)
 MAX_ACTIVE = 32
 """Requests that are drawn from at the same time; later ones wait in order. Bounds the memory of caches."""
 MAX_TOKENIZERS = 64
-
-
-class Ask(NamedTuple):
-    """How the tokens of one sequence are drawn."""
-
-    max_tokens: int
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    """0 or -1: all tokens."""
-    repetition_penalty: float = 1.0
-    stop: tuple[str, ...] = ()
-    seed: int = 0
-    logprobs: int | None = None
-    """How many alternatives to score at each position; None: not even name the token."""
-    ignore_eos: bool = False
-
-
-class Scored(NamedTuple):
-    """A token and its natural log-probability under the model, before temperature and penalties."""
-
-    token_id: int
-    logprob: float
-    text: str = ""
-    """Only filled in when logprobs were asked for."""
-
-
-class Piece(NamedTuple):
-    """One drawn token, and the text that can be shown since the last one."""
-
-    text: str
-    token: Scored
-    alternatives: tuple[Scored, ...] = ()
-    finish: Literal["stop", "length"] | None = None
-    stop: str | None = None
-    """The stop string that ended it, if one did."""
 
 
 Key = tuple[str, str, datetime]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selves.lineage import Age
-from serving.engine import Ask, Piece, Scored
+from serving.asks import Ask, Piece, Scored
 from serving.wire import ApiError, Asked, ChatAsked, CompletionAsked, read_asked
 
 DEFAULT_COMPLETION_TOKENS = 16

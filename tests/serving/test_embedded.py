@@ -31,8 +31,9 @@ from transformers import (
 from selves.errors import AgeError, SelvesError
 from selves.files import sha256_file
 from selves.lineage import Age, AgeCard, read_age
+from serving.asks import Ask, Piece
 from serving.embedded import PREFILL_TOKENS, LoadedAge, Running, draw
-from serving.engine import Ask, Engine, Job, Piece
+from serving.engine import Engine, Job
 
 SIZES = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 2, "max_position_embeddings": 512}
 ARCHITECTURES: dict[str, Any] = {
