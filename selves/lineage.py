@@ -27,6 +27,9 @@ LINEAGE_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
 AGE_PATTERN = r"[a-z][a-z0-9]{0,30}-\d{6,12}"
 CARD_FILE = "age.json"
 DIARY_FILE = "diary.jsonl"
+WEIGHTS_FILE = "model.safetensors"
+ADAPTER_FILE = "adapter_model.safetensors"
+"""Of an age that is a LoRA adapter, in PEFT's format: what it adds to another age, its base."""
 METRICS_FILE = "metrics.jsonl"
 _ADDRESS = re.compile(rf"(?P<lineage>{LINEAGE_PATTERN})@(?P<age>{AGE_PATTERN})")
 
@@ -71,6 +74,8 @@ class AgeCard(Frozen):
     address: str
     parent: str | None = None
     """The age it was trained on from; None at birth and for imported models."""
+    adapter_of: str | None = None
+    """For a LoRA adapter: the address of the full age it goes on, without which it cannot speak."""
     origin: Literal["trained", "imported"] = "trained"
     created_at: datetime
     form: Form
@@ -92,7 +97,7 @@ class AgeCard(Frozen):
     """For imported models: where the weights came from."""
     recipe: dict[str, Any] = Field(default_factory=dict)
     weights_sha256: str
-    """sha256 of model.safetensors."""
+    """sha256 of model.safetensors; of an adapter, of adapter_model.safetensors."""
     files: dict[str, str] = Field(default_factory=dict)
     """Name -> sha256 of every other file in the folder."""
 
@@ -107,6 +112,27 @@ class Age(NamedTuple):
     def address(self) -> Address:
         return Address.parse(self.card.address)
 
+    @property
+    def weights_file(self) -> str:
+        return WEIGHTS_FILE if self.card.adapter_of is None else ADAPTER_FILE
+
+    def base(self) -> Age | None:
+        """Return the full age that an adapter goes on, None for a full age. Raises AgeError without it."""
+        of = self.card.adapter_of
+        if of is None:
+            return None
+        address = Address.parse(of)
+        folder = self.folder.parents[1] / address.lineage / address.age
+        if not (folder / CARD_FILE).exists():
+            raise AgeError(
+                f"{self.card.address} is an adapter on {of}, which is not here",
+                f"bring {of} back, or let {self.card.address} go with `selves ages prune`",
+            )
+        base = read_age(folder)
+        if base.card.adapter_of is not None:
+            raise AgeError(f"{self.card.address} is an adapter on {of}, which is an adapter itself")
+        return base
+
     def writings(self) -> list[Writing]:
         """What the self wrote at this age, in order. Raises AgeError if the file is damaged."""
         path = self.folder / DIARY_FILE
@@ -118,8 +144,12 @@ class Age(NamedTuple):
             raise AgeError(f"{path} is damaged: {error}") from error
 
     def verify(self) -> None:
-        """Compare every file with its recorded sha256. Raises AgeError naming the first that differs."""
-        expected = {"model.safetensors": self.card.weights_sha256, **self.card.files}
+        """Compare every file with its recorded sha256. Raises AgeError naming the first that differs.
+
+        An adapter's base must be there; its own files are compared when it is verified itself.
+        """
+        self.base()
+        expected = {self.weights_file: self.card.weights_sha256, **self.card.files}
         for name, sha256 in expected.items():
             path = self.folder / name
             if not path.exists():

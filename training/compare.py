@@ -16,7 +16,6 @@ from selves.lineage import Age
 from selves.speech import Frozen, Writing
 from training.recipe import differences
 
-WEIGHTS_FILE = "model.safetensors"
 PARTS = ("embedding", "attention", "conv", "mlp", "norm", "head", "other")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _PART = (
@@ -75,7 +74,7 @@ class Comparison(Frozen):
 
 def compare(a: Age, b: Age) -> Comparison:
     """Compare two ages of the same or of different lineages. Raises AgeError where a file is damaged."""
-    changes, why = compare_weights(a.folder / WEIGHTS_FILE, b.folder / WEIGHTS_FILE)
+    changes, why = compare_weights(a.folder / a.weights_file, b.folder / b.weights_file)
     recipes = [age.card.recipe if age.card.origin == "trained" else {} for age in (a, b)]
     return Comparison(
         a=facts(a),

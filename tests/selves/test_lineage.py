@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from selves.errors import AgeError, UsageError
+from selves.files import sha256_file
 from selves.lineage import Address, find_age, list_ages
 
 
@@ -51,3 +52,45 @@ def test_a_changed_byte_in_the_weights_is_found(checkpoints: Path, tmp_path: Pat
     weights.write_bytes(data)
     with pytest.raises(AgeError, match="damaged"):
         find_age(copy, "tiny@base-000004").verify()
+
+
+def _make_adapter(checkpoints: Path, of: str) -> Path:
+    """Register a folder whose weights are an adapter's, as far as a card can tell; returns it."""
+    folder = checkpoints / "gruff" / "import-000000"
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(b"low rank")
+    base = find_age(checkpoints, "tiny@chat-000008").card
+    sha256 = sha256_file(folder / "adapter_model.safetensors")
+    changes = {"address": "gruff@import-000000", "adapter_of": of, "weights_sha256": sha256, "files": {}}
+    (folder / "age.json").write_text(base.model_copy(update=changes).model_dump_json())
+    return folder
+
+
+def test_an_adapter_names_its_weights_file_and_its_base(checkpoints: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints, copy)
+    _make_adapter(copy, "tiny@chat-000008")
+    full, adapter = find_age(copy, "tiny@chat-000008"), find_age(copy, "gruff@import-000000")
+    assert (full.weights_file, adapter.weights_file) == ("model.safetensors", "adapter_model.safetensors")
+    assert (full.base(), adapter.base()) == (None, full)
+    adapter.verify()
+    (adapter.folder / adapter.weights_file).write_bytes(b"other rank")
+    with pytest.raises(AgeError, match="damaged"):
+        adapter.verify()
+
+
+def test_an_adapter_without_its_base_says_what_is_missing(checkpoints: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints, copy)
+    _make_adapter(copy, "tiny@chat-000008")
+    shutil.rmtree(copy / "tiny" / "chat-000008")
+    with pytest.raises(AgeError, match="an adapter on tiny@chat-000008, which is not here"):
+        find_age(copy, "gruff@import-000000").verify()
+
+
+def test_an_adapter_on_an_adapter_is_refused(checkpoints: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints, copy)
+    _make_adapter(copy, "gruff@import-000000")
+    with pytest.raises(AgeError, match="an adapter itself"):
+        find_age(copy, "gruff@import-000000").base()
