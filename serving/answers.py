@@ -11,15 +11,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from selves.errors import SelvesError
+from selves.errors import SelvesError, UsageError
 from selves.lineage import Age
 from serving.api import unless_gone
-from serving.asks import Ask, Piece
+from serving.asks import Ask, Piece, PromptScores
 from serving.engine import Engine, Job
-from serving.shapes import ChatShape, CompletionShape, Shape
-from serving.wire import ApiError, TokenizeAsked, read_body
+from serving.logprobs import Given
+from serving.shapes import ChatShape, CompletionShape, Said, Shape
+from serving.wire import ApiError, Asked, DetokenizeAsked, TokenizeAsked, read_body
 
-Draws = AsyncGenerator[tuple[int, Piece]]
+Drawn = Piece | PromptScores
+Draws = AsyncGenerator[tuple[int, Drawn]]
 
 
 class EmbeddedBackend:
@@ -30,8 +32,11 @@ class EmbeddedBackend:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.version = engine.version
-        self.trouble = ""
+
+    @property
+    def trouble(self) -> str:
         """Why it cannot answer now; empty when it can."""
+        return getattr(self._engine, "trouble", "")
 
     async def start(self) -> None:
         self._engine.start()
@@ -44,105 +49,155 @@ class EmbeddedBackend:
 
     async def answer(self, path: str, age: Age, body: dict[str, Any], request: Request) -> Response:
         """Answer one POST. Raises ApiError, SelvesError, ClientDisconnect."""
-        if path == "/tokenize":
-            return await self._tokenize(age, body)
-        shape: Shape = ChatShape(age, body) if path == "/v1/chat/completions" else CompletionShape(age, body)
-        ids = await self._engine.encode(age, shape.prompt, shape.template)
-        draws = _draw_all(self._engine, age, ids, shape.asks(ids))
+        match path:
+            case "/tokenize":
+                return await self._tokenize(age, body)
+            case "/detokenize":
+                asked: DetokenizeAsked = read_body(DetokenizeAsked, body)
+                return JSONResponse({"prompt": await self._engine.decode(age, asked.tokens)})
+            case "/v1/chat/completions":
+                return await self._say(age, ChatShape(age, body), request)
+            case _:
+                return await self._say(age, CompletionShape(age, body), request)
+
+    async def _say(self, age: Age, shape: Shape, request: Request) -> Response:
+        await self._check_ids(age, shape.asked)
+        choices = [
+            await self._engine.encode(age, text, {}, special_tokens=False)
+            for text in shape.asked.choice_texts
+        ]
+        givens = [await self._give(age, prompt, shape) for prompt in shape.prompts]
+        asks = shape.asks(givens, choices)
+        draws = _draw_all(self._engine, age, [] if shape.only_echoes else asks)
         if not shape.asked.stream:
-            return await unless_gone(request, _whole(shape, draws))
+            return await unless_gone(request, _whole(shape, draws, request))
         try:
-            first = await unless_gone(request, anext(draws))
+            first = await unless_gone(request, anext(draws, None))
         except BaseException:
             await draws.aclose()
             raise
         return StreamingResponse(
-            _events(shape, first, draws),
+            _events(shape, first, draws, request),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-cache"},
         )
+
+    async def _give(self, age: Age, prompt: str | list[int] | list[dict[str, str]], shape: Shape) -> Given:
+        """Return a prompt's token ids, with its text where it is to be echoed."""
+        ids = await self._engine.encode(age, prompt, shape.template)
+        if not shape.wish.echo or not ids:
+            return Given(ids)
+        text = prompt if isinstance(prompt, str) else await self._engine.decode(age, ids)
+        return Given(ids, text, await self._engine.decode(age, ids[:1]))
+
+    async def _check_ids(self, age: Age, asked: Asked) -> None:
+        """Refuse token ids that this age does not have. Raises ApiError (400)."""
+        for param, ids in (
+            ("logit_bias", [int(token_id) for token_id in asked.logit_bias or ()]),
+            ("stop_token_ids", list(asked.stop_token_ids or ())),
+        ):
+            try:
+                await self._engine.encode(age, ids, {})
+            except UsageError as error:
+                raise ApiError(400, f"{param}: {error.problem}", param=param) from error
 
     async def _tokenize(self, age: Age, body: dict[str, Any]) -> Response:
         asked: TokenizeAsked = read_body(TokenizeAsked, body)
         if (asked.prompt is None) == (asked.messages is None):
             raise ApiError(400, "give either prompt or messages", param="prompt")
-        prompt = (
-            asked.prompt if asked.messages is None else [message.for_template() for message in asked.messages]
-        )
-        assert prompt is not None
-        ids = await self._engine.encode(age, prompt, asked.chat_template_kwargs or {})
+        if asked.prompt is not None:
+            bare: dict[str, Any] = {"special_tokens": False} if asked.add_special_tokens is False else {}
+            ids = await self._engine.encode(age, asked.prompt, {}, **bare)
+        else:
+            messages = [message.for_template() for message in asked.messages or ()]
+            if asked.add_special_tokens:
+                raise ApiError(
+                    400, "the chat template says which tokens there are", param="add_special_tokens"
+                )
+            ids = await self._engine.encode(age, messages, asked.chat_template_kwargs or {})
         return JSONResponse({"count": len(ids), "max_model_len": age.card.context_tokens, "tokens": ids})
 
 
-async def _draw_all(engine: Engine, age: Age, ids: list[int], asks: Sequence[Ask]) -> Draws:
-    """Draw from all asks at once; yields (which, piece) until each has finished. Closing it cancels them."""
+async def _draw_all(engine: Engine, age: Age, asks: Sequence[tuple[Given, Ask]]) -> Draws:
+    """Draw from all asks at once; yields (which, drawn) until each has finished. Closing it cancels them."""
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[tuple[int, Piece | SelvesError]] = asyncio.Queue()
+    queue: asyncio.Queue[tuple[int, Drawn | SelvesError]] = asyncio.Queue()
 
-    def deliver_to(which: int) -> Callable[[Piece | SelvesError], None]:
-        def deliver(piece: Piece | SelvesError) -> None:
+    def deliver_to(which: int) -> Callable[[Drawn | SelvesError], None]:
+        def deliver(drawn: Drawn | SelvesError) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(queue.put_nowait, (which, piece))
+                loop.call_soon_threadsafe(queue.put_nowait, (which, drawn))
 
         return deliver
 
-    jobs = [Job(age, ids, ask, deliver_to(which)) for which, ask in enumerate(asks)]
+    jobs = [Job(age, given.ids, ask, deliver_to(which)) for which, (given, ask) in enumerate(asks)]
     try:
         for job in jobs:
             engine.submit(job)
         unfinished = len(jobs)
         while unfinished:
-            which, piece = await queue.get()
-            if isinstance(piece, SelvesError):
-                raise piece
-            yield which, piece
-            unfinished -= piece.finish is not None
+            which, drawn = await queue.get()
+            if isinstance(drawn, SelvesError):
+                raise drawn
+            yield which, drawn
+            if isinstance(drawn, Piece):
+                unfinished -= drawn.finish is not None
+            else:
+                unfinished -= jobs[which].ask.max_tokens == 0
     finally:
         for job in jobs:
             job.cancel()
 
 
-async def _whole(shape: Shape, draws: Draws) -> Response:
+async def _whole(shape: Shape, draws: Draws, request: Request) -> Response:
     """Gather everything into one answer."""
     pieces: dict[int, list[Piece]] = {}
+    scores: dict[int, PromptScores] = {}
     async with aclosing(draws):
-        async for which, piece in draws:
-            pieces.setdefault(which, []).append(piece)
-    drawn = sum(map(len, pieces.values()))
-    return JSONResponse(
-        {
-            **shape.envelope(),
-            "choices": [shape.choice(which, pieces[which]) for which in sorted(pieces)],
-            "usage": shape.usage(drawn),
-        }
-    )
+        async for which, drawn in draws:
+            if isinstance(drawn, Piece):
+                pieces.setdefault(which, []).append(drawn)
+            else:
+                scores[which] = drawn
+    answer = shape.whole([Said(pieces.get(i, ()), scores.get(i)) for i in range(shape.choices)])
+    request.state.usage = answer["usage"]
+    return JSONResponse(answer)
 
 
-async def _events(shape: Shape, first: tuple[int, Piece], draws: Draws) -> AsyncGenerator[str]:
+async def _events(
+    shape: Shape, first: tuple[int, Drawn] | None, draws: Draws, request: Request
+) -> AsyncGenerator[str]:
     """Yield server-sent events as pieces come. An error half way is an event, then the stream ends."""
     options = shape.asked.stream_options
-    drawn = 0
 
-    def event(choices: list[dict[str, Any]], **more: Any) -> str:
-        body = {**shape.envelope(chunk=True), "choices": choices, **more}
-        return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
+    def event(body: dict[str, Any]) -> str:
+        return f"data: {json.dumps({**shape.envelope(chunk=True), **body}, ensure_ascii=False)}\n\n"
 
     async with aclosing(draws):
         try:
             for opening in shape.openings():
-                yield event([opening])
+                yield event(opening)
+            if shape.only_echoes:
+                for which in range(shape.choices):
+                    yield event({"choices": [shape.chunk(which, Said())]})
+            scores: dict[int, PromptScores] = {}
             held: dict[int, list[Piece]] = {}
-            item: tuple[int, Piece] | None = first
+            number, item = 0, first
             while item is not None:
-                which, piece = item
-                drawn += 1
-                held.setdefault(which, []).append(piece)
-                if piece.text or piece.finish:
-                    yield event([shape.chunk(which, held.pop(which))])
+                which, drawn = item
+                if isinstance(drawn, PromptScores):
+                    scores[which] = drawn
+                else:
+                    held.setdefault(which, []).append(drawn)
+                    number += 1
+                    request.state.usage = shape.usage(number)
+                if shape.wish.max_tokens == 0 or (isinstance(drawn, Piece) and (drawn.text or drawn.finish)):
+                    chunk = shape.chunk(which, Said(held.pop(which, ()), scores.pop(which, None)))
+                    yield event({"choices": [chunk]})
                 item = await anext(draws, None)
         except SelvesError as error:
             yield f"data: {json.dumps(ApiError.from_house(error).body)}\n\n"
             return
         if options is not None and options.include_usage:
-            yield event([], usage=shape.usage(drawn))
+            yield event({"choices": [], "usage": shape.usage(number)})
         yield "data: [DONE]\n\n"

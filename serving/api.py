@@ -3,35 +3,38 @@
 GET  /v1/models, /v1/models/ADDRESS     what can be spoken to, with a `selves` object about each age
 POST /v1/completions                    continue a text
 POST /v1/chat/completions               answer a chat
-POST /tokenize                          count tokens, in vLLM's shape
-GET  /health, /metrics                  for whoever watches; these need no key
+POST /tokenize, /detokenize             texts to token ids and back, in vLLM's shape
+GET  /health, /metrics, /openapi.json   for whoever watches or asks how; these need no key
+
+Browsers of other origins are not let in: there is no CORS.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
-from collections import Counter
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from selves.errors import SelvesError
 from selves.lineage import Age
 from serving.catalog import Catalog
+from serving.incoming import is_known, read_json, read_keys
+from serving.metrics import CONTENT_TYPE, Meters
 from serving.wire import ApiError
 
 T = TypeVar("T")
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
-POST_PATHS = ("/v1/completions", "/v1/chat/completions", "/tokenize")
+BODY_S = 30.0
+"""How long a client may take to send its request's body."""
+POST_PATHS = ("/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize")
 
 
 class Backend(Protocol):
@@ -39,14 +42,33 @@ class Backend(Protocol):
 
     name: str
     version: str
-    trouble: str
-    """Why it cannot answer now; empty when it can."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot answer now; empty when it can."""
+        ...
 
     async def start(self) -> None: ...
     async def close(self) -> None: ...
     def measures(self) -> Mapping[str, float]: ...
     async def answer(self, path: str, age: Age, body: dict[str, Any], request: Request) -> Response:
-        """Answer one POST for an age that exists. Raises ApiError, SelvesError, ClientDisconnect."""
+        """Answer one POST for an age that exists. Raises ApiError, SelvesError, ClientDisconnect.
+
+        What it spends it may leave in `request.state.usage`, in OpenAI's form, for /metrics.
+        """
+        ...
+
+
+@runtime_checkable
+class Several(Protocol):
+    """What a backend with more than one engine can say beside that."""
+
+    def health(self) -> Mapping[str, str]:
+        """Return engine -> its trouble, empty when it can answer."""
+        ...
+
+    def engine_of(self, age: Age) -> tuple[str, str]:
+        """Return name and version of the engine that answers for an age."""
         ...
 
 
@@ -57,17 +79,22 @@ def make_app(
     house: str,
     api_key: str = "",
     when_ready: Callable[[], None] | None = None,
+    body_s: float = BODY_S,
 ) -> Starlette:
-    """Return the application; it starts and closes the backend with its own life."""
-    answered: Counter[tuple[str, int]] = Counter()
+    """Return the application; it starts and closes the backend with its own life.
+
+    `api_key` may be several, with commas between. Raises ConfigError when it is set and holds none.
+    """
+    keys = read_keys(api_key)
+    meters = Meters(backend.measures)
 
     def count(request: Request, response: Response) -> Response:
-        answered[request.url.path if request.url.path in POST_PATHS else "other", response.status_code] += 1
+        path = request.url.path
+        meters.answered(path if path in POST_PATHS else "other", response.status_code)
         return response
 
     def check_key(request: Request) -> None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        if api_key and not hmac.compare_digest(given.encode(), api_key.encode()):
+        if keys and not is_known(keys, request.headers.get("authorization", "")):
             raise ApiError(
                 401,
                 "this address needs an API key: send `Authorization: Bearer $SELVES_API_KEY`",
@@ -77,6 +104,9 @@ def make_app(
 
     def describe(age: Age) -> dict[str, Any]:
         card = age.card
+        engine, version = (
+            backend.engine_of(age) if isinstance(backend, Several) else (backend.name, backend.version)
+        )
         return {
             "id": card.address,
             "object": "model",
@@ -87,8 +117,8 @@ def make_app(
                 "form": card.form,
                 "context_tokens": card.context_tokens,
                 "weights_sha256": card.weights_sha256,
-                "engine": backend.name,
-                "engine_version": backend.version,
+                "engine": engine,
+                "engine_version": version,
                 "parent": card.parent,
                 "origin": card.origin,
                 "parameters": card.parameters,
@@ -112,30 +142,34 @@ def make_app(
         return JSONResponse(describe(catalog.find(request.path_params["address"])))
 
     async def post(request: Request) -> Response:
+        began_s = time.monotonic()
         check_key(request)
-        body = await _read_json(request)
+        body = await read_json(request, body_s)
         address = body.get("model")
         if not isinstance(address, str):
             raise ApiError(400, "model: give the address of an age, such as ember@base-000400", param="model")
         age = catalog.find(address)
         check_engine()
-        return count(request, await backend.answer(request.url.path, age, body, request))
+        path = request.url.path
+        response = await backend.answer(path, age, body, request)
+        return meters.watch(request, response, path, address, began_s)
 
     async def health(_: Request) -> Response:
-        status = {"status": backend.trouble or "ok", "selves": house, "engine": backend.name}
+        engines = backend.health() if isinstance(backend, Several) else {backend.name: backend.trouble}
+        status = {
+            "status": backend.trouble or "ok",
+            "selves": house,
+            "engine": backend.name,
+            "engines": {name: trouble or "ok" for name, trouble in engines.items()},
+        }
         return JSONResponse(status, 503 if backend.trouble else 200)
 
     async def metrics(_: Request) -> Response:
-        lines = [f"{name} {value:g}" for name, value in backend.measures().items()]
-        lines += [
-            f'selves_responses_total{{path="{path}",status="{status}"}} {n}'
-            for (path, status), n in sorted(answered.items())
-        ]
-        return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+        return Response(meters.expose(), media_type=CONTENT_TYPE)
 
     def refuse(request: Request, error: Exception) -> Response:
         refusal = _as_api_error(error)
-        headers = {"Retry-After": "2"} if refusal.status == 503 else None
+        headers = {**refusal.headers, **(getattr(error, "headers", None) or {})}
         return count(request, JSONResponse(refusal.body, refusal.status, headers))
 
     def gone(request: Request, _: Exception) -> Response:
@@ -187,23 +221,6 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
         task.cancel()
         watcher.cancel()
         await asyncio.gather(task, watcher, return_exceptions=True)
-
-
-async def _read_json(request: Request) -> dict[str, Any]:
-    """Read a body that must be a JSON object. Raises ApiError."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise ApiError(413, f"the request is larger than {MAX_BODY_BYTES} bytes")
-        chunks.append(chunk)
-    try:
-        body = from_json(b"".join(chunks), allow_inf_nan=False)
-    except ValueError as error:
-        raise ApiError(400, f"the body is not valid JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise ApiError(400, "the body must be a JSON object")
-    return body
 
 
 def _as_api_error(error: Exception) -> ApiError:

@@ -1,16 +1,17 @@
 """What crosses the wire, in OpenAI's form: what may be asked, and how a refusal looks. Pure.
 
-Parameters that the embedded engine does not have are refused by name, never ignored: an answer drawn in
-another way than was asked for would be a wrong answer that looks right.
+Where OpenAI has no word for something, vLLM's is used. Parameters that the embedded engine does not have are
+refused by name, never ignored: an answer drawn in another way than was asked for would be a wrong answer that
+looks right.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from selves.errors import SelvesError, UsageError
+from selves.errors import AgeError, SelvesError, UsageError
 
 HARMLESS = frozenset(
     {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "request_id"}
@@ -19,27 +20,24 @@ HARMLESS = frozenset(
 
 NEUTRAL: dict[str, tuple[object, ...]] = {
     "add_generation_prompt": (True,),
-    "add_special_tokens": (True,),
     "best_of": (1,),
     "continue_final_message": (False,),
-    "echo": (False,),
-    "frequency_penalty": (0,),
     "function_call": ("none",),
     "functions": ([],),
     "include_stop_str_in_output": (False,),
-    "logit_bias": ({},),
-    "min_p": (0,),
-    "min_tokens": (0,),
     "parallel_tool_calls": (True, False),
-    "presence_penalty": (0,),
     "response_format": ({"type": "text"},),
     "skip_special_tokens": (True,),
-    "stop_token_ids": ([],),
     "suffix": ("",),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
 }
 """Parameters that are accepted only with a value that changes nothing."""
+
+MAX_CHOICES = 128
+"""Of one request, over all its prompts."""
+RETRY_AFTER_S = 2
+"""What a client is told to wait when an engine is not there just now."""
 
 
 class ApiError(Exception):
@@ -60,24 +58,60 @@ class ApiError(Exception):
 
     @classmethod
     def from_house(cls, error: SelvesError) -> ApiError:
-        """Say one of the house's own errors: the asker's mistake is 400, anything else 503."""
+        """Say one of the house's own errors: the asker's mistake is 400, a damaged age 500, the rest 503.
+
+        500 and 503 differ in whether asking again may help.
+        """
         message = f"{error.problem}; {error.fix}" if error.fix else error.problem
         if isinstance(error, UsageError):
             return cls(400, message)
+        if isinstance(error, AgeError):
+            return cls(500, message, kind="server_error", code="age_damaged")
         return cls(503, message, kind="server_error", code="engine_unavailable")
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(RETRY_AFTER_S)} if self.status == 503 else {}
 
-class StreamOptions(BaseModel):
+
+class Part(BaseModel):
+    """A table inside a request. Unknown keys are refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class StreamOptions(Part):
     """`stream_options`."""
 
-    model_config = ConfigDict(strict=True)
     include_usage: bool = False
+    """End the stream with a chunk that has no choices and says how many tokens it took."""
 
 
-class TextPart(BaseModel):
+class StructuredOutputs(Part):
+    """`structured_outputs`: only one of these texts can come."""
+
+    choice: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, max_length=1000)
+
+
+class RepetitionDetection(Part):
+    """`repetition_detection`: when a sequence is stuck, and ends with finish_reason `repetition`."""
+
+    max_pattern_size: int = Field(ge=1, le=1000)
+    """The longest pattern of tokens that is looked for."""
+    min_pattern_size: int = Field(1, ge=0, le=1000)
+    min_count: int = Field(ge=2, le=1000)
+    """How often in a row it must come."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.min_pattern_size > self.max_pattern_size:
+            raise ValueError("min_pattern_size may not be larger than max_pattern_size")
+        return self
+
+
+class TextPart(Part):
     """One part of a message whose content is a list."""
 
-    model_config = ConfigDict(strict=True)
     type: Literal["text"]
     text: str
 
@@ -97,25 +131,43 @@ class Message(BaseModel):
 
 
 Stop = Annotated[str, Field(min_length=1)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 
 
 class Asked(BaseModel):
     """What both kinds of request have in common. None means: not said."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
     model: str
+    """The address of an age."""
     temperature: float | None = Field(None, ge=0, le=5)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1)
+    top_k: int | None = Field(None, ge=-1, lt=2**31)
+    min_p: float | None = Field(None, ge=0, le=1)
     repetition_penalty: float | None = Field(None, gt=0, le=10)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    logit_bias: dict[TokenKey, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    """Token id -> what is added to its logit."""
     stop: Stop | list[Stop] | None = None
+    stop_token_ids: list[TokenId] | None = None
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    max_tokens: int | None = Field(None, ge=1)
-    n: int | None = Field(None, ge=1, le=8)
+    max_tokens: int | None = Field(None, ge=0, lt=2**63)
+    """0 asks for nothing but the prompt's log-probabilities, or its echo."""
+    min_tokens: int | None = Field(None, ge=0, lt=2**63)
+    n: int | None = Field(None, ge=1, le=16)
+    """Choices for each prompt."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     ignore_eos: bool | None = None
+    prompt_logprobs: int | None = Field(None, ge=0, le=20)
+    """Score the prompt's own tokens, with so many alternatives each. Not in streams."""
     return_token_ids: bool | None = None
+    structured_outputs: StructuredOutputs | None = None
+    repetition_detection: RepetitionDetection | None = None
+    priority: int | None = Field(None, ge=-(2**63), lt=2**63)
+    """Lower goes first where requests wait."""
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -123,32 +175,58 @@ class Asked(BaseModel):
             return ()
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
+    @property
+    def choice_texts(self) -> list[str]:
+        return self.structured_outputs.choice if self.structured_outputs else []
+
 
 class CompletionAsked(Asked):
-    """A request to /v1/completions."""
+    """A request to /v1/completions. Several prompts are answered in their order."""
 
-    prompt: str | list[int] | list[str]
+    prompt: str | list[TokenId] | list[str] | list[list[TokenId]]
     logprobs: int | None = Field(None, ge=0, le=20)
+    echo: bool | None = None
+    """Put the prompt in front of each choice; with `logprobs`, its log-probabilities too."""
+    add_special_tokens: Literal[True] | None = None
+
+    @property
+    def prompts(self) -> list[str | list[int]]:
+        """Return the prompts one by one; none for an empty list."""
+        if isinstance(self.prompt, str):
+            return [self.prompt]
+        if self.prompt and isinstance(self.prompt[0], int):
+            return [self.prompt]  # type: ignore[list-item]
+        return self.prompt  # type: ignore[return-value]
 
 
 class ChatAsked(Asked):
     """A request to /v1/chat/completions."""
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1, lt=2**63)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     chat_template_kwargs: dict[str, Any] | None = None
+    echo: Literal[False] | None = None
+    add_special_tokens: Literal[False] | None = None
 
 
-class TokenizeAsked(BaseModel):
+class TokenizeAsked(Part):
     """A request to /tokenize, vLLM's shape: a prompt, or the messages of a chat."""
 
-    model_config = ConfigDict(strict=True)
     model: str
     prompt: str | None = None
     messages: list[Message] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    add_special_tokens: bool | None = None
+    """Whether a prompt gets the tokens around it that the age's tokenizer puts there; true if not said."""
+
+
+class DetokenizeAsked(Part):
+    """A request to /detokenize, vLLM's shape."""
+
+    model: str
+    tokens: list[TokenId]
 
 
 def read_asked(kind: type[Asked], body: dict[str, Any]) -> Any:

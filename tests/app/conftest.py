@@ -5,19 +5,14 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from selves.lineage import read_age
 from selves.settings import House
-from serving.answers import EmbeddedBackend
-from serving.api import make_app
-from serving.catalog import Catalog, house_id
-from serving.engine import Engine
+from tests.servers import serving
 
 LONG = ("tiny@base-000032", "tiny@base-000033")
 """Ages with a window wide enough for 512 tokens."""
@@ -48,24 +43,8 @@ def talkative(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def url(talkative: Path) -> Iterator[str]:
     """The base URL of a server over those ages."""
-    ready = threading.Event()
-    api = make_app(
-        Catalog(talkative),
-        EmbeddedBackend(Engine(hot=12, threads=1)),
-        house=house_id(talkative),
-        api_key="",
-        when_ready=ready.set,
-    )
-    listening = socket.create_server(("127.0.0.1", 0), backlog=64)
-    server = uvicorn.Server(uvicorn.Config(api, log_level="warning", ws="none", timeout_graceful_shutdown=2))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        assert ready.wait(60)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with serving(talkative) as address:
+        yield address
 
 
 @pytest.fixture

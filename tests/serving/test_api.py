@@ -153,7 +153,9 @@ WRONG_BODIES: list[tuple[str, Any, str | None]] = [
     ("/v1/completions", {"model": BASE}, "prompt"),
     ("/v1/completions", {"model": BASE, "prompt": ""}, "prompt"),
     ("/v1/completions", {"model": BASE, "prompt": []}, "prompt"),
-    ("/v1/completions", {"model": BASE, "prompt": ["a", "b"]}, "prompt"),
+    ("/v1/completions", {"model": BASE, "prompt": [[]]}, "prompt"),
+    ("/v1/completions", {"model": BASE, "prompt": ["a", 1]}, None),
+    ("/v1/completions", {"model": BASE, "prompt": ["a"] * 50, "n": 3}, "prompt"),
     ("/v1/completions", {"model": BASE, "prompt": [99999]}, None),
     ("/v1/completions", {"model": BASE, "prompt": [-1]}, None),
     ("/v1/completions", {"model": BASE, "prompt": "a", "max_tokens": 0}, "max_tokens"),
@@ -162,8 +164,28 @@ WRONG_BODIES: list[tuple[str, Any, str | None]] = [
     ("/v1/completions", {"model": BASE, "prompt": "a", "seed": 2**70}, "seed"),
     ("/v1/completions", {"model": BASE, "prompt": "a", "stop": [""]}, None),
     ("/v1/completions", {"model": BASE, "prompt": "a", "n": 99}, "n"),
-    ("/v1/completions", {"model": BASE, "prompt": "a", "echo": True}, "echo"),
-    ("/v1/completions", {"model": BASE, "prompt": "a", "min_p": 0.2}, "min_p"),
+    ("/v1/completions", {"model": BASE, "prompt": "a", "min_p": 1.5}, "min_p"),
+    ("/v1/completions", {"model": BASE, "prompt": "a", "min_tokens": 9, "max_tokens": 3}, "min_tokens"),
+    ("/v1/completions", {"model": BASE, "prompt": "a", "logit_bias": {"99999": 1}}, "logit_bias"),
+    ("/v1/completions", {"model": BASE, "prompt": "a", "logit_bias": {"x": 1}}, None),
+    ("/v1/completions", {"model": BASE, "prompt": "a", "stop_token_ids": [99999]}, "stop_token_ids"),
+    (
+        "/v1/completions",
+        {"model": BASE, "prompt": "a", "stream": True, "prompt_logprobs": 1},
+        "prompt_logprobs",
+    ),
+    ("/v1/completions", {"model": BASE, "prompt": "a", "stream_options": {}}, "stream_options"),
+    ("/v1/completions", {"model": BASE, "prompt": "a", "guided_choice": ["a"]}, "guided_choice"),
+    (
+        "/v1/completions",
+        {"model": BASE, "prompt": "a", "structured_outputs": {"regex": "a+"}},
+        "structured_outputs.choice",
+    ),
+    (
+        "/v1/completions",
+        {"model": BASE, "prompt": "a", "repetition_detection": {"max_pattern_size": 2, "min_count": 1}},
+        "repetition_detection.min_count",
+    ),
     ("/v1/completions", {"model": BASE, "prompt": "a", "tempurature": 1}, "tempurature"),
     ("/v1/chat/completions", {"model": CHAT, "messages": []}, "messages"),
     ("/v1/chat/completions", {"model": CHAT, "messages": [{"role": "judge", "content": "a"}]}, None),
@@ -250,7 +272,7 @@ def test_one_damaged_age_costs_only_itself(own_checkpoints: Path, tmp_path: Path
         for stream in (False, True):
             with pytest.raises(openai.InternalServerError, match="is damaged") as caught:
                 client.completions.create(model="tiny@base-000004", prompt="Hi", stream=stream)
-            assert caught.value.status_code == 503
+            assert (caught.value.status_code, caught.value.code) == (500, "age_damaged")
         assert client.completions.create(model=BASE, prompt="Hi", max_tokens=3).choices
         assert httpx.get(f"{url}/health").status_code == 200
 
