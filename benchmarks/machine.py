@@ -17,7 +17,7 @@ def describe(threads: int) -> dict[str, Any]:
 
     torch.set_num_threads(threads)
     return {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "threads": threads,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -38,7 +38,8 @@ def _peak(dtype_name: str) -> float:
     return best
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """Return what the CPU is called."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
