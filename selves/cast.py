@@ -17,6 +17,7 @@ from selves.speech import Frozen
 
 Order = Literal["floor", "round"]
 SceneKind = Literal["conversation", "letter"]
+Dtype = Literal["auto", "float32", "bfloat16"]
 
 
 class Serving(Frozen):
@@ -26,12 +27,30 @@ class Serving(Frozen):
     """Address to listen on. Set SELVES_API_KEY before opening it to others with `0.0.0.0`."""
     port: int = Field(8640, ge=1, le=65535)
     """The OpenAI API is at http://HOST:PORT/v1."""
-    engine: Literal["embedded", "vllm"] = "embedded"
-    """`embedded` serves every age and needs nothing else; `vllm` serves one, see docs/serving.md."""
+    engine: Literal["auto", "embedded", "vllm"] = "auto"
+    """`embedded` needs nothing else; `vllm` puts what it can on vLLM; `auto` does so where that pays."""
     vllm: str = ""
-    """For engine `vllm`: the `vllm` program of its own environment, such as `.vllm/bin/vllm`."""
-    hot: int = Field(12, ge=1)
-    """How many ages the embedded engine keeps in memory at most."""
+    """The `vllm` program of its own environment, such as `.vllm/bin/vllm`, or the URL of one elsewhere."""
+    vllm_args: tuple[str, ...] = ()
+    """Further arguments of every vLLM, such as `["--distributed-executor-backend", "ray"]`."""
+    tensor_parallel: int = Field(0, ge=0)
+    """Devices that each layer of a model on vLLM is spread over; 0: as few as it needs."""
+    pipeline_parallel: int = Field(0, ge=0)
+    """Groups of devices that the layers are dealt out to; 0: as few as it needs."""
+    data_parallel: int = Field(1, ge=1)
+    """Copies of each model on vLLM, each on devices of its own."""
+    lora_slots: int = Field(4, ge=0)
+    """Adapters that one vLLM computes with at the same time; 0: none, the embedded engine has them all."""
+    lora_rank: int = Field(16, ge=1, le=512)
+    """Rank up to which adapters that appear later fit on a vLLM that runs."""
+    sleep_minutes: float = Field(0, ge=0)
+    """After so long without a request a vLLM on a GPU gives its memory back until it is asked; 0: never."""
+    hot: int = Field(0, ge=0)
+    """How many ages the embedded engine keeps in memory at most; 0: as many as `memory_gb` has room for."""
+    memory_gb: float = Field(0, ge=0)
+    """What the embedded engine may take for weights and for what was said; 0: half of what is free."""
+    dtype: Dtype = "auto"
+    """What the embedded engine computes in; `auto`: what the age was kept in, if the processor is fast with it."""
     threads: int = Field(0, ge=0)
     """CPU threads of the embedded engine; 0 means cores minus one."""
 

@@ -1,0 +1,148 @@
+"""What this machine has: GPUs, memory, cores, a vLLM, free ports. Asked once, at the edge."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from selves.errors import EngineError
+from selves.speech import Frozen
+
+DEFAULT_PROGRAM = ".vllm/bin/vllm"
+MIB = 2**20
+NVIDIA_SMI = "nvidia-smi"
+QUERY = ("--query-gpu=index,uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits")
+ASK_S = 20.0
+"""How long nvidia-smi may take; it wakes sleeping drivers."""
+PORTS = 64
+"""How many free ports are looked for: more than one machine has engines."""
+
+
+class Gpu(Frozen):
+    """One NVIDIA GPU that this process may use."""
+
+    index: int
+    """As nvidia-smi counts, which is the order of the PCI bus."""
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+
+class Machine(Frozen):
+    """What a plan is made for."""
+
+    gpus: tuple[Gpu, ...] = ()
+    ram_bytes: int
+    """What is available now, without pushing anything else out."""
+    cores: tuple[int, ...]
+    """Numbers of the logical cores that this process may run on."""
+    vllm: str = ""
+    """The `vllm` program or the http(s) URL of one that runs elsewhere; empty: there is none."""
+    free_ports: tuple[int, ...] = ()
+    """Ports on loopback that nobody listens on."""
+
+
+def probe(vllm_setting: str, port: int, environment: Mapping[str, str] | None = None) -> Machine:
+    """Look at this machine. `port` is our own; engines get ports after it.
+
+    A vLLM that is named (SELVES_VLLM or `vllm_setting`) must be there: raises EngineError otherwise.
+    """
+    env = os.environ if environment is None else environment
+    return Machine(
+        gpus=visible(read_gpus(_nvidia_smi()), env.get("CUDA_VISIBLE_DEVICES")),
+        ram_bytes=_available_ram(),
+        cores=_cores(),
+        vllm=find_vllm(vllm_setting, env),
+        free_ports=tuple(_free_ports(port + 1)),
+    )
+
+
+def is_url(vllm: str) -> bool:
+    """Tell whether this names a vLLM elsewhere, rather than a program here."""
+    return vllm.startswith(("http://", "https://"))
+
+
+def find_vllm(setting: str, environment: Mapping[str, str]) -> str:
+    """Return the vLLM to use: SELVES_VLLM, else the setting, else .vllm/bin/vllm if it is there, else "".
+
+    Raises EngineError when one is named and is no program.
+    """
+    named = environment.get("SELVES_VLLM") or setting
+    if is_url(named):
+        return named.rstrip("/").removesuffix("/v1")
+    found = shutil.which(named or DEFAULT_PROGRAM)
+    if found is not None:
+        return str(Path(found).absolute())
+    if named:
+        raise EngineError(
+            f"there is no vLLM at {named}",
+            "build one with `make vllm`, or name yours in [serving] vllm or SELVES_VLLM",
+        )
+    return ""
+
+
+def read_gpus(listing: str) -> list[tuple[Gpu, str]]:
+    """Read what nvidia-smi prints; returns each GPU with its UUID. Lines that say no memory are left out."""
+    gpus = []
+    for line in listing.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) == 5 and cells[0].isdecimal() and cells[3].isdecimal() and cells[4].isdecimal():
+            index, uuid, name, total, free = cells
+            sizes = {"total_bytes": int(total) * MIB, "free_bytes": int(free) * MIB}
+            gpus.append((Gpu(index=int(index), name=name, **sizes), uuid))
+    return gpus
+
+
+def visible(gpus: Iterable[tuple[Gpu, str]], wanted: str | None) -> tuple[Gpu, ...]:
+    """Return those GPUs that CUDA_VISIBLE_DEVICES leaves (indices, or beginnings of UUIDs); None: all."""
+    if wanted is None:
+        return tuple(gpu for gpu, _ in gpus)
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    return tuple(
+        gpu
+        for gpu, uuid in gpus
+        if any(name == str(gpu.index) or (not name.isdecimal() and uuid.startswith(name)) for name in names)
+    )
+
+
+def _nvidia_smi() -> str:
+    if shutil.which(NVIDIA_SMI) is None:
+        return ""
+    try:
+        asked = subprocess.run(
+            (NVIDIA_SMI, *QUERY), capture_output=True, text=True, timeout=ASK_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(
+            f"nvidia-smi does not answer: {error}",
+            "see to the driver, or hide the GPUs with CUDA_VISIBLE_DEVICES=",
+        ) from error
+    return asked.stdout if asked.returncode == 0 else ""
+
+
+def _available_ram() -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):  # not Linux: what is installed is all that is known
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _cores() -> tuple[int, ...]:
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def _free_ports(first: int) -> Iterable[int]:
+    for port in range(first, min(first + PORTS, 65536)):
+        with socket.socket() as trial:
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            yield port
