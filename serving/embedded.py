@@ -1,34 +1,33 @@
-"""The engine that needs nothing else, its lower half: an age in memory, a sequence being drawn from it.
+"""The engine that needs nothing else, its lower half: an age in memory.
 
-Any causal language model of transformers works. Weights are mapped from the safetensors file, not copied, so
-several ages of one machine share its page cache. Every sequence has its own cache and its own random
-generator, and goes through the model alone: what it says does not depend on what else is running.
+Any causal language model of transformers works. The families of `shape.py` run through `decoder.py`, many
+ages and sequences at once; others through transformers' own classes, one sequence at a time.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from jinja2 import TemplateError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
+from selves.cast import Dtype
 from selves.errors import AgeError, EngineError, UsageError
 from selves.lineage import Age
 from serving import nanochat
-from serving.asks import Ask, Finish, Piece, Scored
-from serving.streams import Detokenizer, StopScanner
+from serving.decoder import Company, Decoder, Model, make_model
+from serving.drawing import Words
+from serving.shape import read_shape
+from serving.weights import as_dtype, bytes_of, open_weights, with_adapter
 
-PREFILL_TOKENS = 256
-"""A prompt goes through the model in chunks of this size, so that a long one does not stop all others."""
-CONTEXT_TOKENS = 6
-"""How many tokens of the prompt the first piece of text is decoded with."""
-GREEDY_BELOW = 1e-5
-"""Temperatures below this are greedy, as in vLLM."""
+MAX_CHUNK = 256
+"""A prompt goes through transformers' classes in chunks of this size, so that it does not stop all others."""
 
 
 def prepare_torch(threads: int) -> None:
@@ -74,139 +73,130 @@ def encode(
 class LoadedAge:
     """An age in memory. Raises AgeError when its files are not what was written, or do not load."""
 
-    def __init__(self, age: Age) -> None:
+    def __init__(self, age: Age, dtype: Dtype = "auto") -> None:
         age.verify()
-        nanochat.register()
         self.address = age.card.address
+        base = age.base() or age
+        if base is not age:
+            base.verify()
+        nanochat.register()
         try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                age.folder, dtype="auto", local_files_only=True, output_loading_info=True
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            config: Any = AutoConfig.from_pretrained(base.folder, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
             raise AgeError(f"{self.address} does not load: {error}", "train or import it again") from error
-        model, info = loaded
-        if info["missing_keys"]:
-            missing = ", ".join(sorted(info["missing_keys"])[:3])
-            raise AgeError(f"{self.address} lacks weights: {missing}", "train or import it again")
-        self.model: PreTrainedModel = model.eval()
-        if not self.model._supports_default_dynamic_cache():
-            raise EngineError(
-                f"the embedded engine cannot run {age.card.architecture} ({self.address})",
-                "serve it with vLLM: `selves serve --engine vllm --age ...`",
-            )
         self.tokenizer = load_tokenizer(age)
-        self.end_ids = frozenset(
-            _as_ids(self.tokenizer.eos_token_id)
-            + _as_ids(self.model.config.get_text_config(decoder=True).eos_token_id)
-            + _as_ids(self.model.generation_config.eos_token_id if self.model.generation_config else None)
-        )
-        parameters = inspect.signature(self.model.forward).parameters
-        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+        kept = config.dtype or torch.float32
+        chosen = choose_dtype(kept, dtype)
+        self.shape = read_shape(config, age.card.context_tokens, chosen)
+        self.model: Model | None = None
+        self.decoder: Decoder | None = None
+        self.whole: Any = None
+        if self.shape is not None:
+            tensors = as_dtype(open_weights(age), chosen)
+            try:
+                self.model, self.decoder = make_model(self.shape, tensors), Decoder(self.shape)
+            except KeyError as error:
+                raise _lacks(self.address, str(error.args[0])) from error
+            self.prepare_alone()
+            self.nbytes = bytes_of(tensors.values())
+        else:
+            self.whole = _load_whole(age, base, chosen)
+            self.nbytes = bytes_of(self.whole.state_dict().values())
+        self.vocabulary = int(config.get_text_config(decoder=True).vocab_size)
+        self.words = Words(self._decode, self._token_text, _end_ids(base, self.tokenizer, config))
 
-    def new_cache(self) -> DynamicCache:
-        return DynamicCache(config=self.model.config)
+    def prepare_alone(self) -> None:
+        """Make ready for reading prompts, after `model` was set."""
+        assert self.model is not None
+        self._alone = Company([(self.model, 1)], 1)
 
-    def forward(self, token_ids: Sequence[int], cache: DynamicCache) -> Tensor:
-        """Put tokens through the model, extending the cache; returns the last position's logits (V,) f32."""
+    def new_memory(self) -> Any:
+        """Return what a sequence of this age remembers with: nothing yet."""
+        if self.decoder is not None:
+            return self.decoder.new_kv()
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.whole.config)
+
+    def read(self, token_ids: Sequence[int], memory: Any, *, every: bool = False) -> Tensor:
+        """Read tokens of one sequence; returns the logits (1, V) after them, or every (n, V), in float32."""
+        if self.decoder is not None:
+            hidden = self.decoder.read(self._alone, token_ids, memory)
+            return self.decoder.logits(self._alone, hidden if every else hidden[-1:])
+        keep = {} if every or not self._can_keep else {"logits_to_keep": 1}
         inputs = torch.tensor([token_ids])
-        out = self.model(input_ids=inputs, past_key_values=cache, use_cache=True, **self._last_only)
-        return out.logits[0, -1].float()
+        logits = self.whole(input_ids=inputs, past_key_values=memory, use_cache=True, **keep).logits[0]
+        return (logits if every else logits[-1:]).float()
 
-    def decode(self, token_ids: list[int]) -> str:
-        """Return the text of token ids, without special tokens."""
+    @property
+    def _can_keep(self) -> bool:
+        return "logits_to_keep" in inspect.signature(self.whole.forward).parameters
+
+    def _decode(self, token_ids: list[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
-    def token_text(self, token_id: int) -> str:
-        """Return the text of one token, special or not, as logprobs name it."""
+    def _token_text(self, token_id: int) -> str:
         return self.tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
 
 
-class Running:
-    """One sequence being drawn."""
+def needed_bytes(age: Age, setting: Dtype) -> int:
+    """Return what an age's weights will take in memory, before it is loaded. Raises AgeError."""
+    base = age.base() or age
+    try:
+        config = json.loads((base.folder / "config.json").read_text("utf-8"))
+        files = {base.folder / base.weights_file, age.folder / age.weights_file}
+        on_disk = sum(path.stat().st_size for path in files)
+    except (OSError, ValueError) as error:
+        raise AgeError(f"{age.card.address} is incomplete: {error}", "train or import it again") from error
+    kept = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"), torch.float32)
+    return on_disk * choose_dtype(kept, setting).itemsize // kept.itemsize
 
-    def __init__(self, age: LoadedAge, prompt_ids: Sequence[int], ask: Ask) -> None:
-        self._age = age
-        self._ask = ask
-        self._cache = age.new_cache()
-        self._pending = list(prompt_ids)
-        self._seen = torch.tensor(sorted(set(prompt_ids)))
-        self._drawn = 0
-        self._generator = torch.Generator().manual_seed(ask.seed)
-        self._text = Detokenizer(age.decode, prompt_ids[-CONTEXT_TOKENS:])
-        self._stops = StopScanner(ask.stop)
 
-    @torch.inference_mode()
-    def step(self) -> Piece | None:
-        """Do one turn's work: a chunk of the prompt, or one token, which is returned with its text.
+def choose_dtype(kept: torch.dtype, setting: Dtype) -> torch.dtype:
+    """Return what to compute in: the setting, or the file's own type where this processor is fast with it."""
+    if setting != "auto":
+        return torch.float32 if setting == "float32" else torch.bfloat16
+    return kept if kept is torch.bfloat16 and has_bfloat16() else torch.float32
 
-        The last piece has a `finish`. Raises EngineError when the model's numbers are no numbers.
-        """
-        chunk, self._pending = self._pending[:PREFILL_TOKENS], self._pending[PREFILL_TOKENS:]
-        logits = self._age.forward(chunk, self._cache)
-        if self._pending:
-            return None
-        logprobs = logits.log_softmax(-1)
-        if bool(logprobs.isnan().any()):
-            raise EngineError(f"{self._age.address} gives no numbers: its weights are broken")
-        token_id = draw(logits, self._seen, self._ask, self._generator)
-        self._drawn += 1
-        self._pending = [token_id]
-        if self._ask.repetition_penalty != 1:
-            self._seen = torch.cat([self._seen, torch.tensor([token_id])]).unique()
-        return self._piece(token_id, logprobs)
 
-    def _piece(self, token_id: int, logprobs: Tensor) -> Piece:
-        ended = token_id in self._age.end_ids and not self._ask.ignore_eos
-        shown = "" if ended else self._stops.add(self._text.add(token_id))
-        over = ended or self._drawn >= self._ask.max_tokens
-        if over and self._stops.found is None:
-            shown += self._stops.add(self._text.flush())
-            shown += self._stops.flush()
-        finish: Finish | None = None
-        if ended or self._stops.found is not None:
-            finish = "stop"
-        elif over:
-            finish = "length"
-        return Piece(
-            shown, self._scored(token_id, logprobs), self._alternatives(logprobs), finish, self._stops.found
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; others are slower with it than with float32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.7 has it not
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def _load_whole(age: Age, base: Age, dtype: torch.dtype) -> Any:
+    """Load a model through transformers' own class. Raises AgeError."""
+    from transformers import AutoModelForCausalLM
+
+    address = age.card.address
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            base.folder, dtype=dtype, local_files_only=True, output_loading_info=True
         )
-
-    def _scored(self, token_id: int, logprobs: Tensor) -> Scored:
-        text = self._age.token_text(token_id) if self._ask.logprobs is not None else ""
-        return Scored(token_id, float(logprobs[token_id]), text)
-
-    def _alternatives(self, logprobs: Tensor) -> tuple[Scored, ...]:
-        if not self._ask.logprobs:
-            return ()
-        values, ids = logprobs.topk(min(self._ask.logprobs, logprobs.numel()))
-        pairs = zip(ids.tolist(), values.tolist(), strict=True)
-        return tuple(Scored(i, value, self._age.token_text(i)) for i, value in pairs)
-
-
-def draw(logits: Tensor, seen: Tensor, ask: Ask, generator: torch.Generator) -> int:
-    """Draw one token id from logits (V,), in vLLM's order: penalty, temperature, top-k, top-p.
-
-    `seen` holds the ids of the prompt and of what was drawn before; their logits are divided by the
-    repetition penalty where positive and multiplied where negative (Keskar et al. 2019).
-    """
-    if ask.repetition_penalty != 1:
-        values = logits[seen]
-        penalty = ask.repetition_penalty
-        logits = logits.index_copy(0, seen, torch.where(values > 0, values / penalty, values * penalty))
-    if ask.temperature < GREEDY_BELOW:
-        return int(logits.argmax())
-    logits = logits / ask.temperature
-    if 0 < ask.top_k < logits.numel():
-        logits = logits.masked_fill(logits < logits.topk(ask.top_k).values[-1], -torch.inf)
-    if ask.top_p < 1:
-        ascending, order = logits.sort()
-        outside = ascending.softmax(-1).cumsum(-1) <= 1 - ask.top_p
-        outside[-1] = False
-        logits = logits.index_fill(0, order[outside], -torch.inf)
-    return int(torch.multinomial(logits.softmax(-1), 1, generator=generator))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise AgeError(f"{address} does not load: {error}", "train or import it again") from error
+    model, info = loaded
+    if info["missing_keys"]:
+        raise _lacks(address, ", ".join(sorted(info["missing_keys"])[:3]))
+    if not model._supports_default_dynamic_cache():
+        raise EngineError(
+            f"the embedded engine cannot run {age.card.architecture} ({address})",
+            "serve it with vLLM: `selves serve --engine vllm --age ...`",
+        )
+    if base is not age:
+        for name, tensor in with_adapter(dict(model.named_parameters()), age).items():
+            model.get_parameter(name).data = tensor.data
+    return model.eval()
 
 
-def _as_ids(value: int | list[int] | None) -> list[int]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, int) else list(value)
+def _lacks(address: str, names: str) -> AgeError:
+    return AgeError(f"{address} lacks weights: {names}", "train or import it again")
+
+
+def _end_ids(base: Age, tokenizer: Any, config: Any) -> frozenset[int]:
+    """Return the tokens that end a text, wherever a model may name them."""
+    named = [tokenizer.eos_token_id, config.get_text_config(decoder=True).eos_token_id]
+    if (base.folder / "generation_config.json").exists():
+        named.append(GenerationConfig.from_pretrained(base.folder, local_files_only=True).eos_token_id)
+    return frozenset(i for ids in named if ids is not None for i in (ids if isinstance(ids, list) else [ids]))

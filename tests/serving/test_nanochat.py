@@ -60,13 +60,13 @@ def chat(chat_age: Age) -> LoadedAge:
 def test_logits_are_nanochats_own(base: LoadedAge, number: int) -> None:
     expected = load_file(FIXTURES / "base" / "logits.safetensors")[f"logits_{number}"]
     ids = encode(base.tokenizer, PROMPTS[number]["prompt"], {})
-    torch.testing.assert_close(base.model(torch.tensor([ids])).logits[0], expected, **TOLERANCE)
+    torch.testing.assert_close(base.whole(torch.tensor([ids])).logits[0], expected, **TOLERANCE)
 
 
 @torch.inference_mode()
 def test_windows_shared_keys_and_a_padded_vocabulary_are_nanochats_own(chat: LoadedAge) -> None:
     stored = load_file(FIXTURES / "chat" / "logits.safetensors")
-    logits = chat.model(stored["long_ids"][None]).logits[0]
+    logits = chat.whole(stored["long_ids"][None]).logits[0]
     torch.testing.assert_close(logits[stored["long_positions"]], stored["long_logits"], **TOLERANCE)
 
 
@@ -75,7 +75,7 @@ def test_a_conversation_is_rendered_and_read_as_by_nanochat(chat: LoadedAge) -> 
     ids = encode(chat.tokenizer, CHAT["messages"], {})
     assert ids == CHAT["ids"]
     expected = load_file(FIXTURES / "chat" / "logits.safetensors")["chat_logits"]
-    torch.testing.assert_close(chat.model(torch.tensor([ids])).logits[0], expected, **TOLERANCE)
+    torch.testing.assert_close(chat.whole(torch.tensor([ids])).logits[0], expected, **TOLERANCE)
 
 
 @settings(max_examples=15, deadline=None)
@@ -83,10 +83,10 @@ def test_a_conversation_is_rendered_and_read_as_by_nanochat(chat: LoadedAge) -> 
 @torch.inference_mode()
 def test_a_sequence_in_pieces_gives_the_logits_of_the_whole(chat: LoadedAge, cuts: set[int]) -> None:
     ids = load_file(FIXTURES / "chat" / "logits.safetensors")["long_ids"]
-    whole = chat.model(ids[None]).logits[0]
-    cache = chat.new_cache()
+    whole = chat.whole(ids[None]).logits[0]
+    cache = chat.new_memory()
     for begin, end in pairwise([0, *sorted(cuts), 400]):
-        last = chat.forward(ids[begin:end].tolist(), cache)
+        last = chat.read(ids[begin:end].tolist(), cache)[-1]
         torch.testing.assert_close(last, whole[end - 1], **TOLERANCE)
 
 
@@ -94,14 +94,14 @@ def test_a_sequence_in_pieces_gives_the_logits_of_the_whole(chat: LoadedAge, cut
 def test_a_sequence_token_by_token_gives_the_logits_of_the_whole(base: LoadedAge) -> None:
     for said in PROMPTS:
         ids = said["ids"] + said["greedy_24"]
-        whole, cache = base.model(torch.tensor([ids])).logits[0], base.new_cache()
-        steps = torch.stack([base.forward([token_id], cache) for token_id in ids])
+        whole, cache = base.whole(torch.tensor([ids])).logits[0], base.new_memory()
+        steps = torch.stack([base.read([token_id], cache)[-1] for token_id in ids])
         torch.testing.assert_close(steps, whole, **TOLERANCE)
 
 
 def test_generate_of_transformers_works_with_it(base: LoadedAge) -> None:
     prompt = torch.tensor([PROMPTS[0]["ids"]])
-    written = base.model.generate(
+    written = base.whole.generate(
         prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=24, do_sample=False
     )
     assert written[0, prompt.shape[1] :].tolist() == PROMPTS[0]["greedy_24"]
@@ -109,7 +109,7 @@ def test_generate_of_transformers_works_with_it(base: LoadedAge) -> None:
 
 def test_padding_is_refused_rather_than_read(base: LoadedAge) -> None:
     with pytest.raises(ValueError, match="does not know padding"):
-        base.model(torch.tensor([[1, 2, 3]]), attention_mask=torch.tensor([[0, 1, 1]]))
+        base.whole(torch.tensor([[1, 2, 3]]), attention_mask=torch.tensor([[0, 1, 1]]))
 
 
 async def test_the_server_says_what_nanochat_says(house: House, serve: Serve) -> None:
@@ -128,7 +128,7 @@ async def test_the_server_says_what_nanochat_says(house: House, serve: Serve) ->
 
 def test_an_answer_ends_where_nanochats_engine_ends_it(chat: LoadedAge) -> None:
     ends = {chat.tokenizer.convert_tokens_to_ids(name) for name in ("<|assistant_end|>", "<|bos|>")}
-    assert chat.end_ids == ends
+    assert chat.words.end_ids == ends
 
 
 @pytest.mark.parametrize("roles", [["assistant"], ["user", "user"], ["system"], ["system", "assistant"]])

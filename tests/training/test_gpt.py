@@ -79,17 +79,17 @@ def test_every_form_is_a_stock_class_that_computes_the_same(kept: tuple[GPT, Age
 def test_every_form_says_the_same_in_training_and_in_the_embedded_engine(kept: tuple[GPT, Age]) -> None:
     model, age = kept
     served = LoadedAge(age)
-    memory = served.new_cache()
+    memory = served.new_memory()
     ids = torch.randint(0, 512, (1, 21), generator=torch.Generator().manual_seed(4))
     with torch.inference_mode():
-        served.forward(ids[0, :13].tolist(), memory)  # a long prompt comes in parts
-        theirs, (ours, cache) = served.forward(ids[0, 13:].tolist(), memory), model.step(ids, None)
+        served.read(ids[0, :13].tolist(), memory)  # a long prompt comes in parts
+        theirs, (ours, cache) = served.read(ids[0, 13:].tolist(), memory)[-1], model.step(ids, None)
         for _ in range(40):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
             token = int(ours.argmax())
             assert token == int(theirs.argmax())
             theirs, (ours, cache) = (
-                served.forward([token], memory),
+                served.read([token], memory)[-1],
                 model.step(torch.tensor([[token]]), cache),
             )
 

@@ -1,0 +1,112 @@
+"""An age's weights as they lie on disk: mapped, not copied, so that all who map a file share its memory.
+
+An adapter's age (LoRA, PEFT's format) is its base's weights with the adapter added; what it does not change
+stays mapped from the base's file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from selves.errors import AgeError, EngineError
+from selves.lineage import Age
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+_PREFIX = "base_model.model."
+
+
+class Mapped(Mapping[str, Tensor]):
+    """Name -> tensor of one safetensors file; a tensor is mapped when it is asked for.
+
+    Raises AgeError when the file is not whole.
+    """
+
+    def __init__(self, path: Path, address: str) -> None:
+        try:
+            self._file: Any = safe_open(path, framework="pt")  # type: ignore[no-untyped-call]
+            self._names = tuple(self._file.keys())
+        except (OSError, SafetensorError) as error:
+            raise AgeError(f"{address} does not load: {path}: {error}", "train or import it again") from error
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def open_weights(age: Age) -> Mapping[str, Tensor]:
+    """Return the weights of an age, an adapter's with those of its base. Raises AgeError."""
+    base = age.base()
+    if base is not None:
+        return with_adapter(Mapped(base.folder / base.weights_file, base.card.address), age)
+    return Mapped(age.folder / age.weights_file, age.card.address)
+
+
+def with_adapter(base: Mapping[str, Tensor], age: Age) -> Mapping[str, Tensor]:
+    """Return a base's weights with a LoRA adapter added: W + scale * B A (Hu et al. 2021).
+
+    The scale is alpha / r, or alpha / sqrt(r) for rank-stabilised ones (Kalajdzievski 2023). Raises AgeError
+    for an adapter of another kind, or one that does not fit.
+    """
+    address = age.card.address
+    config = _adapter_config(age)
+    changed = Mapped(age.folder / age.weights_file, address)
+    result = {name: base[name] for name in base}
+    downs = [name for name in changed if name.endswith(".lora_A.weight")]
+    strange = set(changed) - {*downs, *(name.replace(".lora_A.", ".lora_B.") for name in downs)}
+    if strange:
+        raise AgeError(f"{address}: only plain LoRA adapters are read, not {min(strange)}", _MERGE)
+    rank = int(config["r"])
+    scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
+    for down in downs:
+        name = down.removeprefix(_PREFIX).replace(".lora_A.", ".")
+        if name not in result:
+            raise AgeError(f"{address} changes {name}, which {age.card.adapter_of} does not have", _MERGE)
+        delta = changed[down.replace(".lora_A.", ".lora_B.")].float() @ changed[down].float()
+        if delta.shape != result[name].shape:
+            raise AgeError(f"{address} does not fit {age.card.adapter_of}: {name} has another shape", _MERGE)
+        result[name] = (result[name].float() + scale * delta).to(result[name].dtype)
+    return result
+
+
+_MERGE = "merge it with PEFT's merge_and_unload and import the whole model"
+
+
+def _adapter_config(age: Age) -> dict[str, Any]:
+    path = age.folder / ADAPTER_CONFIG
+    try:
+        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise AgeError(f"{path} cannot be read: {error}", "restore it") from error
+    for key in ("use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out"):
+        if config.get(key):
+            raise EngineError(f"{age.card.address} is a LoRA with {key}, which only vLLM may run", _MERGE)
+    return config
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """Return the memory that tensors take, those that are the same only once."""
+    return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
+
+
+def as_dtype(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Mapping[str, Tensor]:
+    """Return the same weights in another float type; mapped ones stay mapped where it is theirs already."""
+    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
