@@ -31,6 +31,8 @@ selves ages import runs/mine --as mine         each checkpoint-N or step-N of a 
 selves ages import nanochat ~/.cache/nanochat/base_checkpoints/d12
                                        the newest step of that model and its tokenizer, as
                                        nanochat-d12@import-002520; the embedded engine serves it, vLLM cannot
+selves ages import adapter my-lora --of ember@chat-000150 --as ember-gruff
+                                       a LoRA that PEFT wrote, as ember-gruff@import-000000
 """
 
 
@@ -75,16 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     pruning.add_argument("--yes", action="store_true", help="do not ask")
     pruning.add_argument("--force", action="store_true", help="let go even what something else needs")
     importing = verbs.add_parser("import", help="take in a model that others raised")
-    importing.add_argument("what", help="smollm2, a model's or a whole run's folder, or nanochat FOLDER")
     importing.add_argument(
-        "folder", nargs="?", type=Path, help="for nanochat: its folder, or a model's in it"
+        "what", help="smollm2, a model's or a whole run's folder, nanochat FOLDER, adapter FOLDER"
     )
+    importing.add_argument("folder", nargs="?", type=Path, help="of nanochat or a model in it; of an adapter")
     importing.add_argument(
         "--as",
         dest="address",
         metavar="NAME@import-000000",
-        help="its address here; for nanochat, and for the steps of a run, NAME is enough",
+        help="its address here; for nanochat, an adapter, and the steps of a run, NAME is enough",
     )
+    importing.add_argument("--of", metavar="ADDRESS", help="for an adapter: the full age that it goes on")
     importing.add_argument("--step", type=int, help="for nanochat: this step of the model, not the newest")
     importing.add_argument(
         "--assets",
@@ -168,6 +171,7 @@ def _show(age: Age, *, check: bool, as_json: bool) -> None:
     facts = {
         "folder": age.folder,
         "parent": card.parent or "",
+        "adapter on": card.adapter_of or "",
         "made": card.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z"),
         "spoken to as": card.form,
         "architecture": f"{card.architecture}, {card.parameters:,} parameters, {card.context_tokens} tokens",

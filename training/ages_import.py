@@ -15,6 +15,7 @@ from training.words import summarise
 
 
 def take_in(options: argparse.Namespace, house: House) -> None:
+    from training.adapters import import_adapter
     from training.imports import ELDERS, import_elder, import_folder
     from training.nanochat import import_nanochat
     from training.steps import step_folders
@@ -29,9 +30,17 @@ def take_in(options: argparse.Namespace, house: House) -> None:
                 "for example: selves ages import nanochat ~/.cache/nanochat/base_checkpoints/d12",
             )
         age = import_nanochat(options.folder.expanduser(), name, options.step, house, console.print)
+    elif what == "adapter":
+        if options.folder is None or options.of is None or name is None:
+            raise UsageError(
+                "which adapter, on which age, and what is it called?",
+                "for example: selves ages import adapter my-lora --of ember@chat-000150 --as ember-gruff",
+            )
+        age = import_adapter(options.folder.expanduser(), options.of, name, house, console.print)
     elif options.folder is not None or options.step is not None:
         raise UsageError(
-            "a second folder and --step are for nanochat", f"selves ages import {what} --as ADDRESS"
+            "a second folder is for nanochat and adapters, --step for nanochat",
+            f"selves ages import {what} --as ADDRESS",
         )
     elif what in ELDERS and name is None:
         age = import_elder(what, house, console.print)

@@ -108,6 +108,7 @@ def needed_by(
     newest = {age.address.stage: age.card.address for age in ages if age.card.origin == "trained"}
     for stage, address in newest.items():
         reasons.setdefault(address, []).append(f"it is the newest of {stage}; training goes on from it")
+    all_ages = list(all_ages)
     recipes = [age.card.recipe for age in all_ages] + list(running)
     heirs: dict[str, set[str]] = {}
     for recipe in recipes:
@@ -116,6 +117,9 @@ def needed_by(
             heirs.setdefault(parent, set()).add(str(heir))
     for parent, names in sorted(heirs.items()):
         reasons.setdefault(parent, []).append(f"{', '.join(sorted(names))} was raised from it")
+    for age in all_ages:
+        if age.card.adapter_of is not None:
+            reasons.setdefault(age.card.adapter_of, []).append(f"{age.card.address} is an adapter on it")
     for address, name in cast.items():
         reasons.setdefault(address, []).append(f"{name} of the cast is this age")
     return {address: "; ".join(why) for address, why in reasons.items()}
