@@ -28,6 +28,7 @@ from selves.lineage import Age
 from serving.catalog import Catalog
 from serving.incoming import is_known, read_json, read_keys
 from serving.metrics import CONTENT_TYPE, Meters
+from serving.openapi import make_document
 from serving.wire import ApiError
 
 T = TypeVar("T")
@@ -167,6 +168,9 @@ def make_app(
     async def metrics(_: Request) -> Response:
         return Response(meters.expose(), media_type=CONTENT_TYPE)
 
+    async def document(_: Request) -> Response:
+        return JSONResponse(make_document())
+
     def refuse(request: Request, error: Exception) -> Response:
         refusal = _as_api_error(error)
         headers = {**refusal.headers, **(getattr(error, "headers", None) or {})}
@@ -192,6 +196,7 @@ def make_app(
             *(Route(path, post, methods=["POST"]) for path in POST_PATHS),
             Route("/health", health),
             Route("/metrics", metrics),
+            Route("/openapi.json", document),
         ],
         exception_handlers={
             ApiError: refuse,

@@ -71,6 +71,9 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
+        """Return what goes with it beside the body."""
+        if self.status in (408, 413):
+            return {"Connection": "close"}  # what else the client sends is not read
         return {"Retry-After": str(RETRY_AFTER_S)} if self.status == 503 else {}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import OpenAI
 
 BASE, CHAT = "tiny@base-000016", "tiny@chat-000008"
 HELLO: Any = [{"role": "user", "content": "Hi!"}]
@@ -275,20 +275,6 @@ def test_one_damaged_age_costs_only_itself(own_checkpoints: Path, tmp_path: Path
             assert (caught.value.status_code, caught.value.code) == (500, "age_damaged")
         assert client.completions.create(model=BASE, prompt="Hi", max_tokens=3).choices
         assert httpx.get(f"{url}/health").status_code == 200
-
-
-async def test_a_hundred_requests_at_once_are_all_answered(url: str) -> None:
-    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        addresses = ["tiny@base-000000", "tiny@base-000004", BASE, CHAT]
-        answers = await asyncio.gather(
-            *(
-                client.completions.create(
-                    model=addresses[number % 4], prompt=f"Hi {number}", max_tokens=4, seed=number
-                )
-                for number in range(100)
-            )
-        )
-    assert len({answer.id for answer in answers}) == 100
 
 
 async def active(http: httpx.AsyncClient) -> float:
