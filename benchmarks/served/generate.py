@@ -62,6 +62,8 @@ def generate(folder: str, prompts: list[list[int]], new_tokens: int) -> tuple[li
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
     """Return the answers to a job, in the order of its asks."""
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # it warns of NO_END each time
     torch.set_num_threads(job["threads"])
     batches: dict[str, list[int]] = {}
     for number, (folder, _) in enumerate(job["asks"]):
@@ -79,7 +81,6 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     out = sys.stdout
-    transformers.utils.logging.disable_progress_bar()
     with redirect_stdout(sys.stderr):
         for line in sys.stdin:
             print(json.dumps(answer(json.loads(line))), file=out, flush=True)

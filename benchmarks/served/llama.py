@@ -9,10 +9,10 @@ import json
 import os
 import sys
 import time
+from importlib import import_module
 from typing import Any
 
-import llama_cpp
-
+llama_cpp: Any = import_module("llama_cpp")  # not in our environment, where types are checked
 CONTEXT = 1024
 
 

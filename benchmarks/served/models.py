@@ -94,11 +94,9 @@ def _expected(path: Path, ages: list[Age], plan: Plan, threads: int, tell: Tell)
             return known
     tell("asking transformers, one sequence at a time, for what all are compared with")
     from transformers import AutoTokenizer
-    from transformers.utils import logging
 
     from benchmarks.served import generate
 
-    logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(ages[0].folder, local_files_only=True)
     prompts = make_prompts(plan, lambda text: list(tokenizer(text)["input_ids"]))
     reference: dict[str, list[int]] = {}

@@ -141,7 +141,7 @@ def _environment(threads: int) -> dict[str, str]:
     ours = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
     theirs = {key: value for key, value in os.environ.items() if key not in ours}
     count = str(threads)
-    fixed = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    fixed = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1", "TOKENIZERS_PARALLELISM": "false"}
     return theirs | {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count} | fixed
 
 

@@ -130,12 +130,14 @@ def _speeds(workload: str, title: str, systems: Mapping[str, Any]) -> list[str]:
     if not measured:
         return []
     lines = ["", f"### {name_of(title)}", ""]
-    lines += _head("system", "tokens/s", "ours to it", "first token", "of 95 %", "same tokens")
+    lines += _head(
+        "system", "tokens/s (lowest-highest)", "ours to it", "first token", "of 95 %", "same tokens"
+    )
     for system, v in measured.items():
         lines.append(
             _row(
                 system,
-                f"{v['tokens_per_s']:,.1f} ({v['lowest']:,.1f}-{v['highest']:,.1f}, {v['runs']} runs)",
+                f"{v['tokens_per_s']:,.1f} ({v['lowest']:,.1f}-{v['highest']:,.1f})",
                 f"{v['ours_to_it']:.2f}" if "ours_to_it" in v and system != OURS else "",
                 f"{v['first_s']:.3f} s",
                 f"{v['first_s_p95']:.3f} s",
