@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -20,9 +21,9 @@ def house_id(checkpoints: Path) -> str:
 
 
 class Catalog:
-    """The ages under one checkpoints folder, or only one of them."""
+    """The ages under one checkpoints folder, or only some of them."""
 
-    def __init__(self, checkpoints: Path, *, only: str | None = None) -> None:
+    def __init__(self, checkpoints: Path, *, only: Collection[str] | None = None) -> None:
         self._checkpoints = checkpoints
         self._only = only
         self._seen: dict[Path, int] | None = None
@@ -37,7 +38,7 @@ class Catalog:
         }
         if seen != self._seen:
             ages = {age.card.address: age for age in _read_all(self._checkpoints)}
-            self._ages = {k: v for k, v in ages.items() if self._only in (None, k)}
+            self._ages = {k: v for k, v in ages.items() if self._only is None or k in self._only}
             self._seen = seen
         return self._ages
 

@@ -2,76 +2,98 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import socket
 import threading
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from selves.cast import Serving, load_cast_or_empty
+from selves.cast import Cast, Serving, load_cast_or_empty
 from selves.cli import make_parser
 from selves.errors import EngineError, UsageError
 from selves.settings import House
 
 if TYPE_CHECKING:
     from serving.api import Backend
+    from serving.catalog import Catalog
 
 STOP_S = 5
 """How long answers may go on after Ctrl-C."""
+EXAMPLES = """
+selves serve                               all ages; on vLLM where there are GPUs and a vLLM
+selves serve --plan                        what would run where and why; starts nothing
+selves serve --port 0                      on any free port
+selves serve --age ember@chat-000150 --age ember@base-000400     only these two
+selves serve --engine vllm                 the cast on vLLM, also without a GPU, as far as there is room
+SELVES_VLLM=http://gpu:8000 selves serve   ages that the vLLM there lists are asked of it, others served here
+curl http://127.0.0.1:8640/v1/models       who can be spoken to
+"""
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until stopped. Raises EngineError when the port is taken or the engine is not installed."""
     house = House.from_environment()
     cast = load_cast_or_empty(house.cast_path)
-    serving = cast.serving if cast else Serving()
+    options = _parser(cast.serving if cast else Serving()).parse_args(argv)
+    if options.hot < 0 or options.threads < 0:
+        raise UsageError("--hot and --threads must be at least 0")
+    settings = {"engine": options.engine, "hot": options.hot, "threads": options.threads}
+    serving = (cast.serving if cast else Serving()).model_copy(update=settings)
+    if options.while_parent_lives:
+        from serving.leash import when_parent_dies
+
+        when_parent_dies(_stop_this_process)
+    from serving.catalog import Catalog
+
+    named = tuple(options.age or ())
+    catalog = Catalog(house.checkpoints, only=_with_bases(house, named))
+    if options.plan:
+        _show_plan(catalog, cast, serving, named, options.port, as_json=options.json)
+        return 0
+    listening = _listen(options.host, options.port)
+    backend = _backend(house, catalog, cast, serving, named, listening.getsockname()[1])
+    _serve(house, backend, catalog, listening, as_json=options.json)
+    return 0
+
+
+def _parser(serving: Serving) -> argparse.ArgumentParser:
     parser = make_parser(
         "selves serve",
         "Give every age a voice at one OpenAI-compatible address. Models are loaded when somebody asks for "
         "them; new ages appear without a restart. Defaults come from [serving] in the cast file.",
-        """
-        selves serve                                      all ages, embedded engine
-        selves serve --port 0                             on any free port
-        selves serve --engine vllm --age ember@chat-000150   one age on vLLM
-        curl http://127.0.0.1:8640/v1/models              who can be spoken to
-        """,
+        EXAMPLES,
     )
     parser.add_argument("--host", default=serving.host, help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port", type=port_number, default=serving.port, help="0: any free one (default: %(default)s)"
     )
-    parser.add_argument("--engine", choices=("embedded", "vllm"), default=serving.engine)
-    parser.add_argument("--age", metavar="ADDRESS", help="serve only this age (vllm needs it)")
-    parser.add_argument("--hot", type=int, default=serving.hot, help="ages in memory (default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "embedded", "vllm"),
+        default=serving.engine,
+        help="auto: vLLM where that pays (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--age", action="append", metavar="ADDRESS", help="serve only this age; may be said several times"
+    )
+    parser.add_argument(
+        "--plan", action="store_true", help="print what would run where, with reasons, and start nothing"
+    )
+    parser.add_argument(
+        "--hot", type=int, default=serving.hot, help="ages that the embedded engine keeps; 0: by memory"
+    )
     parser.add_argument(
         "--threads", type=int, default=serving.threads, help="CPU threads; 0: cores minus one (default)"
     )
-    parser.add_argument("--json", action="store_true", help="say where it listens as JSON")
+    parser.add_argument("--json", action="store_true", help="say where it listens, or the plan, as JSON")
     parser.add_argument(
         "--while-parent-lives",
         action="store_true",
         help="stop when standard input ends: for programs that start this one",
     )
-    options = parser.parse_args(argv)
-    if options.hot < 1 or options.threads < 0:
-        raise UsageError("--hot must be at least 1 and --threads at least 0")
-    if options.while_parent_lives:
-        from serving.leash import when_parent_dies
-
-        when_parent_dies(_stop_this_process)
-    only = options.age
-    if only is not None:
-        from selves.lineage import find_age
-
-        find_age(house.checkpoints, only)
-    elif options.engine == "vllm":
-        raise UsageError("vLLM serves one age", "name it with --age; `selves ages list` shows them all")
-    listening = _listen(options.host, options.port)
-    backend = _backend(house, options.engine, serving.vllm, only, options.hot, options.threads)
-    _serve(house, backend, listening, only, as_json=options.json)
-    return 0
+    return parser
 
 
 def port_number(text: str) -> int:
@@ -80,6 +102,16 @@ def port_number(text: str) -> int:
     if not 0 <= port <= 65535:
         raise ValueError
     return port
+
+
+def _with_bases(house: House, named: Sequence[str]) -> frozenset[str] | None:
+    """Return which ages are served when some are named: those, and what adapters among them go on."""
+    if not named:
+        return None
+    from selves.lineage import find_age
+
+    ages = [find_age(house.checkpoints, address) for address in named]
+    return frozenset(named) | {base.card.address for age in ages if (base := age.base())}
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -96,32 +128,40 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def _backend(house: House, engine: str, vllm: str, only: str | None, hot: int, threads: int) -> Backend:
-    if engine == "vllm":
-        from serving.vllm import VllmBackend
+def _show_plan(
+    catalog: Catalog, cast: Cast | None, serving: Serving, named: Sequence[str], port: int, *, as_json: bool
+) -> None:
+    from serving.building import plan_for
+    from serving.plan_table import show
 
-        assert only is not None
-        return VllmBackend(house, program=vllm, address=only)
-    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-    if missing:
-        raise EngineError(f"the embedded engine needs {' and '.join(missing)}", 'pip install "selves[serve]"')
-    from serving.answers import EmbeddedBackend
-    from serving.engine import Engine
+    plan = plan_for(catalog, cast, serving, named, port)
+    if as_json:
+        print(plan.model_dump_json())
+    else:
+        show(plan)
 
-    return EmbeddedBackend(Engine(hot=hot, threads=threads))
+
+def _backend(
+    house: House, catalog: Catalog, cast: Cast | None, serving: Serving, named: Sequence[str], port: int
+) -> Backend:
+    from serving.building import build_fleet, embedded_backend, plan_for
+
+    if serving.engine == "embedded":
+        return embedded_backend(serving)
+    plan = plan_for(catalog, cast, serving, named, port)
+    return build_fleet(house, serving, plan)
 
 
 def _serve(
-    house: House, backend: Backend, listening: socket.socket, only: str | None, *, as_json: bool
+    house: House, backend: Backend, catalog: Catalog, listening: socket.socket, *, as_json: bool
 ) -> None:
     import uvicorn
 
     from serving.api import make_app
-    from serving.catalog import Catalog, house_id
+    from serving.catalog import house_id
 
     host, port = listening.getsockname()[:2]
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    catalog = Catalog(house.checkpoints, only=only)
 
     def say_ready() -> None:
         if as_json:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from selves.errors import AgeError
 from selves.files import sha256_text
@@ -13,6 +14,18 @@ from selves.speech import Frozen
 LORA_CONFIG = "adapter_config.json"
 NOT_OF_THE_SHAPE = (DIARY_FILE, "README.md")
 """Files of an age that say nothing of how its model is built or spelled."""
+
+
+class Identity(NamedTuple):
+    """What an age is told by: one that was deleted and trained anew is another."""
+
+    address: str
+    weights_sha256: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, age: Age) -> Identity:
+        return cls(age.card.address, age.card.weights_sha256, age.card.created_at)
 
 
 class AgeFacts(Frozen):

@@ -8,6 +8,7 @@ steps in while a vLLM starts or has died. What fits nowhere is left out, with th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import floor
 from typing import Literal
 
 from selves.cast import Cast, Serving
@@ -47,6 +48,8 @@ class EnginePlan(Frozen):
     data_parallel: int = 1
     device_bytes: int = 0
     """What it takes on each of its GPUs, its cache included."""
+    device_share: float = 0
+    """The same as a share of the largest of its GPUs, rounded down."""
     kv_bytes: int = 0
     """Of each worker: its cache of keys and values."""
     ram_bytes: int = 0
@@ -79,6 +82,8 @@ class LeftOut(Frozen):
 class Plan(Frozen):
     """The whole of it."""
 
+    program: str
+    """The `vllm` that is started, if any is."""
     engines: tuple[EnginePlan, ...]
     ages: tuple[AgePlan, ...]
     left_out: tuple[LeftOut, ...]
@@ -102,7 +107,8 @@ def make_plan(
     whys = place(known, hot, rooms) if here else {}
     rooms.finish()
     ports = machine.free_ports[: len(rooms.drafts)]
-    engines = [_vllm_plan(n, *pair) for n, pair in enumerate(zip(rooms.drafts, ports, strict=True), 1)]
+    pairs = zip(rooms.drafts, ports, strict=True)
+    engines = [_vllm_plan(number, *pair, machine) for number, pair in enumerate(pairs, 1)]
     if not here and is_url(machine.vllm) and serving.engine != EMBEDDED:
         engines.append(_remote_plan(machine.vllm))
     bound = embedded_bound(machine, rooms.ram, serving)
@@ -126,7 +132,13 @@ def make_plan(
             )
         )
     left_out += [LeftOut(address=address, why=NOT_MADE) for address in _strangers(cast, known)]
-    return Plan(engines=tuple(engines), ages=tuple(placed), left_out=tuple(left_out), notes=(note,))
+    return Plan(
+        program=machine.vllm if here else "",
+        engines=tuple(engines),
+        ages=tuple(placed),
+        left_out=tuple(left_out),
+        notes=(note,),
+    )
 
 
 def choose_hot(cast: Cast | None, ages: Sequence[AgeFacts], named: Sequence[str] = ()) -> tuple[str, ...]:
@@ -188,8 +200,9 @@ def _strangers(cast: Cast | None, known: Mapping[str, AgeFacts]) -> list[str]:
     return [p.address for p in cast.persona if p.address not in known] if cast else []
 
 
-def _vllm_plan(number: int, draft: Draft, port: int) -> EnginePlan:
+def _vllm_plan(number: int, draft: Draft, port: int, machine: Machine) -> EnginePlan:
     lora = draft.rank > 0 and not draft.walks
+    largest = max((gpu.total_bytes for gpu in machine.gpus if gpu.index in draft.gpus), default=0)
     return EnginePlan(
         name=f"vllm-{number}",
         kind="vllm",
@@ -202,7 +215,8 @@ def _vllm_plan(number: int, draft: Draft, port: int) -> EnginePlan:
         tensor_parallel=draft.split.tensor,
         pipeline_parallel=draft.split.pipeline,
         data_parallel=draft.split.data,
-        device_bytes=draft.need.fixed + draft.cache if draft.gpus else 0,
+        device_bytes=draft.device_bytes,
+        device_share=floor(1000 * draft.device_bytes / largest) / 1000 if draft.gpus else 0,
         kv_bytes=draft.cache,
         ram_bytes=draft.ram,
         context_tokens=draft.facts.context_tokens,
@@ -213,10 +227,11 @@ def _vllm_plan(number: int, draft: Draft, port: int) -> EnginePlan:
 
 
 def _words(draft: Draft) -> str:
-    room = (
-        f"{gigabytes(draft.need.fixed + draft.cache)} on each of {len(draft.gpus)} GPUs" if draft.gpus else ""
-    )
-    room = room.replace("each of 1 GPUs", "its GPU") or f"{gigabytes(draft.ram)} of memory"
+    if draft.gpus:
+        on = "its GPU" if len(draft.gpus) == 1 else f"each of {len(draft.gpus)} GPUs"
+        room = f"{gigabytes(draft.device_bytes)} on {on}"
+    else:
+        room = f"{gigabytes(draft.ram)} of memory"
     windows = draft.cache // draft.need.window
     cache = f"its cache of {gigabytes(draft.cache)} holds {windows} full window{'s' * (windows != 1)}"
     return f"takes {room}; {cache}"
@@ -239,7 +254,7 @@ def _reason(age: AgeFacts, first: EnginePlan, hot: Sequence[str]) -> str:
         case "remote":
             return "if it is listed there; brought in here otherwise"
         case "embedded":
-            return "brought in when somebody asks" + (", and kept by use" if wanted else "")
+            return "brought in when somebody asks"
         case _ if age.adapter_of is not None:
             return f"an adapter on {age.adapter_of}, " + (
                 "loaded at once" if wanted else "loaded when asked for"

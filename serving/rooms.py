@@ -74,6 +74,11 @@ class Draft:
     walks: bool = False
 
     @property
+    def device_bytes(self) -> int:
+        """What it takes on each of its GPUs."""
+        return self.need.fixed + self.cache if self.gpus else 0
+
+    @property
     def ram(self) -> int:
         """What it takes of the machine's own memory."""
         worker = GPU_HOST_BYTES if self.gpus else self.need.fixed + self.cache
