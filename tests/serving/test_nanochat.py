@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from selves.errors import EngineError, UsageError
-from selves.lineage import Age, read_age
+from selves.errors import UsageError
+from selves.lineage import Age, find_age, read_age
 from selves.settings import House
 from selves.speech import ChatMessage, Prompt, Sampling
 from serving import nanochat
 from serving.embedded import LoadedAge, encode
-from serving.vllm import EMBEDDED_ONLY, VllmBackend
+from serving.facts import read_facts
+from serving.placing import EMBEDDED_ONLY, why_not_vllm
 from serving.voice import Voice
 from tests.serving.conftest import Serve
 from training import nanochat as importer
@@ -139,8 +140,8 @@ def test_messages_out_of_turn_are_refused(chat: LoadedAge, roles: list[str]) -> 
 
 
 def test_vllm_is_not_even_started_for_it(house: House) -> None:
-    with pytest.raises(EngineError, match=r"vLLM cannot serve base@import-000300.*\n.*embedded engine"):
-        VllmBackend(house, program="nowhere/vllm", address="base@import-000300")
+    age = find_age(house.checkpoints, "base@import-000300")
+    assert why_not_vllm(read_facts(age)).startswith("vLLM cannot serve it: it is a nanochat of 2026")
 
 
 def test_importer_engine_and_vllm_mean_the_same_model(chat_age: Age) -> None:
