@@ -104,7 +104,7 @@ class Bench:
         }
         key = sha256_text(json.dumps(identity, sort_keys=True))[:12]
         for row in self.rows:
-            if row["key"] == key and "result" in row:
+            if row["key"] == key and "error" not in row:
                 return row
         refused = {name: why for name in model.workloads if (why := system.refuses(model, name))}
         log = (
@@ -116,7 +116,8 @@ class Bench:
         row = {"key": key, **identity, "refused": refused, "facts": _facts(model, self.plan)}
         workloads = [name for name in model.workloads if name not in refused]
         if not workloads:
-            return row  # it has nothing to do with this model, which is no finding about it
+            self._keep(row)
+            return row
         _say(f"{model.name}, round {number + 1}: {system.name}")
         begun = time.monotonic()
         try:

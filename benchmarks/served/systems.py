@@ -123,7 +123,8 @@ def _transformers(visit: Visit, port: int) -> list[str]:
 
 
 def _transformers_batching(visit: Visit, port: int) -> list[str]:
-    return [*_transformers(visit, port), "--continuous-batching"]
+    # of all memory, for its cache; it would claim most of it, and no more than this is needed here
+    return [*_transformers(visit, port), "--continuous-batching", "--cb-max-memory-percent", "0.05"]
 
 
 def _transformers_body(visit: Visit, ask: Ask) -> Json:

@@ -187,6 +187,14 @@ def test_what_a_system_cannot_do_is_said_under_its_table() -> None:
     assert "Not vllm: one process serves one age." in table.table(summary)
 
 
+def test_a_system_that_can_do_nothing_with_a_model_is_named_too() -> None:
+    nothing = {k: v for k, v in visit("llama-cpp", 1.0).items() if k != "result"}
+    nothing["refused"] = dict.fromkeys(WORKLOADS, "there is no GGUF of this model")
+    page = table.table(table.summarize([visit("embedded", 1.0), nothing], HERE, {}))
+    assert "Not llama-cpp: there is no GGUF of this model." in page
+    assert "| llama-cpp" not in page
+
+
 def test_memory_that_is_not_known_leaves_cells_empty() -> None:
     row = visit("embedded", 1.0)
     row["result"]["memory"] = {"one": None, "ages": None}
