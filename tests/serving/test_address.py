@@ -161,10 +161,13 @@ def test_programs_may_read_where_it_listens(start_serve: Callable[..., Any]) -> 
         process.communicate(timeout=60)
 
 
-def test_an_unknown_age_and_a_missing_vllm_are_clear_errors(start_serve: Callable[..., Any]) -> None:
+def test_an_unknown_age_and_a_missing_vllm_are_clear_errors(
+    start_serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SELVES_VLLM", raising=False)
     for options, problem in [
         (("--age", "tiny@base-000999"), "there is no age tiny@base-000999"),
-        (("--engine", "vllm"), "name it with --age"),
+        (("--engine", "vllm"), "there is no vLLM at .vllm/bin/vllm"),
     ]:
         with start_serve("--port", "0", *options) as process:
             _, story = process.communicate(timeout=60)

@@ -129,8 +129,10 @@ def test_an_engine_with_other_weights_under_the_same_address_is_not_asked(
 def faulty(behave: str) -> Iterator[str]:
     """A server that lists an age and then says nothing, breaks, breaks off, or answers with an error."""
 
+    asked = asyncio.Event()
+
     async def health(_: Request) -> JSONResponse:
-        return JSONResponse({})
+        return JSONResponse({}, 503 if behave == "ill once asked" and asked.is_set() else 200)
 
     async def models(_: Request) -> JSONResponse:
         return JSONResponse({"data": [{"id": CHAT, "object": "model"}]})
@@ -139,7 +141,8 @@ def faulty(behave: str) -> Iterator[str]:
         return JSONResponse({"version": "0.0.1"})
 
     async def post(request: Request) -> Any:
-        if behave == "silent":
+        asked.set()
+        if behave in ("silent", "ill once asked"):
             await asyncio.sleep(3600)
         if behave == "broken":
             return JSONResponse({"error": {"message": "EngineCore died"}}, 500)
@@ -173,6 +176,16 @@ def test_an_engine_that_fails_before_it_said_anything_is_stepped_in_for(
             assert answer.status_code == 200
             assert answer.headers["x-selves-engine"].startswith("embedded")
             assert 'selves_engine_failures_total{engine="remote"} 1' in http.get("/metrics").text
+
+
+def test_who_waits_for_an_engine_that_is_found_to_be_ill_is_answered_by_another(
+    own_checkpoints: Path,
+) -> None:
+    with faulty("ill once asked") as url:
+        members = [RemoteMember("remote", url, watch_s=0.1), embedded()]
+        with fleet(own_checkpoints, members) as http:
+            assert ask(http).headers["x-selves-engine"].startswith("embedded")
+            assert http.get("/health").json()["engines"]["remote"] == f"{url} answered 503 to /health: {{}}"
 
 
 def test_what_is_the_clients_fault_is_passed_on(own_checkpoints: Path) -> None:
