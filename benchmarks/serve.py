@@ -58,7 +58,8 @@ def main(argv: Sequence[str]) -> int:
     rounds = min(1, options.rounds) if options.quick else options.rounds
     bench = Bench(options.out.absolute(), plan, options.threads, peers)
     for name in names if rounds else ():
-        model = prepare(name, bench.out / "work", plan, options.gguf, options.threads, _say)
+        gguf = options.gguf and options.gguf.absolute()
+        model = prepare(name, bench.out / "work", plan, gguf, options.threads, _say)
         bench.visit_all(model, [SYSTEMS[system] for system in wanted if system not in left_out], rounds)
     here = {"cpu": machine.cpu_name(), "cores": machine.cores(), "threads": options.threads}
     summary = table.summarize(bench.comparable(), here, left_out)
@@ -107,11 +108,7 @@ class Bench:
             if row["key"] == key and "error" not in row:
                 return row
         refused = {name: why for name in model.workloads if (why := system.refuses(model, name))}
-        log = (
-            self.out
-            / "logs"
-            / f"{model.name}-{system.name.replace(', ', '-').replace(' ', '-')}-{number}.txt"
-        )
+        log = self.out / "logs" / f"{model.name}-{system.name}-{number}.txt"
         visit = Visit(model, self.plan, self.threads, self.peers, log)
         row = {"key": key, **identity, "refused": refused, "facts": _facts(model, self.plan)}
         workloads = [name for name in model.workloads if name not in refused]

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.served.work import STREAMS, WORKLOADS, Plan, Prompt, asks_of, make_prompts
 from selves.errors import CorpusError
-from selves.files import write_file
+from selves.files import sha256_file, write_file
 from selves.lineage import Address, Age, age_name, find_age, list_ages
 from selves.settings import House
 
@@ -192,15 +192,28 @@ def _fetch_gguf(work: Path, tell: Tell) -> Path:
 
 
 def _keep_smol(gguf: Path, house: House, tell: Tell) -> Age:
-    """Return the age with the weights of a GGUF file in float32. Raises CorpusError if it cannot be read."""
+    """Return the age with the weights of a GGUF file in float32.
+
+    Raises CorpusError if the file cannot be read, or is another than the one that the age was made of.
+    """
+    if not gguf.is_file():
+        raise CorpusError(f"there is no file {gguf}", "name SmolLM2's with --gguf, or leave that out")
+    source = f"a GGUF file with sha256 {sha256_file(gguf)}"
     if (house.checkpoints / SMOL.lineage / SMOL.age).exists():
-        return find_age(house.checkpoints, str(SMOL))
+        age = find_age(house.checkpoints, str(SMOL))
+        if age.card.source != source:
+            raise CorpusError(
+                f"{age.folder} was made of another file than {gguf}", "use another folder as --out"
+            )
+        return age
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
     from transformers.utils.quantization_config import GgufConfig
 
     from training.imports import keep_model
 
+    logging.disable_progress_bar()
     tell(f"reading the weights of {gguf} (20 s or more)")
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
@@ -213,4 +226,4 @@ def _keep_smol(gguf: Path, house: House, tell: Tell) -> Age:
     except (OSError, ValueError, KeyError) as error:
         raise CorpusError(f"{gguf} cannot be read: {error}", "name SmolLM2's with --gguf") from error
     folder = house.checkpoints / SMOL.lineage / SMOL.age
-    return keep_model(folder, SMOL, model, tokenizer, license="Apache-2.0", source=gguf.name)
+    return keep_model(folder, SMOL, model, tokenizer, license="Apache-2.0", source=source)

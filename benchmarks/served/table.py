@@ -27,7 +27,9 @@ def summarize(rows: Sequence[Row], machine: Mapping[str, Any], left_out: Mapping
         for values in systems.values():
             _add_ratios(values, systems.get(OURS, {}))
         models[name] = {"facts": own[-1]["facts"], "systems": systems}
-    return {"machine": dict(machine), "left_out": dict(left_out), "models": models}
+    known = {row["system"] for row in rows}
+    missing = {system: why for system, why in left_out.items() if system not in known}
+    return {"machine": dict(machine), "left_out": missing, "models": models}
 
 
 def _newest(rows: Sequence[Row], key: str) -> list[Row]:

@@ -163,6 +163,7 @@ def test_the_summary_has_medians_over_all_runs_of_all_visits_and_ours_to_each() 
     assert "| generate | 40.0 (20.0-60.0) | 6.25 | 0.200 s | 0.300 s | 100.0% |" in page
     assert "7 ages weigh 7.0 MiB; 1.2 times that and the cache of 8 streams (1.0 MiB) is 9.4 MiB." in page
     assert "Left out: vllm: name one with --vllm" in page
+    assert "Left out" not in table.table(table.summarize([visit("vllm", 1.0)], HERE, {"vllm": "not now"}))
 
 
 def test_visits_with_other_weights_or_to_older_code_of_ours_do_not_count() -> None:
