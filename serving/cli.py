@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     named = tuple(options.age or ())
     catalog = Catalog(house.checkpoints, only=_with_bases(house, named))
     if options.plan:
-        _show_plan(catalog, cast, serving, named, options.port, as_json=options.json)
+        port = options.port or Serving().port
+        _show_plan(catalog, cast, serving, named, port, as_json=options.json)
         return 0
     listening = _listen(options.host, options.port)
     backend = _backend(house, catalog, cast, serving, named, listening.getsockname()[1])
@@ -157,7 +158,7 @@ def _serve(
 ) -> None:
     import uvicorn
 
-    from serving.api import make_app
+    from serving.api import Several, make_app
     from serving.catalog import house_id
 
     host, port = listening.getsockname()[:2]
@@ -169,7 +170,9 @@ def _serve(
             return
         ages = len(catalog.ages())
         number = f"{ages} age{'' if ages == 1 else 's'}"
-        wait = f"; {backend.trouble}, until then the answer is 503" if backend.trouble else ""
+        health = backend.health().values() if isinstance(backend, Several) else ()
+        until = "the answer is 503" if backend.trouble else "another engine answers for it"
+        wait = "".join(f"; {trouble}, until then {until}" for trouble in health if trouble)
         print(f"serving {number} at {url}/v1 ({backend.name} engine{wait}); Ctrl-C stops", flush=True)
 
     app = make_app(

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -71,6 +71,7 @@ class VllmMember:
         self._users = 0
         self._used_at_s = 0.0
         self._asleep = False
+        self._start: Literal["new", "tried", "succeeded"] = "new"
         self._process = Watched(
             plan.name,
             self._upstream.http,
@@ -138,6 +139,13 @@ class VllmMember:
 
     async def _launch(self, port: int) -> tuple[list[str], dict[str, str]]:
         self._first = self._find(self._plan.ages[0])
+        if self._start == "tried" and self._plan.lora_slots and not self._plan.adapters:
+            log.warning(
+                "%s is now started without room for adapters: not every architecture has it", self.name
+            )
+            self._plan = self._plan.model_copy(update={"lora_slots": 0, "lora_rank": 0})
+        if self._start == "new":
+            self._start = "tried"
         await asyncio.to_thread(self._first.verify)
         sleeps = bool(self._sleep_s)
         command = make_command(
@@ -149,6 +157,7 @@ class VllmMember:
         """Note what is loaded, and load the adapters that the plan knows."""
         answer = await self._ask("GET", "/version")
         self.version = str(answer.get("version", ""))
+        self._start = "succeeded"
         self._turns.reset(self._first)
         self._adapters, self._asleep = {}, False
         for address in self._plan.adapters:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 import httpx
@@ -129,19 +129,24 @@ class Upstream:
         _rename(answer, age)
         if isinstance(answer, dict) and isinstance(answer.get("usage"), dict):
             request.state.usage = answer["usage"]
-        return Response(json.dumps(answer, ensure_ascii=False), status, media_type="application/json")
+        return Response(json.dumps(answer), status, media_type="application/json")
 
     async def _events(self, response: httpx.Response) -> AsyncGenerator[Any]:
         """Yield what an event stream says: objects, and at last the string `[DONE]`."""
-        lines = response.aiter_lines()
-        async with aclosing(lines):  # type: ignore[type-var]
-            while (line := await self._soon(anext(lines, None))) is not None:
-                if line.startswith("data:"):
-                    said = line.removeprefix("data:").strip()
-                    try:
-                        yield said if said == "[DONE]" else json.loads(said)
-                    except ValueError as error:
-                        raise Unavailable(f"{self._called} sent an event that is no JSON") from error
+        chunks = response.aiter_bytes()
+        rest = b""
+        while (chunk := await self._soon(anext(chunks, None))) is not None:
+            # not httpx's lines: those also break where a text has one of Unicode's own line ends
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.startswith(b"data:"):
+                    yield self._read_event(line.removeprefix(b"data:").strip())
+
+    def _read_event(self, said: bytes) -> Any:
+        try:
+            return "[DONE]" if said == b"[DONE]" else json.loads(said)
+        except ValueError as error:
+            raise Unavailable(f"{self._called} sent an event that is no JSON") from error
 
     async def _stream(
         self, event: Any, events: AsyncGenerator[Any], age: Age, request: Request, held: AsyncExitStack
@@ -170,8 +175,7 @@ def died(called: str) -> ApiError:
 
 
 def _event(said: Any) -> str:
-    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
-    return f"data: {text}\n\n"
+    return f"data: {said if isinstance(said, str) else json.dumps(said)}\n\n"
 
 
 def _rename(answer: Any, age: Age) -> None:

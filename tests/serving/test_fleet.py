@@ -153,7 +153,8 @@ def faulty(behave: str) -> Iterator[str]:
             if behave == "failing at once":
                 yield 'data: {"error": {"message": "EngineCore died", "code": 500}}\n\n'
                 return
-            yield 'data: {"object": "text_completion", "choices": [{"index": 0, "text": "Hi"}]}\n\n'
+            # line ends of Unicode's own are none of an event stream's
+            yield 'data: {"object": "text_completion", "choices": [{"text": "Hi\u2028\u0085you"}]}\n\n'
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
@@ -198,7 +199,7 @@ def test_what_is_the_clients_fault_is_passed_on(own_checkpoints: Path) -> None:
 def test_a_stream_that_breaks_off_ends_with_an_error(own_checkpoints: Path) -> None:
     with faulty("breaking off") as url, fleet(own_checkpoints, [RemoteMember("remote", url)]) as http:
         first, last = (json.loads(line[6:]) for line in ask(http, stream=True).text.split("\n\n") if line)
-        assert first["choices"][0]["text"] == "Hi"
+        assert first["choices"][0]["text"] == "Hi\u2028\u0085you"
         assert "died while answering" in last["error"]["message"]
 
 
