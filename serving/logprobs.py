@@ -54,10 +54,7 @@ def as_completion(places: Sequence[Place], *, offset: int = 0, first: str | None
         "token_logprobs": [*unscored, *(finite(place.token.logprob) for place in places)],
         "top_logprobs": [
             *unscored,
-            *(
-                {scored.text: finite(scored.logprob) for scored in (*place.alternatives, place.token)}
-                for place in places
-            ),
+            *(_by_text((*place.alternatives, place.token)) for place in places),
         ],
         "text_offset": offsets[:-1],
     }
@@ -92,6 +89,14 @@ def as_prompt(scores: PromptScores) -> list[Json | None]:
                 for scored in (place.token, *place.alternatives)
             }
         )
+    return said
+
+
+def _by_text(likeliest_first: Sequence[Scored]) -> dict[str, float]:
+    """Return text -> log-probability; of tokens with one text (parts of a character), the likeliest."""
+    said: dict[str, float] = {}
+    for scored in likeliest_first:
+        said.setdefault(scored.text, finite(scored.logprob))
     return said
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -31,7 +33,8 @@ class Operation(NamedTuple):
     answer: type[BaseModel] | str
     """A model of JSON, or a media type."""
     asks: type[BaseModel] | None = None
-    errors: Json = {}  # noqa: RUF012  (never changed)
+    errors: Mapping[int, str] = MappingProxyType({})
+    """Status -> what it means."""
     streams: bool = False
 
 
@@ -120,7 +123,7 @@ def _describe(operation: Operation) -> Json:
         else _json(operation.answer.__name__)
     )
     if operation.streams:
-        answer["text/event-stream"] = {"schema": {"type": "string"}}
+        answer["text/event-stream"] = {"schema": {"description": "Chunks, as OpenAI streams them."}}
     error = _json(replies.Error.__name__)
     described: Json = {
         "summary": operation.what,

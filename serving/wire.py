@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from selves.errors import AgeError, SelvesError, UsageError
 
@@ -77,6 +77,14 @@ class ApiError(Exception):
         return {"Retry-After": str(RETRY_AFTER_S)} if self.status == 503 else {}
 
 
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Int = Annotated[int, BeforeValidator(_whole)]
+"""JSON's integers: 3.0 is one too."""
+
+
 class Part(BaseModel):
     """A table inside a request. Unknown keys are refused."""
 
@@ -99,10 +107,10 @@ class StructuredOutputs(Part):
 class RepetitionDetection(Part):
     """`repetition_detection`: when a sequence is stuck, and ends with finish_reason `repetition`."""
 
-    max_pattern_size: int = Field(ge=1, le=1000)
+    max_pattern_size: Int = Field(ge=1, le=1000)
     """The longest pattern of tokens that is looked for."""
-    min_pattern_size: int = Field(1, ge=0, le=1000)
-    min_count: int = Field(ge=2, le=1000)
+    min_pattern_size: Int = Field(1, ge=0, le=1000)
+    min_count: Int = Field(ge=2, le=1000)
     """How often in a row it must come."""
 
     @model_validator(mode="after")
@@ -134,8 +142,12 @@ class Message(BaseModel):
 
 
 Stop = Annotated[str, Field(min_length=1)]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+TokenId = Annotated[Int, Field(ge=0, lt=2**31)]
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+LogitBias = Annotated[
+    dict[TokenKey, Annotated[float, Field(ge=-100, le=100)]],
+    Field(json_schema_extra={"additionalProperties": False}),
+]
 
 
 class Asked(BaseModel):
@@ -146,30 +158,30 @@ class Asked(BaseModel):
     """The address of an age."""
     temperature: float | None = Field(None, ge=0, le=5)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1, lt=2**31)
+    top_k: Int | None = Field(None, ge=-1, lt=2**31)
     min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=10)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[TokenKey, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: LogitBias | None = None
     """Token id -> what is added to its logit."""
     stop: Stop | list[Stop] | None = None
     stop_token_ids: list[TokenId] | None = None
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    max_tokens: int | None = Field(None, ge=0, lt=2**63)
+    seed: Int | None = Field(None, ge=-(2**63), lt=2**63)
+    max_tokens: Int | None = Field(None, ge=0, lt=2**63)
     """0 asks for nothing but the prompt's log-probabilities, or its echo."""
-    min_tokens: int | None = Field(None, ge=0, lt=2**63)
-    n: int | None = Field(None, ge=1, le=16)
+    min_tokens: Int | None = Field(None, ge=0, lt=2**63)
+    n: Int | None = Field(None, ge=1, le=16)
     """Choices for each prompt."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     ignore_eos: bool | None = None
-    prompt_logprobs: int | None = Field(None, ge=0, le=20)
+    prompt_logprobs: Int | None = Field(None, ge=0, le=20)
     """Score the prompt's own tokens, with so many alternatives each. Not in streams."""
     return_token_ids: bool | None = None
     structured_outputs: StructuredOutputs | None = None
     repetition_detection: RepetitionDetection | None = None
-    priority: int | None = Field(None, ge=-(2**63), lt=2**63)
+    priority: Int | None = Field(None, ge=-(2**63), lt=2**63)
     """Lower goes first where requests wait."""
 
     @property
@@ -187,7 +199,7 @@ class CompletionAsked(Asked):
     """A request to /v1/completions. Several prompts are answered in their order."""
 
     prompt: str | list[TokenId] | list[str] | list[list[TokenId]]
-    logprobs: int | None = Field(None, ge=0, le=20)
+    logprobs: Int | None = Field(None, ge=0, le=20)
     echo: bool | None = None
     """Put the prompt in front of each choice; with `logprobs`, its log-probabilities too."""
     add_special_tokens: Literal[True] | None = None
@@ -199,16 +211,16 @@ class CompletionAsked(Asked):
             return [self.prompt]
         if self.prompt and isinstance(self.prompt[0], int):
             return [self.prompt]  # type: ignore[list-item]
-        return self.prompt  # type: ignore[return-value]
+        return [*self.prompt]  # type: ignore[list-item]
 
 
 class ChatAsked(Asked):
     """A request to /v1/chat/completions."""
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1, lt=2**63)
+    max_completion_tokens: Int | None = Field(None, ge=1, lt=2**63)
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    top_logprobs: Int | None = Field(None, ge=0, le=20)
     chat_template_kwargs: dict[str, Any] | None = None
     echo: Literal[False] | None = None
     add_special_tokens: Literal[False] | None = None

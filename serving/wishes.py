@@ -88,8 +88,9 @@ def make_ask(asked: Asked, wish: Wish, max_tokens: int, seed: int, choices: Choi
         ignore_eos=bool(asked.ignore_eos),
         min_tokens=min(asked.min_tokens or 0, max_tokens),
         choices=tuple(map(tuple, choices)),
-        repetition=stuck
-        and Repetition(stuck.max_pattern_size, max(1, stuck.min_pattern_size), stuck.min_count),
+        repetition=None
+        if stuck is None
+        else Repetition(stuck.max_pattern_size, max(1, stuck.min_pattern_size), stuck.min_count),
         priority=asked.priority or 0,
     )
 
