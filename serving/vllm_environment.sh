@@ -31,4 +31,4 @@ else
     exit 1
 fi
 "$folder/bin/vllm" --version > /dev/null
-echo "vLLM is ready: $folder/bin/vllm (selves serve --engine vllm --age ADDRESS)"
+echo "vLLM is ready: $folder/bin/vllm (selves serve --engine vllm --plan says what it would serve)"
