@@ -28,6 +28,10 @@ HELP = {
     "selves_ages_hot": "Ages in memory",
     "selves_ages_loaded": "Ages that were loaded",
     "selves_tokens_generated": "Tokens that the engine drew",
+    "selves_prompt_tokens_read": "Tokens of prompts that went through a model",
+    "selves_prompt_tokens_remembered": "Tokens of prompts that were read before, and not again",
+    "selves_memory_bytes": "What weights and sequences take",
+    "selves_memory_limit_bytes": "What weights and sequences may take",
     "selves_engine_up": "1 when the engine can answer",
     "selves_engine_restarts": "How often the engine was started again",
 }
@@ -128,9 +132,9 @@ class _Engine(Collector):
         for name, samples in families.items():
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             bare = name.removesuffix("_total")
-            family = kind(bare, HELP.get(bare, f"The engine's {bare}"), labels=list(samples[0].labels))
+            family = kind(bare, HELP.get(bare, f"The engine's {bare}"))
             for sample in samples:
-                family.add_metric(list(sample.labels.values()), sample.value)
+                family.add_sample(name, sample.labels, sample.value)
             yield family
 
 

@@ -14,6 +14,8 @@ import openai
 import pytest
 from openai import OpenAI
 
+from selves.errors import ConfigError
+
 BASE, CHAT = "tiny@base-000016", "tiny@chat-000008"
 HELLO: Any = [{"role": "user", "content": "Hi!"}]
 
@@ -236,6 +238,39 @@ def test_a_key_is_asked_for_where_one_is_set(own_checkpoints: Path, serve: Any) 
         with OpenAI(base_url=f"{url}/v1", api_key="open sesame", max_retries=0) as friend:
             assert friend.completions.create(model=BASE, prompt="Hi").choices
         assert httpx.get(f"{url}/health").status_code == 200
+
+
+async def test_any_of_several_keys_opens_and_none_is_ever_said(
+    own_checkpoints: Path, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = (b"Bearer first-secret", b"Bearer second-secret")
+    wrong = (b"", b"Bearer", b"Bearer first-secret , second-secret", b"Bearer \xff", b"first", b"Bearer ,")
+    with (
+        caplog.at_level("DEBUG", "serving"),
+        serve(own_checkpoints, api_key="first-secret , second-secret") as url,
+    ):
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+            for method, path in (("GET", "/v1/models"), ("POST", "/v1/completions"), ("POST", "/detokenize")):
+                for given in (*keys, *wrong):
+                    headers = {b"Authorization": given}
+                    answer = await http.request(method, path, headers=headers, content=b"{}")
+                    assert (answer.status_code == 401) == (given in wrong), (path, given)
+                    assert "secret" not in answer.text
+    assert "secret" not in caplog.text
+
+
+def test_a_key_that_is_set_but_empty_opens_nothing(own_checkpoints: Path, serve: Any) -> None:
+    with pytest.raises(ConfigError, match="holds no key"), serve(own_checkpoints, api_key=" , "):
+        pass
+
+
+async def test_pages_of_other_origins_are_not_let_in(http: httpx.AsyncClient) -> None:
+    origin = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
+    for answer in (
+        await http.options("/v1/chat/completions", headers=origin),
+        await http.get("/v1/models", headers=origin),
+    ):
+        assert not any(name.startswith("access-control-") for name in answer.headers)
 
 
 def test_a_new_age_answers_without_a_restart(client: OpenAI, own_checkpoints: Path, add_age: Any) -> None:

@@ -24,6 +24,7 @@ def test_the_engines_own_numbers_keep_their_labels_and_get_their_types() -> None
     measures = {
         'selves_engine_up{engine="vllm-0"}': 1.0,
         'selves_engine_up{engine="vllm-1"}': 0.0,
+        "selves_engine_up": 1.0,
         "selves_tokens_generated_total": 7,
         "selves_ages_hot": 3,
     }
@@ -35,6 +36,7 @@ def test_the_engines_own_numbers_keep_their_labels_and_get_their_types() -> None
     }
     assert values(text)["selves_engine_up", frozenset({"vllm-0"})] == 1
     assert values(text)["selves_engine_up", frozenset({"vllm-1"})] == 0
+    assert values(text)["selves_engine_up", frozenset()] == 1
     assert values(text)["selves_tokens_generated_total", frozenset()] == 7
     assert all(family.documentation for family in families.values())
 
