@@ -1,13 +1,11 @@
 """The forward pass of the common small decoders, for many sequences and many ages of one shape at once.
 
-Ages of one lineage have one shape, so everything but the matrix products runs as one batch over all of them,
-and each product reads its age's weights where they lie, mapped from the file. A decoding step of eight ages
-costs what reading their weights costs; what a framework adds is paid once.
+Ages of one lineage have one shape, so everything but the matrix products runs as one batch over all of them;
+each product has its age's own weights. A decoding step of eight ages costs what reading their weights costs;
+what a framework adds is paid once.
 
 What a sequence says is bit for bit the same in any company. Its prompt is read alone, in chunks that depend
-on the prompt only; its attention is computed alone; norms and activations work row by row; and matrix
-products get only numbers of rows for which this machine's library gives each row the same bits, which
-`safe_rows` tries out.
+on the prompt only; its attention is computed alone; everything else works row by row.
 """
 
 from __future__ import annotations
@@ -20,10 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from serving.kv import KV
+from serving.linear import Linear, Place, at_once, together
 from serving.shape import ACTIVATIONS, Shape
-
-Linear = Callable[[Tensor], Tensor]
-TRIED_ROWS = 32
 
 
 class Norm(NamedTuple):
@@ -34,15 +30,15 @@ class Norm(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One layer of one age."""
+    """One layer of one age, or of many beside one another."""
 
     attention_norm: Norm
-    qkv: tuple[Linear, ...]
+    qkv: Linear
     q_norm: Norm | None
     k_norm: Norm | None
     out: Linear
     mlp_norm: Norm
-    up: tuple[Linear, ...]
+    up: Linear
     down: Linear
 
 
@@ -56,95 +52,63 @@ class Model(NamedTuple):
     head: Linear
 
 
-class Dense:
-    """x W^T + b, for a weight (out, in) and a bias (out,)."""
+def make_model(shape: Shape, kept: Mapping[str, Tensor], read: Mapping[str, Tensor], place: Place) -> Model:
+    """Return a model from a checkpoint's tensors.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self.weight = weight
-        self._turned = weight.t()
-        self._bias = bias
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if self._bias is None:
-            return torch.mm(x, self._turned)
-        return torch.addmm(self._bias, x, self._turned)
-
-
-def make_model(
-    shape: Shape, tensors: Mapping[str, Tensor], linear: Callable[[Tensor, Tensor | None], Linear] = Dense
-) -> Model:
-    """Return a model over a checkpoint's tensors; `linear` makes what multiplies by a weight (out, in).
-
-    Raises KeyError with the name of a tensor that is not there.
+    `kept` and `read` are the same tensors: those that are taken from `kept` are used where they lie, what is
+    taken from `read` is copied to its `place`. Raises KeyError with the name of a tensor that is not there.
     """
     names = shape.names
 
-    def bias(name: str) -> Tensor | None:
-        return tensors.get(f"{name}.bias")
-
-    def make(name: str) -> Linear:
-        weight = tensors[f"{name}.weight"]
-        return linear(weight.t() if names.turned else weight, bias(name))
+    def make(*parts: str) -> Linear:
+        weights = [read[f"{name}.weight"] for name in parts]
+        weights = [weight.t() for weight in weights] if names.turned else weights
+        biases = [read[f"{name}.bias"] for name in parts if f"{name}.bias" in read]
+        bias = torch.cat(biases) if biases else None
+        return place.put(parts[0], weights[0] if len(weights) == 1 else torch.cat(weights), bias)
 
     def norm(name: str) -> Norm:
-        return Norm(tensors[f"{name}.weight"], bias(name))
+        return Norm(kept[f"{name}.weight"], kept.get(f"{name}.bias"))
 
     def layer(number: int) -> Layer:
         at = names.layer.format(number)
         return Layer(
             norm(at + names.attention_norm),
-            tuple(make(at + name) for name in names.qkv),
+            make(*(at + name for name in names.qkv)),
             norm(at + names.q_norm) if names.q_norm else None,
             norm(at + names.k_norm) if names.k_norm else None,
             make(at + names.out),
             norm(at + names.mlp_norm),
-            tuple(make(at + name) for name in names.up),
+            make(*(at + name for name in names.up)),
             make(at + names.down),
         )
 
-    embed = tensors[names.embed]
     return Model(
-        embed,
-        tensors[names.positions] if names.positions else None,
+        kept[names.embed],
+        kept[names.positions] if names.positions else None,
         tuple(layer(number) for number in range(shape.layers)),
         norm(names.norm),
-        linear(embed, None) if shape.tied else linear(tensors[f"{names.head}.weight"], None),
+        place.put(names.head, read[names.embed if shape.tied else f"{names.head}.weight"], None),
     )
 
 
 class Company:
-    """Which sequences decode together: (model, number of sequences) for each age, and their rows.
+    """Which sequences decode together: (model, number of sequences) for each age, one row for each.
 
-    Every age's rows are padded to a multiple of `rows`, or to pieces of exactly `rows` where only that is
-    safe. Norms are gathered once for each company, so keep it while nobody comes or goes.
+    Norms are gathered once for each company, so keep it while nobody comes or goes. `reading`: all rows are
+    of one sequence, however many they are.
     """
 
-    def __init__(self, members: Sequence[tuple[Model, int]], rows: int, *, exactly: bool = False) -> None:
-        self.models: list[Model] = []
-        self.sizes: list[int] = []
-        self.places: list[int] = []
-        """The row of each sequence, in the order of `members`."""
-        start = 0
-        for model, number in members:
-            padded = -(-number // rows) * rows
-            self.places += range(start, start + number)
-            start += padded
-            pieces = [rows] * (padded // rows) if exactly else [padded]
-            self.models += [model] * len(pieces)
-            self.sizes += pieces
-        self.rows = start
-        self.layers = tuple(self._gather([m.layers[i] for m in self.models]) for i in range(self._depth))
-        self.norm = self._norms([m.norm for m in self.models])
+    def __init__(self, members: Sequence[tuple[Model, int]], *, reading: bool = False) -> None:
+        self.models = [model for model, _ in members]
+        self.sizes = [number for _, number in members]
+        self._reading = reading
+        self.layers = tuple(map(self._gather, zip(*(model.layers for model in self.models), strict=True)))
+        self.norm = self._norms([model.norm for model in self.models])
+        self.head = self._together([model.head for model in self.models])
 
-    @property
-    def _depth(self) -> int:
-        return len(self.models[0].layers)
-
-    def each(self, linears: Iterable[Linear], x: Tensor) -> Tensor:
-        """Return x (rows, in) through each model's own linear map."""
-        if len(self.sizes) == 1:
-            return next(iter(linears))(x)
-        return torch.cat([linear(part) for linear, part in zip(linears, x.split(self.sizes), strict=True)])
+    def _together(self, linears: Sequence[Linear]) -> Linear:
+        return at_once(linears[0]) if self._reading else together(linears, self.sizes)
 
     def look_up(self, tables: Iterable[Tensor], ids: Tensor) -> Tensor:
         """Return the rows of each model's own table that `ids` (rows,) name."""
@@ -153,16 +117,16 @@ class Company:
         parts = zip(tables, ids.split(self.sizes), strict=True)
         return torch.cat([F.embedding(part, table) for table, part in parts])
 
-    def _gather(self, layers: Sequence[Layer]) -> _Gathered:
-        return _Gathered(
+    def _gather(self, layers: Sequence[Layer]) -> Layer:
+        return Layer(
             self._norms([one.attention_norm for one in layers]),
-            tuple(tuple(one.qkv[i] for one in layers) for i in range(len(layers[0].qkv))),
+            self._together([one.qkv for one in layers]),
             self._norms([one.q_norm for one in layers], per_head=True) if layers[0].q_norm else None,
             self._norms([one.k_norm for one in layers], per_head=True) if layers[0].k_norm else None,
-            tuple(one.out for one in layers),
+            self._together([one.out for one in layers]),
             self._norms([one.mlp_norm for one in layers]),
-            tuple(tuple(one.up[i] for one in layers) for i in range(len(layers[0].up))),
-            tuple(one.down for one in layers),
+            self._together([one.up for one in layers]),
+            self._together([one.down for one in layers]),
         )
 
     def _norms(self, norms: Sequence[Norm | None], *, per_head: bool = False) -> Norm:
@@ -177,19 +141,6 @@ class Company:
         if per_head:
             return Norm(weight[:, None], None if bias is None else bias[:, None])
         return Norm(weight, bias)
-
-
-class _Gathered(NamedTuple):
-    """One layer of all models of a company."""
-
-    attention_norm: Norm
-    qkv: tuple[tuple[Linear, ...], ...]
-    q_norm: Norm | None
-    k_norm: Norm | None
-    out: tuple[Linear, ...]
-    mlp_norm: Norm
-    up: tuple[tuple[Linear, ...], ...]
-    down: tuple[Linear, ...]
 
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
@@ -237,23 +188,21 @@ class Decoder:
 
     def logits(self, company: Company, hidden: Tensor) -> Tensor:
         """Return the logits (rows, V) in float32 of hidden states (rows, hidden)."""
-        return company.each((model.head for model in company.models), hidden).float()
+        return company.head(hidden).float()
 
     def step(self, company: Company, tokens: Sequence[int], kvs: Sequence[KV]) -> Tensor:
         """Add one token to each sequence of a company; returns their logits (sequences, V) in float32."""
-        shape, places = self.shape, company.places
+        shape = self.shape
         groups = shape.heads // shape.kv_heads
-        ids, at = torch.zeros(company.rows, dtype=torch.long), torch.zeros(company.rows, dtype=torch.long)
-        index = torch.tensor(places)
-        ids[index], at[index] = torch.tensor(tokens), torch.tensor([kv.length for kv in kvs])
+        ids, at = torch.tensor(tokens), torch.tensor([kv.length for kv in kvs])
         for kv in kvs:
             kv.grow(kv.length + 1)
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            out = q.new_zeros(q.shape[0], shape.heads * shape.head_dim)
+            out = q.new_empty(q.shape[0], shape.heads * shape.head_dim)
             queries = q.view(-1, 1, shape.kv_heads, groups, shape.head_dim)
             new = torch.stack((k, v), 1)
-            for row, kv in zip(places, kvs, strict=True):
+            for row, kv in enumerate(kvs):
                 held, end = kv.layers[layer], kv.length + 1
                 held[:, :, kv.length] = new[row]
                 out[row] = F.scaled_dot_product_attention(
@@ -261,7 +210,7 @@ class Decoder:
                 ).view(-1)
             return out
 
-        logits = self.logits(company, self._forward(company, ids, at, attend))[index]
+        logits = self.logits(company, self._forward(company, ids, at, attend))
         for kv in kvs:  # only now: a step that fails can be taken again
             kv.length += 1
         return logits
@@ -277,25 +226,27 @@ class Decoder:
         sin = (angles.sin() * shape.rotary_scale).to(x.dtype)
         for number, layer in enumerate(company.layers):
             h = self._normed(x, layer.attention_norm)
-            q, k, v = self._split([company.each(linears, h) for linears in layer.qkv])
+            q, k, v = self._split(layer.qkv(h))
             if layer.q_norm is not None and layer.k_norm is not None:
                 q, k = self._normed(q, layer.q_norm), self._normed(k, layer.k_norm)
             if shape.frequencies:
                 q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            attended = company.each(layer.out, attend(number, q, k, v))
+            attended = layer.out(attend(number, q, k, v))
             if shape.parallel:
-                x = self._mlp(company, layer, x) + attended + x
+                x = self._mlp(layer, x) + attended + x
             else:
                 x = attended + x
-                x = self._mlp(company, layer, x) + x
+                x = self._mlp(layer, x) + x
         return self._normed(x, company.norm)
 
-    def _mlp(self, company: Company, layer: _Gathered, x: Tensor) -> Tensor:
-        h = self._normed(x, layer.mlp_norm)
-        up = self._act(company.each(layer.up[0], h))
-        if len(layer.up) == 2:
-            up = up * company.each(layer.up[1], h)
-        return company.each(layer.down, up)
+    def _mlp(self, layer: Layer, x: Tensor) -> Tensor:
+        up = layer.up(self._normed(x, layer.mlp_norm))
+        if len(self.shape.names.up) == 2:
+            gate, up = up.chunk(2, -1)
+            up = self._act(gate) * up
+        else:
+            up = self._act(up)
+        return layer.down(up)
 
     def _normed(self, x: Tensor, norm: Norm) -> Tensor:
         size = x.shape[-1:]
@@ -304,17 +255,14 @@ class Decoder:
         normed = F.layer_norm(x, size, eps=self.shape.eps) * norm.weight
         return normed if norm.bias is None else normed + norm.bias
 
-    def _split(self, parts: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q (rows, heads, dim), k and v (rows, kv_heads, dim) from what the projections gave."""
-        dim = self.shape.head_dim
-        if len(parts) == 3:
-            q, k, v = (part.view(part.shape[0], -1, dim) for part in parts)
-            return q, k, v
-        rows = parts[0].shape[0]
-        if self.shape.family == "gpt_neox":  # each head has its three side by side
-            q, k, v = parts[0].view(rows, -1, 3, dim).unbind(2)
+    def _split(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q (rows, heads, dim), k and v (rows, kv_heads, dim) from what their projection gave."""
+        shape, rows = self.shape, qkv.shape[0]
+        if shape.family == "gpt_neox":  # each head has its three side by side
+            q, k, v = qkv.view(rows, -1, 3, shape.head_dim).unbind(2)
         else:
-            q, k, v = parts[0].view(rows, 3, -1, dim).unbind(1)
+            heads = qkv.view(rows, -1, shape.head_dim)
+            q, k, v = heads.split([shape.heads, shape.kv_heads, shape.kv_heads], 1)
         return q.contiguous(), k, v
 
 
@@ -323,36 +271,3 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = cos.shape[-1]
     a, b = x[..., :half], x[..., half : 2 * half]
     return torch.cat((a * cos - b * sin, b * cos + a * sin, x[..., 2 * half :]), -1)
-
-
-def safe_rows(model: Model, shape: Shape) -> tuple[int, bool]:
-    """Return how many rows a matrix product may have so that no row's bits depend on the others.
-
-    (n, False): any multiple of n; (n, True): exactly n. Found by trying each kind of product of this model
-    with numbers of rows up to TRIED_ROWS, against the same rows in another place and company.
-    """
-    for rows in (1, 2, 4, 8, 16):
-        if all(_agree(linear, width, dtype, rows) for linear, width, dtype in _kinds(model, shape)):
-            return rows, False
-    return 8, True
-
-
-def _kinds(model: Model, shape: Shape) -> list[tuple[Linear, int, torch.dtype]]:
-    first = model.layers[0]
-    inner = first.up[0](torch.zeros(1, shape.hidden, dtype=shape.dtype)).shape[1]
-    read = (*first.qkv, *first.up, model.head)
-    return [
-        *((linear, shape.hidden, shape.dtype) for linear in read),
-        (first.out, shape.heads * shape.head_dim, shape.dtype),
-        (first.down, inner, shape.dtype),
-    ]
-
-
-def _agree(linear: Linear, width: int, dtype: torch.dtype, rows: int) -> bool:
-    x = torch.randn(TRIED_ROWS, width, generator=torch.Generator().manual_seed(1)).to(dtype)
-    whole = linear(x)
-    for number in range(rows, TRIED_ROWS, rows):
-        # the last rows, in the first places
-        if not torch.equal(linear(x[-number:].clone()), whole[-number:]):
-            return False
-    return True

@@ -23,8 +23,9 @@ from selves.lineage import Age
 from serving import nanochat
 from serving.decoder import Company, Decoder, Model, make_model
 from serving.drawing import Words
+from serving.linear import Blocks, Place
 from serving.shape import read_shape
-from serving.weights import as_dtype, bytes_of, open_weights, with_adapter
+from serving.weights import open_weights, with_adapter
 
 MAX_CHUNK = 256
 """A prompt goes through transformers' classes in chunks of this size, so that it does not stop all others."""
@@ -47,11 +48,15 @@ def load_tokenizer(age: Age) -> Any:
 
 
 def encode(
-    tokenizer: Any, prompt: str | list[int] | list[dict[str, str]], template: Mapping[str, Any]
+    tokenizer: Any,
+    prompt: str | list[int] | list[dict[str, str]],
+    template: Mapping[str, Any],
+    *,
+    special_tokens: bool = True,
 ) -> list[int]:
     """Return the token ids of a text, of ids (checked), or of chat messages. Raises UsageError."""
     if isinstance(prompt, str):
-        return tokenizer(prompt, verbose=False)["input_ids"]
+        return tokenizer(prompt, add_special_tokens=special_tokens, verbose=False)["input_ids"]
     if all(isinstance(token_id, int) for token_id in prompt):
         outside = [i for i in prompt if not 0 <= i < len(tokenizer)]  # type: ignore[operator]
         if outside:
@@ -71,9 +76,12 @@ def encode(
 
 
 class LoadedAge:
-    """An age in memory. Raises AgeError when its files are not what was written, or do not load."""
+    """An age in memory. Raises AgeError when its files are not what was written, or do not load.
 
-    def __init__(self, age: Age, dtype: Dtype = "auto") -> None:
+    Its small matrices get a place in `blocks`, beside those of other ages.
+    """
+
+    def __init__(self, age: Age, dtype: Dtype = "auto", blocks: Blocks | None = None) -> None:
         age.verify()
         self.address = age.card.address
         base = age.base() or age
@@ -85,30 +93,30 @@ class LoadedAge:
         except (OSError, ValueError, KeyError) as error:
             raise AgeError(f"{self.address} does not load: {error}", "train or import it again") from error
         self.tokenizer = load_tokenizer(age)
-        kept = config.dtype or torch.float32
-        chosen = choose_dtype(kept, dtype)
+        chosen = choose_dtype(config.dtype or torch.float32, dtype)
+        self.nbytes = needed_bytes(age, dtype)
         self.shape = read_shape(config, age.card.context_tokens, chosen)
         self.model: Model | None = None
         self.decoder: Decoder | None = None
+        self.place: Place | None = None
         self.whole: Any = None
         if self.shape is not None:
-            tensors = as_dtype(open_weights(age), chosen)
+            self.place = (blocks or Blocks()).place(self.shape)
+            kept, read = open_weights(age, chosen), open_weights(age, chosen)
             try:
-                self.model, self.decoder = make_model(self.shape, tensors), Decoder(self.shape)
+                self.model, self.decoder = make_model(self.shape, kept, read, self.place), Decoder(self.shape)
             except KeyError as error:
                 raise _lacks(self.address, str(error.args[0])) from error
             self.prepare_alone()
-            self.nbytes = bytes_of(tensors.values())
         else:
             self.whole = _load_whole(age, base, chosen)
-            self.nbytes = bytes_of(self.whole.state_dict().values())
         self.vocabulary = int(config.get_text_config(decoder=True).vocab_size)
         self.words = Words(self._decode, self._token_text, _end_ids(base, self.tokenizer, config))
 
     def prepare_alone(self) -> None:
         """Make ready for reading prompts, after `model` was set."""
         assert self.model is not None
-        self._alone = Company([(self.model, 1)], 1)
+        self._alone = Company([(self.model, 1)], reading=True)
 
     def new_memory(self) -> Any:
         """Return what a sequence of this age remembers with: nothing yet."""
@@ -161,7 +169,7 @@ def choose_dtype(kept: torch.dtype, setting: Dtype) -> torch.dtype:
 
 def has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 itself; others are slower with it than with float32."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.7 has it not
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.7 has it not
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 

@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_TOKENIZERS = 64
+MEASURES = (
+    "selves_requests_active",
+    "selves_ages_hot",
+    "selves_ages_loaded_total",
+    "selves_memory_bytes",
+    "selves_memory_limit_bytes",
+    "selves_prompt_tokens_read_total",
+    "selves_prompt_tokens_remembered_total",
+    "selves_tokens_generated_total",
+)
+"""What is measured while the worker runs."""
 
 Delivery = Piece | PromptScores | SelvesError
 Key = tuple[str, str, datetime]
@@ -109,22 +120,46 @@ class Engine:
             self._refuse_rest()
 
     async def encode(
-        self, age: Age, prompt: str | list[int] | list[dict[str, str]], template: Mapping[str, Any]
+        self,
+        age: Age,
+        prompt: str | list[int] | list[dict[str, str]],
+        template: Mapping[str, Any],
+        *,
+        special_tokens: bool = True,
     ) -> list[int]:
         """Return the token ids of a text, or of messages through the age's chat template.
 
-        `template` are further variables for the template. Raises UsageError for a prompt that this age cannot
-        be given, AgeError when its tokenizer does not load.
+        `template` are further variables for the template; without `special_tokens` a text gets no tokens
+        around it. Raises UsageError for a prompt that this age cannot be given, AgeError when its tokenizer
+        does not load.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tokenizing, self._encode, age, prompt, template)
+        return await loop.run_in_executor(
+            self._tokenizing, self._encode, age, prompt, template, special_tokens
+        )
+
+    async def decode(self, age: Age, token_ids: list[int]) -> str:
+        """Return the text of token ids, special ones spelled out. Raises as `encode`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._tokenizing, self._decode, age, token_ids)
 
     def _encode(
-        self, age: Age, prompt: str | list[int] | list[dict[str, str]], template: Mapping[str, Any]
+        self,
+        age: Age,
+        prompt: str | list[int] | list[dict[str, str]],
+        template: Mapping[str, Any],
+        special_tokens: bool,
     ) -> list[int]:
         from serving.embedded import encode
 
-        return encode(self._tokenizer(age), prompt, template)
+        return encode(self._tokenizer(age), prompt, template, special_tokens=special_tokens)
+
+    def _decode(self, age: Age, token_ids: list[int]) -> str:
+        from serving.embedded import encode
+
+        tokenizer = self._tokenizer(age)
+        ids = encode(tokenizer, token_ids, {})
+        return str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def _tokenizer(self, age: Age) -> Any:
         self._imported.wait()
@@ -142,9 +177,11 @@ class Engine:
         """Return a few numbers for /metrics."""
         rounds = self._rounds
         waiting = self._inbox.qsize() + (rounds.waiting if rounds else 0)
-        return {"selves_requests_waiting": waiting, **(rounds.measures() if rounds else {})}
+        known = rounds.measures() if rounds else dict.fromkeys(MEASURES, 0.0)
+        return {"selves_requests_waiting": waiting, **known}
 
     def _work(self) -> None:
+        end = "the embedded engine has died"
         try:
             from serving.embedded import prepare_torch
             from serving.rounds import Rounds
@@ -154,11 +191,12 @@ class Engine:
             self._imported.set()
             while self._take_in(self._rounds):
                 self._rounds.play()
-            self.trouble = "the engine is stopping"
+            end = "the engine is stopping"
         except Exception as error:
             log.exception("the embedded engine has died")
-            self.trouble = f"the embedded engine has died: {type(error).__name__}: {error}"
+            end += f": {type(error).__name__}: {error}"
         finally:
+            self.trouble = end
             self._imported.set()  # if that failed, every request fails in `_encode` with the same error
             self._refuse_rest()
 

@@ -19,11 +19,12 @@ import torch
 from selves.cast import Dtype
 from selves.errors import AgeError, EngineError, SelvesError
 from serving.asks import PromptScores, Scored
-from serving.decoder import Company, safe_rows
+from serving.decoder import Company
 from serving.drawing import Drawing, alternatives
 from serving.embedded import MAX_CHUNK, LoadedAge, needed_bytes
-from serving.engine import Job, Key, key_of
+from serving.engine import MEASURES, Job, Key, key_of
 from serving.kv import CHUNK, KV, Beginnings
+from serving.linear import Blocks
 from serving.sampling import Floats
 from serving.shape import Shape
 
@@ -82,8 +83,8 @@ class Rounds:
         self._waiting: list[tuple[tuple[int, int], Job]] = []
         self._speakers: list[Speaker] = []
         self._hot: OrderedDict[Key, LoadedAge] = OrderedDict()
-        self._rows: dict[Shape, tuple[int, bool]] = {}
         self._companies: dict[Shape, tuple[list[Speaker], Company]] = {}
+        self._blocks = Blocks()
         self._beginnings = Beginnings(memory_bytes // BEGINNINGS_SHARE)
         self._arrived = self._loads = self._drawn = self._read = 0
 
@@ -102,16 +103,18 @@ class Rounds:
         self._waiting.sort(key=lambda pair: pair[0])
 
     def measures(self) -> Mapping[str, float]:
-        return {
-            "selves_requests_active": len(self._speakers),
-            "selves_ages_hot": len(self._hot),
-            "selves_ages_loaded_total": self._loads,
-            "selves_memory_bytes": self._weights_bytes() + self._said_bytes() + self._beginnings.nbytes,
-            "selves_memory_limit_bytes": self._memory_bytes,
-            "selves_prompt_tokens_read_total": self._read,
-            "selves_prompt_tokens_remembered_total": self._beginnings.hits,
-            "selves_tokens_generated_total": self._drawn,
-        }
+        """Return the values of MEASURES."""
+        values = (
+            len(self._speakers),
+            len(self._hot),
+            self._loads,
+            self._weights_bytes() + self._said_bytes() + self._beginnings.nbytes,
+            self._memory_bytes,
+            self._read,
+            self._beginnings.hits,
+            self._drawn,
+        )
+        return dict(zip(MEASURES, values, strict=True))
 
     def fail_all(self, error: SelvesError) -> None:
         """End every job."""
@@ -126,7 +129,7 @@ class Rounds:
         self._read_prompts()
         speaking = [s for s in self._speakers if not s.unread and not s.job.cancelled]
         together = [s for s in speaking if s.age.shape is not None]
-        together.sort(key=lambda s: (hash(s.age.shape), s.key, s.order))
+        together.sort(key=lambda s: (hash(s.age.shape), s.age.place.order if s.age.place else (), s.order))
         for shape, group in groupby(together, key=lambda s: s.age.shape):
             assert shape is not None
             self._speak_together(shape, list(group))
@@ -174,7 +177,7 @@ class Rounds:
                 )
             if not self._make_room(needed, ages=1):
                 return None
-            self._hot[key] = LoadedAge(job.age, self._dtype)
+            self._hot[key] = LoadedAge(job.age, self._dtype, self._blocks)
             self._loads += 1
         self._hot.move_to_end(key)
         return self._hot[key]
@@ -191,7 +194,13 @@ class Rounds:
                 return True
             if not idle:
                 return False
-            del self._hot[idle.pop(0)]
+            self._let_go(idle.pop(0))
+
+    def _let_go(self, key: Key) -> None:
+        age = self._hot.pop(key)
+        if age.shape is not None and age.place is not None:
+            self._companies.pop(age.shape, None)
+            self._blocks.leave(age.shape, age.place)
 
     def _weights_bytes(self) -> int:
         return sum(age.nbytes for age in self._hot.values())
@@ -276,17 +285,8 @@ class Rounds:
         before = self._companies.get(shape)
         if before is not None and before[0] == speakers:
             return before[1]
-        first = speakers[0].age.model
-        assert first is not None
-        if shape not in self._rows:
-            self._rows[shape] = safe_rows(first, shape)
-        rows, exactly = self._rows[shape]
-        members = [(s.age.model, s.key) for s in speakers]
-        counted = [(next(group)[0], key) for key, group in groupby(members, key=lambda pair: pair[1])]
-        keys = [key for _, key in members]
-        company = Company(
-            [(model, keys.count(key)) for model, key in counted if model is not None], rows, exactly=exactly
-        )
+        members = [list(own) for _, own in groupby(speakers, key=lambda s: s.key)]
+        company = Company([(own[0].age.model, len(own)) for own in members if own[0].age.model is not None])
         self._companies[shape] = speakers, company
         return company
 

@@ -95,7 +95,7 @@ def _odds(logits: Floats, ask: Ask) -> Floats:
 
     Tokens that are exactly as likely as the last that stays, stay too.
     """
-    odds = np.exp((logits - logits.max()) / np.float32(ask.temperature))
+    odds: Floats = np.exp((logits - logits.max()) / np.float32(ask.temperature))
     if ask.min_p > 0:
         odds[odds < ask.min_p] = 0  # the likeliest has 1
     if 0 < ask.top_k < odds.size:

@@ -7,7 +7,8 @@ stays mapped from the base's file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ _PREFIX = "base_model.model."
 class Mapped(Mapping[str, Tensor]):
     """Name -> tensor of one safetensors file; a tensor is mapped when it is asked for.
 
+    `dtype`: what floating point numbers are turned into, if they are of another type; then they are copies.
     Raises AgeError when the file is not whole.
     """
 
-    def __init__(self, path: Path, address: str) -> None:
+    def __init__(self, path: Path, address: str, dtype: torch.dtype | None = None) -> None:
+        self._dtype = dtype
         try:
-            self._file: Any = safe_open(path, framework="pt")  # type: ignore[no-untyped-call]
+            self._file: Any = safe_open(path, framework="pt")
             self._names = tuple(self._file.keys())
         except (OSError, SafetensorError) as error:
             raise AgeError(f"{address} does not load: {path}: {error}", "train or import it again") from error
@@ -40,7 +43,7 @@ class Mapped(Mapping[str, Tensor]):
         if name not in self._names:
             raise KeyError(name)
         tensor: Tensor = self._file.get_tensor(name)
-        return tensor
+        return tensor.to(self._dtype) if self._dtype and tensor.is_floating_point() else tensor
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -52,39 +55,40 @@ class Mapped(Mapping[str, Tensor]):
         return len(self._names)
 
 
-def open_weights(age: Age) -> Mapping[str, Tensor]:
+def open_weights(age: Age, dtype: torch.dtype) -> Mapping[str, Tensor]:
     """Return the weights of an age, an adapter's with those of its base. Raises AgeError."""
     base = age.base()
-    if base is not None:
-        return with_adapter(Mapped(base.folder / base.weights_file, base.card.address), age)
-    return Mapped(age.folder / age.weights_file, age.card.address)
+    if base is None:
+        return Mapped(age.folder / age.weights_file, age.card.address, dtype)
+    whole = Mapped(base.folder / base.weights_file, base.card.address, dtype)
+    return ChainMap(with_adapter(whole, age), whole)  # type: ignore[arg-type]  # nothing is put in
 
 
-def with_adapter(base: Mapping[str, Tensor], age: Age) -> Mapping[str, Tensor]:
-    """Return a base's weights with a LoRA adapter added: W + scale * B A (Hu et al. 2021).
+def with_adapter(base: Mapping[str, Tensor], age: Age) -> dict[str, Tensor]:
+    """Return those of a base's weights that a LoRA adapter changes: W + scale * B A (Hu et al. 2021).
 
     The scale is alpha / r, or alpha / sqrt(r) for rank-stabilised ones (Kalajdzievski 2023). Raises AgeError
     for an adapter of another kind, or one that does not fit.
     """
     address = age.card.address
     config = _adapter_config(age)
-    changed = Mapped(age.folder / age.weights_file, address)
-    result = {name: base[name] for name in base}
-    downs = [name for name in changed if name.endswith(".lora_A.weight")]
-    strange = set(changed) - {*downs, *(name.replace(".lora_A.", ".lora_B.") for name in downs)}
+    adapter = Mapped(age.folder / age.weights_file, address, torch.float32)
+    downs = [name for name in adapter if name.endswith(".lora_A.weight")]
+    strange = set(adapter) - {*downs, *(name.replace(".lora_A.", ".lora_B.") for name in downs)}
     if strange:
         raise AgeError(f"{address}: only plain LoRA adapters are read, not {min(strange)}", _MERGE)
     rank = int(config["r"])
     scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
+    changed = {}
     for down in downs:
         name = down.removeprefix(_PREFIX).replace(".lora_A.", ".")
-        if name not in result:
+        if name not in base:
             raise AgeError(f"{address} changes {name}, which {age.card.adapter_of} does not have", _MERGE)
-        delta = changed[down.replace(".lora_A.", ".lora_B.")].float() @ changed[down].float()
-        if delta.shape != result[name].shape:
+        delta = adapter[down.replace(".lora_A.", ".lora_B.")] @ adapter[down]
+        if delta.shape != base[name].shape:
             raise AgeError(f"{address} does not fit {age.card.adapter_of}: {name} has another shape", _MERGE)
-        result[name] = (result[name].float() + scale * delta).to(result[name].dtype)
-    return result
+        changed[name] = (base[name].float() + scale * delta).to(base[name].dtype)
+    return changed
 
 
 _MERGE = "merge it with PEFT's merge_and_unload and import the whole model"
@@ -100,13 +104,3 @@ def _adapter_config(age: Age) -> dict[str, Any]:
         if config.get(key):
             raise EngineError(f"{age.card.address} is a LoRA with {key}, which only vLLM may run", _MERGE)
     return config
-
-
-def bytes_of(tensors: Iterable[Tensor]) -> int:
-    """Return the memory that tensors take, those that are the same only once."""
-    return sum({t.data_ptr(): t.numel() * t.element_size() for t in tensors}.values())
-
-
-def as_dtype(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Mapping[str, Tensor]:
-    """Return the same weights in another float type; mapped ones stay mapped where it is theirs already."""
-    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
