@@ -232,9 +232,9 @@ def _words(draft: Draft) -> str:
         room = f"{gigabytes(draft.device_bytes)} on {on}"
     else:
         room = f"{gigabytes(draft.ram)} of memory"
-    windows = draft.cache // draft.need.window
-    cache = f"its cache of {gigabytes(draft.cache)} holds {windows} full window{'s' * (windows != 1)}"
-    return f"takes {room}; {cache}"
+    windows = draft.cache // max(1, draft.need.window)
+    cache = f"{windows:,} full window{'s' * (windows != 1)}"
+    return f"takes {room}, of which {gigabytes(draft.cache)} are its cache, for {cache}"
 
 
 def _remote_plan(url: str) -> EnginePlan:

@@ -77,5 +77,6 @@ def _served(engine: EnginePlan) -> str:
     if engine.ages:
         words.append(f"{len(engine.ages)} by turns" if engine.walks else "1 model")
     if engine.lora_slots:
-        words.append(f"{len(engine.adapters)} adapters, {engine.lora_slots} at a time")
+        count = len(engine.adapters)
+        words.append(f"{count} adapter{'s' * (count != 1)}, {engine.lora_slots} at a time")
     return ", ".join(words)

@@ -52,6 +52,11 @@ class Need(NamedTuple):
     window: int
     """The cache of one conversation that fills the window."""
 
+    @property
+    def least_cache(self) -> int:
+        """With less, a vLLM is not started."""
+        return max(LEAST_CACHE_BYTES, self.window)
+
 
 @dataclass
 class Draft:
@@ -129,7 +134,7 @@ class Rooms:
         why = ""
         for split in splits(facts, len(self.gpus), self.serving):
             need = gpu_need(facts, split, rank * slots)
-            least = need.fixed + need.window
+            least = need.fixed + need.least_cache
             roomiest = sorted(self.gpus, key=lambda gpu: (-self.gpus[gpu], gpu))[: split.workers]
             least_left = min(self.gpus[gpu] for gpu in roomiest)
             if least_left < least:
@@ -140,7 +145,7 @@ class Rooms:
                 return f"vLLM needs {gigabytes(GPU_HOST_BYTES)} of memory per GPU beside it"
             for gpu in roomiest:
                 self.gpus[gpu] -= least
-            return Draft(facts, split, need, tuple(sorted(roomiest)), rank, slots, need.window)
+            return Draft(facts, split, need, tuple(sorted(roomiest)), rank, slots, need.least_cache)
         return why or f"[serving] asks for more GPUs than the {len(self.gpus)} there are"
 
     def _take_cores(self, facts: AgeFacts, rank: int) -> Draft | str:
@@ -151,7 +156,7 @@ class Rooms:
             return f"the other cores are taken: {len(self.cores)} are too few for a further vLLM"
         need = cpu_need(facts, split, rank * slots)
         # vLLM wants to be told whole GiB here
-        draft = Draft(facts, split, need, (), rank, slots, GIB * math.ceil(need.window / GIB))
+        draft = Draft(facts, split, need, (), rank, slots, GIB * math.ceil(need.least_cache / GIB))
         if draft.ram > self.ram:
             return f"it needs {gigabytes(draft.ram)} of memory on vLLM, and {gigabytes(self.ram)} are left"
         self.workers -= split.workers
@@ -164,7 +169,7 @@ class Rooms:
             shares = {gpu: self.gpus[gpu] // count for gpu, count in living.items()}
             for draft in self.drafts:
                 more = min(shares[gpu] for gpu in draft.gpus)
-                more = min(more, (FULL_WINDOWS - 1) * draft.need.window)
+                more = min(more, max(0, FULL_WINDOWS * draft.need.window - draft.cache))
                 draft.cache += more
                 for gpu in draft.gpus:
                     self.gpus[gpu] -= more
@@ -219,7 +224,7 @@ def _window(facts: AgeFacts, split: Split, itemsize: int) -> int:
     heads = math.ceil(facts.kv_heads / split.tensor)
     # vLLM hands out whole blocks of tokens and keeps one for itself
     tokens = facts.context_tokens + 256
-    return max(LEAST_CACHE_BYTES, 2 * itemsize * layers * heads * facts.head_dim * tokens)
+    return 2 * itemsize * layers * heads * facts.head_dim * tokens
 
 
 def _adapters(facts: AgeFacts, split: Split, ranks: int, itemsize: int) -> int:
