@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,5 @@ def test_one_vllm_walks_through_the_ages_of_a_lineage(house: Path) -> None:
         for address in (young, BASE, young):
             check_greedy(http, find_age(house, address))
         assert 'selves_engine_weight_changes_total{engine="vllm-1"} 2' in http.get("/metrics").text
+        with ThreadPoolExecutor(6) as at_once:
+            list(at_once.map(lambda address: check_greedy(http, find_age(house, address)), [BASE, young] * 3))
