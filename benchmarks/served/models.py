@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.served.work import STREAMS, WORKLOADS, Plan, Prompt, asks_of, make_prompts
 from selves.errors import CorpusError
-from selves.files import sha256_file, write_file
+from selves.files import new_folder, sha256_file, write_file
 from selves.lineage import Address, Age, age_name, find_age, list_ages
 from selves.settings import House
 
@@ -68,7 +68,7 @@ def prepare(name: str, work: Path, plan: Plan, gguf: Path | None, threads: int, 
     else:
         gguf = None
         ages = list_ages(house.checkpoints)
-        if len(ages) < STREAMS:
+        if not ages:
             tell(f"writing {STREAMS} ages of {name}")
             _write_ages(name, house)
             ages = list_ages(house.checkpoints)
@@ -116,7 +116,7 @@ def _expected(path: Path, ages: list[Age], plan: Plan, threads: int, tell: Tell)
 
 
 def _write_ages(name: str, house: House) -> None:
-    """Write eight ages of one lineage with random weights, as training writes them."""
+    """Write eight ages of one lineage with random weights, as training writes them; all or none."""
     import torch
 
     from training import export
@@ -135,15 +135,15 @@ def _write_ages(name: str, house: House) -> None:
     tokenizer = alphabet.learn(_texts(), shape.vocabulary)
     shape = shape._replace(vocabulary=tokenizer.get_vocab_size())
     speakable = torch.tensor([_is_text(tokenizer, token_id) for token_id in range(shape.vocabulary)])
-    parent = None
-    for number in range(STREAMS):
-        address = Address(f"bench-{name}", age_name("base", number))
-        gpt = GPT(shape)
-        _randomise(gpt, speakable, seed=number)
-        facts = export.Facts(address, parent, "transcript", 0, None, 8.0, (), "MIT", {})
-        folder = house.checkpoints / address.lineage / address.age
-        export.keep_age(folder, gpt, torch.float32, tokenizer, facts, lambda _sha256: [])
-        parent = str(address)
+    lineage, parent = f"bench-{name}", None
+    with new_folder(house.checkpoints / lineage) as partial:
+        for number in range(STREAMS):
+            address = Address(lineage, age_name("base", number))
+            gpt = GPT(shape)
+            _randomise(gpt, speakable, seed=number)
+            facts = export.Facts(address, parent, "transcript", 0, None, 8.0, (), "MIT", {})
+            export.keep_age(partial / address.age, gpt, torch.float32, tokenizer, facts, lambda _sha256: [])
+            parent = str(address)
 
 
 def _randomise(gpt: Any, speakable: Any, seed: int) -> None:

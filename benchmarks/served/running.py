@@ -97,7 +97,10 @@ class _Listening:
         return memory.of_tree(self._process.pid, with_root=False)  # the root is the leash
 
     def version(self) -> str:
-        return self._server.version(self._visit, self._url)
+        try:
+            return self._server.version(self._visit, self._url)
+        except (httpx.HTTPError, ValueError, LookupError) as error:
+            raise EngineError(f"it does not say its version: {error}") from error
 
 
 class _Reading:

@@ -108,7 +108,8 @@ def table(summary: Mapping[str, Any]) -> str:
         for system, values in model["systems"].items()
         if "version" in values
     }
-    lines += ["", "Versions: " + "; ".join(f"{system}: {version}" for system, version in versions.items())]
+    if versions:
+        lines += ["", "Versions: " + "; ".join(f"{system}: {said}" for system, said in versions.items())]
     lines += [f"\nLeft out: {system}: {why}" for system, why in summary["left_out"].items()]
     return "\n".join(lines)
 
@@ -151,6 +152,8 @@ def _speeds(workload: str, title: str, systems: Mapping[str, Any]) -> list[str]:
 
 
 def _costs(systems: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    if not any("start_s" in v for v in systems.values()):
+        return []
     lines = ["", "### Start and memory", ""]
     lines += _head(
         *("system", "start to first token", "weights on disk", "peak RSS", "one age: PSS", "anonymous"),

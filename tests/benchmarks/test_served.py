@@ -178,6 +178,9 @@ def test_a_system_that_failed_is_said_to_have_failed_until_it_works() -> None:
     failure = {k: v for k, v in visit("vllm", 1.0).items() if k != "result"} | {"error": "it last said: no"}
     summary = table.summarize([visit("embedded", 1.0), failure], HERE, {})
     assert "Failed: vllm: it last said: no" in table.table(summary)
+    nothing_else = table.table(table.summarize([failure], HERE, {}))
+    assert "Failed: vllm: it last said: no" in nothing_else
+    assert "|" not in nothing_else, "no table without rows"
     again = table.summarize([visit("embedded", 1.0), failure, visit("vllm", 1.0)], HERE, {})
     assert "Failed" not in table.table(again)
 
