@@ -134,7 +134,7 @@ def _speeds(workload: str, title: str, systems: Mapping[str, Any]) -> list[str]:
         return []
     lines = ["", f"### {name_of(title)}", ""]
     lines += _head(
-        "system", "tokens/s (lowest-highest)", "ours to it", "first token", "of 95 %", "same tokens"
+        "system", "tokens/s (lowest-highest)", "ours to it", "first token", "95 % within", "same tokens"
     )
     for system, v in measured.items():
         lines.append(
