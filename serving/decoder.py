@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from serving import kernel
 from serving.kv import KV
 from serving.linear import Linear, Place, at_once, together
 from serving.shape import ACTIVATIONS, Shape
@@ -192,11 +194,34 @@ class Decoder:
 
     def step(self, company: Company, tokens: Sequence[int], kvs: Sequence[KV]) -> Tensor:
         """Add one token to each sequence of a company; returns their logits (sequences, V) in float32."""
-        shape = self.shape
-        groups = shape.heads // shape.kv_heads
-        ids, at = torch.tensor(tokens), torch.tensor([kv.length for kv in kvs])
+        lengths = [kv.length for kv in kvs]
         for kv in kvs:
             kv.grow(kv.length + 1)
+        attend = self._attend_fast(kvs, lengths) if self.shape.dtype is torch.float32 else self._attend(kvs)
+        ids, at = torch.tensor(tokens), torch.tensor(lengths)
+        logits = self.logits(company, self._forward(company, ids, at, attend))
+        for kv in kvs:  # only now: a step that fails can be taken again
+            kv.length += 1
+        return logits
+
+    def _attend_fast(self, kvs: Sequence[KV], lengths: Sequence[int]) -> Attend:
+        """Return the attention of one new token for each sequence, in float32."""
+        layer_bytes = [kv.nbytes // self.shape.layers for kv in kvs]
+        starts, steps = np.array([kv.address for kv in kvs]), np.array(layer_bytes)
+        rooms, long = np.array([kv.room for kv in kvs]), np.array(lengths)
+
+        def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            out = torch.empty_like(q)
+            arrays = [x.contiguous().numpy() for x in (q, k, v)]
+            kernel.attend(starts + layer * steps, rooms, long, *arrays, out.numpy())
+            return out.flatten(1)
+
+        return attend
+
+    def _attend(self, kvs: Sequence[KV]) -> Attend:
+        """The same in any type of number."""
+        shape = self.shape
+        groups = shape.heads // shape.kv_heads
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             out = q.new_empty(q.shape[0], shape.heads * shape.head_dim)
@@ -210,10 +235,7 @@ class Decoder:
                 ).view(-1)
             return out
 
-        logits = self.logits(company, self._forward(company, ids, at, attend))
-        for kv in kvs:  # only now: a step that fails can be taken again
-            kv.length += 1
-        return logits
+        return attend
 
     def _forward(self, company: Company, ids: Tensor, at: Tensor, attend: Attend) -> Tensor:
         """Return normalized hidden states (rows, hidden) for token ids (rows,) at positions `at` (rows,)."""

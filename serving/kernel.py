@@ -1,4 +1,4 @@
-"""The product of a few rows with the weights of many ages, compiled here because no library has it.
+"""The inner loops of a decoding step for many ages, compiled here because no library has them.
 
 Libraries multiply many rows by one matrix, or give a row other bits in other company. Here each row has its
 own age's weights, which are read once for all rows of that age, and every number of the result is summed in
@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-BLOCK = 512
-"""Numbers of a result that are summed at a time, so that they and their weights stay in the nearest cache."""
-TYPES = "void(float32[:,:,::1], int64[::1], float32[:,::1], float32[:,::1])"
+PANEL = 512
+"""The widest panel of weights, in numbers."""
+MULTIPLY = "void(float32[:,:,:,::1], int64[::1], float32[:,::1], float32[:,::1])"
+_THREE = "float32[:,:,::1]"
+ATTEND = f"void(int64[::1], int64[::1], int64[::1], {_THREE}, {_THREE}, {_THREE}, {_THREE})"
 
 
 def _multiply(
@@ -23,26 +26,25 @@ def _multiply(
 ) -> None:
     """Write x[r] @ stack[slots[r]] to out[r] for every row r.
 
-    `stack` (slots, in, out), `x` (rows, in), `out` (rows, out). Rows of one slot are best next to each other.
+    `stack` (slots, panels, in, out / panels), `x` (rows, in), `out` (rows, out). Rows of one slot are best
+    next to each other. A panel is as wide as can be summed at a time in the nearest cache, and lies in one
+    piece, so that memory is read from its beginning to its end.
     """
     rows, width = x.shape
-    size = stack.shape[2]
+    panels, number = stack.shape[1], stack.shape[3]
     first = 0
     while first < rows:
         end = first + 1
         while end < rows and slots[end] == slots[first]:
             end += 1
-        weights = stack[slots[first]]
-        for start in range(0, size, BLOCK):
-            stop = min(start + BLOCK, size)
-            number = stop - start
+        for panel in range(panels):
+            weights = stack[slots[first], panel]
+            start, stop = panel * number, (panel + 1) * number
             out[first:end, start:stop] = 0
             at = 0
             while at + 8 <= width:
-                w0, w1 = weights[at, start:stop], weights[at + 1, start:stop]
-                w2, w3 = weights[at + 2, start:stop], weights[at + 3, start:stop]
-                w4, w5 = weights[at + 4, start:stop], weights[at + 5, start:stop]
-                w6, w7 = weights[at + 6, start:stop], weights[at + 7, start:stop]
+                w0, w1, w2, w3 = weights[at], weights[at + 1], weights[at + 2], weights[at + 3]
+                w4, w5, w6, w7 = weights[at + 4], weights[at + 5], weights[at + 6], weights[at + 7]
                 for row in range(first, end):
                     own = out[row, start:stop]
                     x0, x1, x2, x3 = x[row, at], x[row, at + 1], x[row, at + 2], x[row, at + 3]
@@ -61,7 +63,7 @@ def _multiply(
                         )
                 at += 8
             while at < width:
-                last = weights[at, start:stop]
+                last = weights[at]
                 for row in range(first, end):
                     own = out[row, start:stop]
                     x0 = x[row, at]
@@ -71,17 +73,77 @@ def _multiply(
         first = end
 
 
-def _compiled(*, cache: bool) -> Any:
-    # a product and a sum may become one instruction, the order of the sums may not change
-    compiler = njit(TYPES, cache=cache, fastmath={"contract", "nsz"}, error_model="numpy", nogil=True)
-    return compiler(_multiply)
+def _to_pointer(_typing: Any, address: Any) -> Any:
+    """What numba makes of `_pointer(address)`: an array's memory, for arrays that it was not given."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float32)(address), generate  # type: ignore[no-untyped-call]
 
 
-def _kept_or_compiled() -> Any:
-    try:
-        return _compiled(cache=True)
-    except RuntimeError:  # there is no folder in which what was compiled could be kept
-        return _compiled(cache=False)
+_pointer: Any = intrinsic(_to_pointer)
 
 
-multiply = _kept_or_compiled()
+def _attend(
+    addresses: NDArray[np.int64],
+    rooms: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    q: NDArray[np.float32],
+    k: NDArray[np.float32],
+    v: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Write what each sequence's next token attends to, after adding its key and value to the sequence.
+
+    For each of n sequences: where its keys and values of this layer are (2, kv_heads, room, dim), and how
+    many tokens it has. `q` and `out` (n, heads, dim), `k` and `v` (n, kv_heads, dim).
+    """
+    heads, dim = q.shape[1], q.shape[2]
+    kv_heads = k.shape[1]
+    scale = np.float32(1 / np.sqrt(dim))
+    for n in range(len(lengths)):
+        held = carray(_pointer(addresses[n]), (2, kv_heads, rooms[n], dim), np.float32)
+        end = lengths[n] + 1
+        held[0, :, end - 1] = k[n]
+        held[1, :, end - 1] = v[n]
+        weights = np.empty(end, np.float32)
+        for head in range(heads):
+            query = q[n, head]
+            keys = held[0, head * kv_heads // heads]
+            values = held[1, head * kv_heads // heads]
+            most = np.float32(-np.inf)
+            for at in range(end):
+                key = keys[at]
+                score = np.float32(0)
+                for d in range(dim):
+                    score += query[d] * key[d]
+                weights[at] = score * scale
+                most = max(most, weights[at])
+            total = np.float32(0)
+            for at in range(end):
+                weights[at] = np.exp(weights[at] - most)
+                total += weights[at]
+            own = out[n, head]
+            own[:] = 0
+            for at in range(end):
+                share = weights[at] / total
+                value = values[at]
+                for d in range(dim):
+                    own[d] += share * value[d]
+
+
+def _compiled(function: Any, signature: str, fastmath: Any) -> Any:
+    for cache in (True, False):
+        try:
+            return njit(signature, cache=cache, fastmath=fastmath, error_model="numpy", nogil=True)(function)
+        except RuntimeError:  # there is no folder in which what was compiled could be kept
+            if not cache:
+                raise
+    raise AssertionError
+
+
+# a product and a sum may become one instruction; the order of the sums may not change
+multiply = _compiled(_multiply, MULTIPLY, {"contract", "nsz"})
+# the same loops for every sequence: any order of sums will do
+attend = _compiled(_attend, ATTEND, {"contract", "nsz", "reassoc", "arcp"})

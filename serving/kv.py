@@ -30,6 +30,11 @@ class KV:
         self._all = torch.empty(0)
 
     @property
+    def address(self) -> int:
+        """Where the first layer's begin in memory."""
+        return self._all.data_ptr()
+
+    @property
     def nbytes(self) -> int:
         return self._all.numel() * self._all.element_size()
 

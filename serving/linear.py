@@ -14,15 +14,15 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from serving.kernel import multiply
+from serving.kernel import PANEL, multiply
 
 Linear = Callable[[Tensor], Tensor]
 """(rows, in) -> (rows, out)."""
 
 SLOTS = 8
 """Ages whose weights lie side by side."""
-PACKED_FROM = 2**20
-"""Weights with fewer numbers are small."""
+PACKED_FROM = {torch.float32: 2**20, torch.bfloat16: 2**16}
+"""Weights with fewer numbers are small. The compiled product knows float32 only, so more is left to it there."""
 PACKED_FOR = 8
 """The number of rows that packed weights are laid out for; others work too."""
 TRIED_ROWS = 32
@@ -41,7 +41,7 @@ class Packed:
 
 
 class Dense:
-    """The same for one of the weights of a stack (SLOTS, in, out) in float32."""
+    """The same for one of the weights of a stack (SLOTS, panels, in, out / panels) in float32."""
 
     def __init__(self, stack: Tensor, slot: int, bias: Tensor | None) -> None:
         self.stack = stack
@@ -53,7 +53,7 @@ class Dense:
 
     def at_once(self, x: Tensor) -> Tensor:
         """All rows as one product: faster when they are many, with bits that depend on how many."""
-        out = torch.mm(x.float(), self.stack[self.slot]).to(x.dtype)
+        out = torch.cat([torch.mm(x.float(), panel) for panel in self.stack[self.slot]], 1).to(x.dtype)
         return out if self.bias is None else out + self.bias
 
 
@@ -63,7 +63,7 @@ class Stacked:
     def __init__(self, members: Sequence[Dense], sizes: Sequence[int]) -> None:
         repeats = torch.tensor(sizes)
         self._weights = members[0].stack.numpy()
-        self._size = self._weights.shape[2]
+        self._size = self._weights.shape[1] * self._weights.shape[3]
         self._slots = torch.tensor([member.slot for member in members]).repeat_interleave(repeats).numpy()
         biases = [member.bias for member in members if member.bias is not None]
         self._bias = torch.stack(biases).repeat_interleave(repeats, 0) if biases else None
@@ -107,7 +107,7 @@ class Block:
         self._stacks: dict[str, Tensor] = {}
 
     def stack(self, name: str, weight: Tensor) -> Tensor:
-        """Return the stack for all weights of this name, which have one shape (in, out)."""
+        """Return the stack for all weights of this name, which have one shape (panels, in, out / panels)."""
         if name not in self._stacks:
             # pages that no age has written to take no memory
             self._stacks[name] = torch.empty(SLOTS, *weight.shape)
@@ -128,11 +128,20 @@ class Place:
 
     def put(self, name: str, weight: Tensor, bias: Tensor | None) -> Linear:
         """Return what multiplies by a weight (out, in); the weight is copied."""
-        if weight.numel() >= PACKED_FROM and packs_safely(*weight.shape, weight.dtype):
+        if weight.numel() >= PACKED_FROM[weight.dtype] and packs_safely(*weight.shape, weight.dtype):
             return Packed(weight, bias)
-        stack = self.block.stack(name, weight.t())
-        stack[self.slot] = weight.t()
+        out, width = weight.shape
+        panels = _panels(out)
+        in_panels = weight.view(panels, out // panels, width).transpose(1, 2)
+        stack = self.block.stack(name, in_panels)
+        stack[self.slot] = in_panels
         return Dense(stack, self.slot, bias)
+
+
+def _panels(out: int) -> int:
+    """Return into how many equal panels, neither wide nor narrow, a weight can be cut; else 1."""
+    numbers = range(-(-out // PANEL), out // (PANEL // 4) + 1)
+    return next((number for number in numbers if number and out % number == 0), 1)
 
 
 class Blocks:
