@@ -36,7 +36,7 @@ class EmbeddedBackend:
     @property
     def trouble(self) -> str:
         """Why it cannot answer now; empty when it can."""
-        return getattr(self._engine, "trouble", "")
+        return self._engine.trouble
 
     async def start(self) -> None:
         self._engine.start()
@@ -106,8 +106,8 @@ class EmbeddedBackend:
         if (asked.prompt is None) == (asked.messages is None):
             raise ApiError(400, "give either prompt or messages", param="prompt")
         if asked.prompt is not None:
-            bare: dict[str, Any] = {"special_tokens": False} if asked.add_special_tokens is False else {}
-            ids = await self._engine.encode(age, asked.prompt, {}, **bare)
+            around = asked.add_special_tokens is not False
+            ids = await self._engine.encode(age, asked.prompt, {}, special_tokens=around)
         else:
             messages = [message.for_template() for message in asked.messages or ()]
             if asked.add_special_tokens:

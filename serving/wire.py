@@ -210,8 +210,8 @@ class CompletionAsked(Asked):
         if isinstance(self.prompt, str):
             return [self.prompt]
         if self.prompt and isinstance(self.prompt[0], int):
-            return [self.prompt]  # type: ignore[list-item]
-        return [*self.prompt]  # type: ignore[list-item]
+            return [self.prompt]
+        return [*self.prompt]
 
 
 class ChatAsked(Asked):
