@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +21,6 @@ from transformers.utils import logging as transformers_logging
 from selves.cast import Dtype
 from selves.errors import AgeError, EngineError, UsageError
 from selves.lineage import Age
-from serving import nanochat
 from serving.decoder import Company, Decoder, Model, make_model
 from serving.drawing import Words
 from serving.linear import Blocks, Place
@@ -29,6 +29,9 @@ from serving.weights import open_weights, with_adapter
 
 MAX_CHUNK = 256
 """A prompt goes through transformers' classes in chunks of this size, so that it does not stop all others."""
+
+
+NANOCHAT = "selves_nanochat"
 
 
 def prepare_torch(threads: int) -> None:
@@ -40,11 +43,20 @@ def prepare_torch(threads: int) -> None:
 
 def load_tokenizer(age: Age) -> Any:
     """Load an age's tokenizer. Raises AgeError."""
-    nanochat.register()
+    _register_own_class(age.folder)
     try:
         return AutoTokenizer.from_pretrained(age.folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AgeError(f"the tokenizer of {age.card.address} does not load: {error}", "restore it") from error
+
+
+def _register_own_class(folder: Path) -> None:
+    """Tell transformers of the one class that is ours, only where it is needed: that takes a second."""
+    config = folder / "config.json"
+    if config.exists() and NANOCHAT in config.read_text("utf-8"):
+        from serving import nanochat
+
+        nanochat.register()
 
 
 def encode(
@@ -87,7 +99,7 @@ class LoadedAge:
         base = age.base() or age
         if base is not age:
             base.verify()
-        nanochat.register()
+        _register_own_class(base.folder)
         try:
             config: Any = AutoConfig.from_pretrained(base.folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:

@@ -22,7 +22,7 @@ Linear = Callable[[Tensor], Tensor]
 SLOTS = 8
 """Ages whose weights lie side by side."""
 PACKED_FROM = {torch.float32: 2**20, torch.bfloat16: 2**16}
-"""Weights with fewer numbers are small. The compiled product knows float32 only, so more is left to it there."""
+"""Weights with fewer numbers are small. Fewer are in bfloat16, which the compiled product does not know."""
 PACKED_FOR = 8
 """The number of rows that packed weights are laid out for; others work too."""
 TRIED_ROWS = 32
