@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from importlib import metadata
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from selves.cast import Dtype
 from selves.errors import EngineError, SelvesError
 from selves.lineage import Age
 from serving.asks import Ask, Piece, PromptScores
+from serving.machine import available_ram
 
 if TYPE_CHECKING:
     from serving.rounds import Rounds
@@ -91,7 +91,7 @@ class Engine:
         self, *, hot: int = 0, threads: int = 0, memory_bytes: int = 0, dtype: Dtype = "auto"
     ) -> None:
         self._threads = threads or max(1, (os.cpu_count() or 2) - 1)
-        self._limits = {"hot": hot, "memory_bytes": memory_bytes or free_memory() // 2}
+        self._limits = {"hot": hot, "memory_bytes": memory_bytes or available_ram() // 2}
         self._dtype: Dtype = dtype
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
         self._rounds: Rounds | None = None
@@ -224,12 +224,3 @@ class Engine:
                 return
             if job is not None:
                 job.fail(error)
-
-
-def free_memory() -> int:
-    """Return the bytes that can be had without swapping, as far as the system says."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -54,7 +54,7 @@ def probe(vllm_setting: str, port: int, environment: Mapping[str, str] | None = 
     env = os.environ if environment is None else environment
     return Machine(
         gpus=visible(read_gpus(_nvidia_smi()), env.get("CUDA_VISIBLE_DEVICES")),
-        ram_bytes=_available_ram(),
+        ram_bytes=available_ram(),
         cores=_cores(),
         vllm=find_vllm(vllm_setting, env),
         free_ports=tuple(_free_ports(port + 1)),
@@ -124,7 +124,8 @@ def _nvidia_smi() -> str:
     return asked.stdout if asked.returncode == 0 else ""
 
 
-def _available_ram() -> int:
+def available_ram() -> int:
+    """Return the bytes that can be had without swapping, as far as the system says."""
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
