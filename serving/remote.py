@@ -95,7 +95,7 @@ class RemoteMember:
                 self.trouble = error.problem
                 self._upstream.interrupt()
         if self.trouble != before:
-            log.info("%s %s", self._called, self.trouble or f"lists {', '.join(sorted(self._listed))}")
+            log.info("%s", self.trouble or f"{self._called} lists {', '.join(sorted(self._listed))}")
 
     async def _read_engine(self) -> tuple[str, str]:
         """Return name and version of the engine there: of another house, what that says it has."""
