@@ -171,7 +171,7 @@ async def _events(
     options = shape.asked.stream_options
 
     def event(body: dict[str, Any]) -> str:
-        return f"data: {json.dumps({**shape.envelope(chunk=True), **body}, ensure_ascii=False)}\n\n"
+        return f"data: {json.dumps({**shape.envelope(chunk=True), **body})}\n\n"
 
     async with aclosing(draws):
         try:

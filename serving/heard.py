@@ -166,10 +166,10 @@ class Answer:
 
 async def read_events(response: httpx.Response) -> AsyncGenerator[dict[str, Any]]:
     """Yield the JSON objects of a server-sent event stream, until `[DONE]`."""
-    async for line in response.aiter_lines():
-        if line.startswith("data:"):
-            data = line[5:].strip()
-            if data == "[DONE]":
+    async for line in _lines(response):
+        if line.startswith(b"data:"):
+            data = line.removeprefix(b"data:").strip()
+            if data == b"[DONE]":
                 return
             try:
                 event = json.loads(data)
@@ -177,6 +177,16 @@ async def read_events(response: httpx.Response) -> AsyncGenerator[dict[str, Any]
                 raise httpx.RemoteProtocolError(f"not JSON in the stream: {data[:80]!r}") from error
             if isinstance(event, dict):
                 yield event
+
+
+async def _lines(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """Yield lines as they come. httpx's own also end where a text has one of Unicode's line ends."""
+    rest = b""
+    async for chunk in response.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
+    yield rest
 
 
 def read_refusal(response: httpx.Response, base_url: str) -> Refusal:

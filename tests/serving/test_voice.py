@@ -125,7 +125,7 @@ def events(*contents: str, finish: str | None = "stop", error: str = "", silent:
     async def body() -> AsyncIterator[str]:
         for content in contents:
             choice = {"index": 0, "delta": {"content": content}, "finish_reason": None}
-            yield f"data: {json.dumps({'choices': [choice]})}\n\n"
+            yield f"data: {json.dumps({'choices': [choice]}, ensure_ascii=False)}\n\n"
         if silent:
             await asyncio.Event().wait()
         elif error:
@@ -188,6 +188,14 @@ async def test_dying_before_the_first_piece_is_an_error() -> None:
         async with Voice(url) as voice:
             with pytest.raises(EngineError, match="nobody answers"):
                 await voice.say("far@chat-000001", TALK, Sampling())
+
+
+async def test_unicodes_line_ends_do_not_break_an_answer() -> None:
+    strange = "one\u2028two\x85three\x1cfour\r\nGrüße 🙂"
+    with elsewhere(lambda _: events(strange[:5], strange[5:])) as url:
+        async with Voice(url) as voice:
+            said = await voice.say("far@chat-000001", TALK, Sampling())
+    assert (said.text, said.error) == (strange, None)
 
 
 async def test_a_server_that_says_nothing_is_not_waited_for_forever() -> None:
