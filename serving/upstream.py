@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
@@ -16,11 +17,14 @@ from typing import Any, TypeVar
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from selves.errors import EngineError
 from selves.lineage import Age
 from serving.api import unless_gone
 from serving.wire import ApiError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -83,11 +87,7 @@ class Upstream:
         first = await unless_gone(request, anext(events, None))
         if first is None or _failed(first):
             raise Unavailable(f"{self._called} failed: {_message(first)}")
-        return StreamingResponse(
-            self._stream(first, events, age, request, held.pop_all()),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache"},
-        )
+        return HeldStream(self._stream(first, events, age, request), held.pop_all())
 
     async def ask(
         self, method: str, path: str, body: object = None, *, timeout_s: float = ADMIN_S
@@ -149,23 +149,34 @@ class Upstream:
             raise Unavailable(f"{self._called} sent an event that is no JSON") from error
 
     async def _stream(
-        self, event: Any, events: AsyncGenerator[Any], age: Age, request: Request, held: AsyncExitStack
+        self, event: Any, events: AsyncGenerator[Any], age: Age, request: Request
     ) -> AsyncGenerator[str]:
-        """Yield events in our words. One that died half way says so in an event of its own."""
-        async with held:
-            try:
-                while event is not None:
-                    if isinstance(event, dict):
-                        _rename(event, age)
-                        if isinstance(event.get("usage"), dict):
-                            request.state.usage = event["usage"]
-                    yield _event(event)
-                    if event == "[DONE]" or _failed(event):
-                        return
-                    event = await anext(events, None)
-            except Unavailable:
-                pass
-            yield _event(died(self._called).body)
+        """Yield events in our words. A stream that died half way says so in an event of its own."""
+        try:
+            while event is not None:
+                if isinstance(event, dict):
+                    _rename(event, age)
+                    if isinstance(event.get("usage"), dict):
+                        request.state.usage = event["usage"]
+                yield _event(event)
+                if event == "[DONE]" or _failed(event):
+                    return
+                event = await anext(events, None)
+        except Unavailable as error:
+            log.warning("%s: %s", age.card.address, error.problem)
+        yield _event(died(self._called).body)
+
+
+class HeldStream(StreamingResponse):
+    """An event stream that lets go of what it needs when it is over, even when it never began."""
+
+    def __init__(self, events: AsyncGenerator[str], held: AsyncExitStack) -> None:
+        super().__init__(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def died(called: str) -> ApiError:

@@ -10,14 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
@@ -31,6 +31,7 @@ from serving.fleet import EmbeddedMember, Fleet, Member
 from serving.plan import LeftOut, Plan
 from serving.process import Watched
 from serving.remote import RemoteMember
+from serving.upstream import Upstream
 from serving.walking import Turns
 from tests.servers import listening, serving
 
@@ -201,6 +202,30 @@ def test_a_stream_that_breaks_off_ends_with_an_error(own_checkpoints: Path) -> N
         first, last = (json.loads(line[6:]) for line in ask(http, stream=True).text.split("\n\n") if line)
         assert first["choices"][0]["text"] == "Hi\u2028\u0085you"
         assert "died while answering" in last["error"]["message"]
+
+
+async def test_what_a_stream_needs_is_let_go_when_the_client_left_before_it_began(checkpoints: Path) -> None:
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "asgi": {"spec_version": "2.4"}}
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(_: Any) -> None:
+        raise OSError("the client left")
+
+    let_go: list[bool] = []
+    with faulty("breaking off") as url:
+        upstream = Upstream(url, called="vllm")
+        async with AsyncExitStack() as held:
+            held.callback(let_go.append, True)
+            response = await upstream.pass_on(
+                "/v1/completions", {}, find_age(checkpoints, CHAT), Request(scope, receive), held
+            )
+        assert not let_go
+        with pytest.raises(ClientDisconnect):
+            await response(scope, receive, send)
+        assert let_go
+        await upstream.close()
 
 
 @pytest.mark.slow
