@@ -20,7 +20,7 @@ from torch import Tensor
 
 from serving import kernel
 from serving.kv import KV
-from serving.linear import Linear, Place, at_once, together
+from serving.linear import Linear, at_once, make_linear, together
 from serving.shape import ACTIVATIONS, Shape
 
 
@@ -54,11 +54,11 @@ class Model(NamedTuple):
     head: Linear
 
 
-def make_model(shape: Shape, kept: Mapping[str, Tensor], read: Mapping[str, Tensor], place: Place) -> Model:
+def make_model(shape: Shape, kept: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> Model:
     """Return a model from a checkpoint's tensors.
 
     `kept` and `read` are the same tensors: those that are taken from `kept` are used where they lie, what is
-    taken from `read` is copied to its `place`. Raises KeyError with the name of a tensor that is not there.
+    taken from `read` is copied. Raises KeyError with the name of a tensor that is not there.
     """
     names = shape.names
 
@@ -67,7 +67,7 @@ def make_model(shape: Shape, kept: Mapping[str, Tensor], read: Mapping[str, Tens
         weights = [weight.t() for weight in weights] if names.turned else weights
         biases = [read[f"{name}.bias"] for name in parts if f"{name}.bias" in read]
         bias = torch.cat(biases) if biases else None
-        return place.put(parts[0], weights[0] if len(weights) == 1 else torch.cat(weights), bias)
+        return make_linear(weights[0] if len(weights) == 1 else torch.cat(weights), bias)
 
     def norm(name: str) -> Norm:
         return Norm(kept[f"{name}.weight"], kept.get(f"{name}.bias"))
@@ -90,7 +90,7 @@ def make_model(shape: Shape, kept: Mapping[str, Tensor], read: Mapping[str, Tens
         kept[names.positions] if names.positions else None,
         tuple(layer(number) for number in range(shape.layers)),
         norm(names.norm),
-        place.put(names.head, read[names.embed if shape.tied else f"{names.head}.weight"], None),
+        make_linear(read[names.embed if shape.tied else f"{names.head}.weight"], None),
     )
 
 

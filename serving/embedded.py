@@ -23,7 +23,6 @@ from selves.errors import AgeError, EngineError, UsageError
 from selves.lineage import Age
 from serving.decoder import Company, Decoder, Model, make_model
 from serving.drawing import Words
-from serving.linear import Blocks, Place
 from serving.shape import read_shape
 from serving.weights import open_weights, with_adapter
 
@@ -88,12 +87,9 @@ def encode(
 
 
 class LoadedAge:
-    """An age in memory. Raises AgeError when its files are not what was written, or do not load.
+    """An age in memory. Raises AgeError when its files are not what was written, or do not load."""
 
-    Its small matrices get a place in `blocks`, beside those of other ages.
-    """
-
-    def __init__(self, age: Age, dtype: Dtype = "auto", blocks: Blocks | None = None) -> None:
+    def __init__(self, age: Age, dtype: Dtype = "auto") -> None:
         age.verify()
         self.address = age.card.address
         base = age.base() or age
@@ -110,13 +106,11 @@ class LoadedAge:
         self.shape = read_shape(config, age.card.context_tokens, chosen)
         self.model: Model | None = None
         self.decoder: Decoder | None = None
-        self.place: Place | None = None
         self.whole: Any = None
         if self.shape is not None:
-            self.place = (blocks or Blocks()).place(self.shape)
             kept, read = open_weights(age, chosen), open_weights(age, chosen)
             try:
-                self.model, self.decoder = make_model(self.shape, kept, read, self.place), Decoder(self.shape)
+                self.model, self.decoder = make_model(self.shape, kept, read), Decoder(self.shape)
             except KeyError as error:
                 raise _lacks(self.address, str(error.args[0])) from error
             self.prepare_alone()

@@ -16,29 +16,42 @@ from numpy.typing import NDArray
 
 PANEL = 512
 """The widest panel of weights, in numbers."""
-MULTIPLY = "void(float32[:,:,:,::1], int64[::1], float32[:,::1], float32[:,::1])"
+MULTIPLY = "void(int64[::1], int64, float32[:,::1], float32[:,::1])"
 _THREE = "float32[:,:,::1]"
 ATTEND = f"void(int64[::1], int64[::1], int64[::1], {_THREE}, {_THREE}, {_THREE}, {_THREE})"
 
 
-def _multiply(
-    stack: NDArray[np.float32], slots: NDArray[np.int64], x: NDArray[np.float32], out: NDArray[np.float32]
-) -> None:
-    """Write x[r] @ stack[slots[r]] to out[r] for every row r.
+def _to_pointer(_typing: Any, address: Any) -> Any:
+    """What numba makes of `_pointer(address)`: an array's memory, for arrays that it was not given."""
 
-    `stack` (slots, panels, in, out / panels), `x` (rows, in), `out` (rows, out). Rows of one slot are best
-    next to each other. A panel is as wide as can be summed at a time in the nearest cache, and lies in one
-    piece, so that memory is read from its beginning to its end.
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float32)(address), generate  # type: ignore[no-untyped-call]
+
+
+_pointer: Any = intrinsic(_to_pointer)
+
+
+def _multiply(
+    addresses: NDArray[np.int64], panels: int, x: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Write x[r] @ W[r] to out[r] for every row r, where W[r] lies at addresses[r].
+
+    W (panels, in, out / panels), `x` (rows, in), `out` (rows, out). Rows with one W are best next to each
+    other. A panel is as wide as can be summed at a time in the nearest cache, and lies in one piece, so that
+    memory is read from its beginning to its end.
     """
     rows, width = x.shape
-    panels, number = stack.shape[1], stack.shape[3]
+    number = out.shape[1] // panels
     first = 0
     while first < rows:
         end = first + 1
-        while end < rows and slots[end] == slots[first]:
+        while end < rows and addresses[end] == addresses[first]:
             end += 1
+        whole = carray(_pointer(addresses[first]), (panels, width, number), np.float32)
         for panel in range(panels):
-            weights = stack[slots[first], panel]
+            weights = whole[panel]
             start, stop = panel * number, (panel + 1) * number
             out[first:end, start:stop] = 0
             at = 0
@@ -71,18 +84,6 @@ def _multiply(
                         own[n] = own[n] + x0 * last[n]
                 at += 1
         first = end
-
-
-def _to_pointer(_typing: Any, address: Any) -> Any:
-    """What numba makes of `_pointer(address)`: an array's memory, for arrays that it was not given."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(types.float32)(address), generate  # type: ignore[no-untyped-call]
-
-
-_pointer: Any = intrinsic(_to_pointer)
 
 
 def _attend(

@@ -24,7 +24,6 @@ from serving.drawing import Drawing, alternatives
 from serving.embedded import MAX_CHUNK, LoadedAge, needed_bytes
 from serving.engine import MEASURES, Job, Key, key_of
 from serving.kv import CHUNK, KV, Beginnings
-from serving.linear import Blocks
 from serving.sampling import Floats
 from serving.shape import Shape
 
@@ -84,7 +83,6 @@ class Rounds:
         self._speakers: list[Speaker] = []
         self._hot: OrderedDict[Key, LoadedAge] = OrderedDict()
         self._companies: dict[Shape, tuple[list[Speaker], Company]] = {}
-        self._blocks = Blocks()
         self._beginnings = Beginnings(memory_bytes // BEGINNINGS_SHARE)
         self._arrived = self._loads = self._drawn = self._read = 0
 
@@ -129,7 +127,7 @@ class Rounds:
         self._read_prompts()
         speaking = [s for s in self._speakers if not s.unread and not s.job.cancelled]
         together = [s for s in speaking if s.age.shape is not None]
-        together.sort(key=lambda s: (hash(s.age.shape), s.age.place.order if s.age.place else (), s.order))
+        together.sort(key=lambda s: (hash(s.age.shape), s.key, s.order))
         for shape, group in groupby(together, key=lambda s: s.age.shape):
             assert shape is not None
             self._speak_together(shape, list(group))
@@ -177,7 +175,7 @@ class Rounds:
                 )
             if not self._make_room(needed, ages=1):
                 return None
-            self._hot[key] = LoadedAge(job.age, self._dtype, self._blocks)
+            self._hot[key] = LoadedAge(job.age, self._dtype)
             self._loads += 1
         self._hot.move_to_end(key)
         return self._hot[key]
@@ -197,10 +195,9 @@ class Rounds:
             self._let_go(idle.pop(0))
 
     def _let_go(self, key: Key) -> None:
-        age = self._hot.pop(key)
-        if age.shape is not None and age.place is not None:
-            self._companies.pop(age.shape, None)
-            self._blocks.leave(age.shape, age.place)
+        shape = self._hot.pop(key).shape
+        if shape is not None:
+            self._companies.pop(shape, None)
 
     def _weights_bytes(self) -> int:
         return sum(age.nbytes for age in self._hot.values())
