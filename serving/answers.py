@@ -17,8 +17,9 @@ from serving.api import unless_gone
 from serving.asks import Ask, Piece, PromptScores
 from serving.engine import Engine, Job
 from serving.logprobs import Given
+from serving.reading import read_body
 from serving.shapes import ChatShape, CompletionShape, Said, Shape
-from serving.wire import ApiError, Asked, DetokenizeAsked, TokenizeAsked, read_body
+from serving.wire import ApiError, Asked, DetokenizeAsked, TokenizeAsked
 
 Drawn = Piece | PromptScores
 Draws = AsyncGenerator[tuple[int, Drawn]]

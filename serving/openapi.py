@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from serving import replies, wire
+from serving import reading, replies, wire
 
 Json = dict[str, Any]
 
@@ -153,9 +153,9 @@ def _json(model: str) -> Json:
 
 
 def _add_neutral(schema: Json) -> None:
-    """Say of a request that is checked by `wire.read_asked` which further parameters it may have."""
-    for name in sorted(wire.HARMLESS):
+    """Say of a request that is checked by `reading.read_asked` which further parameters it may have."""
+    for name in sorted(reading.HARMLESS):
         schema["properties"].setdefault(name, {"description": "Accepted, and not used."})
-    for name, values in wire.NEUTRAL.items():
+    for name, values in reading.NEUTRAL.items():
         schema["properties"].setdefault(name, {"enum": [*values, None]})
     schema["additionalProperties"] = False

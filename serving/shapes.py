@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from selves.lineage import Age
 from serving.asks import Ask, Piece, PromptScores
 from serving.logprobs import Given, as_chat, as_completion, as_prompt, places, prompt_places
-from serving.wire import ApiError, Asked, ChatAsked, CompletionAsked, read_asked
+from serving.reading import read_asked
+from serving.wire import ApiError, Asked, ChatAsked, CompletionAsked
 from serving.wishes import Choices, Wish, check, make_asks
 
 DEFAULT_COMPLETION_TOKENS = 16
@@ -127,7 +128,7 @@ class CompletionShape(Shape):
             prompt_logprobs=echoed if asked.prompt_logprobs is None else asked.prompt_logprobs,
             echo=bool(asked.echo),
         )
-        check(asked, self.wish)
+        check(asked, self.wish, len(self.prompts))
         self._offsets: dict[int, int] = {}
         self._begun: set[int] = set()
 
@@ -188,7 +189,7 @@ class ChatShape(Shape):
             logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
             prompt_logprobs=asked.prompt_logprobs,
         )
-        check(asked, self.wish)
+        check(asked, self.wish, len(self.prompts))
 
     def whole(self, saids: Sequence[Said]) -> Json:
         scores = saids[0].scores

@@ -1,38 +1,15 @@
 """What crosses the wire, in OpenAI's form: what may be asked, and how a refusal looks. Pure.
 
-Where OpenAI has no word for something, vLLM's is used. Parameters that the embedded engine does not have are
-refused by name, never ignored: an answer drawn in another way than was asked for would be a wrong answer that
-looks right.
+Where OpenAI has no word for something, vLLM's is used. `reading.py` checks requests against this.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from selves.errors import AgeError, SelvesError, UsageError
-
-HARMLESS = frozenset(
-    {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "request_id"}
-)
-"""Parameters that do not change what is said; accepted and not used."""
-
-NEUTRAL: dict[str, tuple[object, ...]] = {
-    "add_generation_prompt": (True,),
-    "best_of": (1,),
-    "continue_final_message": (False,),
-    "function_call": ("none",),
-    "functions": ([],),
-    "include_stop_str_in_output": (False,),
-    "parallel_tool_calls": (True, False),
-    "response_format": ({"type": "text"},),
-    "skip_special_tokens": (True,),
-    "suffix": ("",),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
-}
-"""Parameters that are accepted only with a value that changes nothing."""
 
 MAX_CHOICES = 128
 """Of one request, over all its prompts."""
@@ -242,29 +219,3 @@ class DetokenizeAsked(Part):
 
     model: str
     tokens: list[TokenId]
-
-
-def read_asked(kind: type[Asked], body: dict[str, Any]) -> Any:
-    """Check a request's body. Raises ApiError (400) that names the parameter."""
-    asked = read_body(kind, body)
-    for name, value in (asked.model_extra or {}).items():
-        if value is None or name in HARMLESS or value in NEUTRAL.get(name, ()):
-            continue
-        raise ApiError(
-            400,
-            f"the embedded engine does not support {name!r}"
-            + (f" other than {NEUTRAL[name][0]!r}" if name in NEUTRAL else ""),
-            param=name,
-            code="unsupported_parameter",
-        )
-    return asked
-
-
-def read_body(kind: type[BaseModel], body: dict[str, Any]) -> Any:
-    """Check a body against a model. Raises ApiError (400) that names the parameter."""
-    try:
-        return kind.model_validate(body)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        param = ".".join(map(str, problem["loc"])) or None
-        raise ApiError(400, f"{param}: {problem['msg'].lower()}", param=param) from error

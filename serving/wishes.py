@@ -27,9 +27,17 @@ class Wish(NamedTuple):
     echo: bool = False
 
 
-def check(asked: Asked, wish: Wish) -> None:
-    """Refuse what contradicts itself, before anything is tokenized. Raises ApiError (400)."""
-    least = asked.min_tokens or 0
+def check(asked: Asked, wish: Wish, prompts: int) -> None:
+    """Refuse what contradicts itself or is too much, before anything is tokenized. Raises ApiError (400)."""
+    n, least = asked.n or 1, asked.min_tokens or 0
+    if not prompts:
+        raise ApiError(400, "the prompt is empty; give at least one", param=wish.prompt_name)
+    if prompts * n > MAX_CHOICES:
+        raise ApiError(
+            400,
+            f"{prompts} prompts with {n} choices each: more than {MAX_CHOICES}; send several requests",
+            param=wish.prompt_name,
+        )
     if wish.max_tokens == 0 and wish.prompt_logprobs is None and not wish.echo:
         raise ApiError(400, "max_tokens: 0 needs prompt_logprobs or echo", param="max_tokens")
     if wish.max_tokens is not None and least > wish.max_tokens:
@@ -50,20 +58,11 @@ def make_asks(
     The n choices of a prompt differ by their seeds, which count up from the request's; so each prompt is
     answered as it would be alone. Raises ApiError when a prompt leaves no room.
     """
-    n = asked.n or 1
-    if not givens:
-        raise ApiError(400, "the prompt is empty; give at least one", param=wish.prompt_name)
-    if len(givens) * n > MAX_CHOICES:
-        raise ApiError(
-            400,
-            f"{len(givens)} prompts with {n} choices each: more than {MAX_CHOICES}; send several requests",
-            param=wish.prompt_name,
-        )
     seed = secrets.randbits(62) if asked.seed is None else asked.seed
     return [
         (given, make_ask(asked, wish, _room(wish, given, window, choices), (seed + which) % 2**63, choices))
         for given in givens
-        for which in range(n)
+        for which in range(asked.n or 1)
     ]
 
 

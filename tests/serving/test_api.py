@@ -181,7 +181,7 @@ WRONG_BODIES: list[tuple[str, Any, str | None]] = [
     (
         "/v1/completions",
         {"model": BASE, "prompt": "a", "structured_outputs": {"regex": "a+"}},
-        "structured_outputs.choice",
+        "structured_outputs",
     ),
     (
         "/v1/completions",
