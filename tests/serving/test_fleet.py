@@ -180,6 +180,16 @@ def test_an_engine_that_fails_before_it_said_anything_is_stepped_in_for(
             assert 'selves_engine_failures_total{engine="remote"} 1' in http.get("/metrics").text
 
 
+def test_what_only_an_engine_that_is_down_can_do_may_be_asked_again_later(own_checkpoints: Path) -> None:
+    asked = {"response_format": {"type": "json_object"}}
+    with faulty("broken") as url, fleet(own_checkpoints, [RemoteMember("remote", url), embedded()]) as http:
+        answer = ask(http, **asked)
+        assert answer.status_code == 503
+        assert "response_format" in answer.json()["error"]["message"]
+    with fleet(own_checkpoints, [embedded()]) as http:
+        assert ask(http, **asked).status_code == 400
+
+
 def test_who_waits_for_an_engine_that_is_found_to_be_ill_is_answered_by_another(
     own_checkpoints: Path,
 ) -> None:
