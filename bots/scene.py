@@ -22,7 +22,7 @@ from selves.cast import Cast, Persona, SceneSpec
 from selves.errors import EngineError, UsageError
 from selves.speech import Prompt, Sampling, Utterance, seed_from
 from serving.prompt import Line, clean
-from serving.voice import ModelInfo, Voice, unfinished
+from serving.voice import ModelInfo, Priority, Voice, unfinished
 
 OPERATOR = "Host"
 """Who speaks a scene's opening line."""
@@ -227,7 +227,7 @@ class _Stage:
         async def sample(number: int) -> Utterance:
             again = sampling.model_copy(update={"seed": seed_from(seed, number)})
             try:
-                return await self.voice.say(speaker.address, prompt, again)
+                return await self.voice.say(speaker.address, prompt, again, priority=Priority.SCENES)
             except EngineError as error:
                 return unfinished(info, prompt, again, started, error=error.problem)
 

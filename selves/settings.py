@@ -6,8 +6,9 @@
 | SELVES_CAST | the cast file | `selves.toml` in the current folder |
 | SELVES_DATABASE_URL | SQLAlchemy URL | SQLite in the home folder |
 | SELVES_URL | the serving address | `[serving]` in the cast file |
-| SELVES_VLLM | the `vllm` program of its own environment | `vllm` in `[serving]` of the cast file |
-| SELVES_API_KEY | key that the serving address asks for and its clients send | none |
+| SELVES_VLLM | the `vllm` program of its own environment, or a URL | `vllm` in `[serving]` |
+| VLLM_API_KEY | key that is sent to a vLLM elsewhere | none |
+| SELVES_API_KEY | keys that the serving address takes, commas between; clients send the first | none |
 """
 
 from __future__ import annotations

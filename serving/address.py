@@ -33,8 +33,8 @@ async def serving_address(
 
     That is SELVES_URL if it is set; or else what already answers at the cast's host and port, if it serves
     this house's ages; or else a new server on a free port, which ends with this block, and with this process
-    even when it is killed. A new server runs the embedded engine, whatever the cast says: vLLM serves one
-    age, and is started by `selves serve`. `on_wait` is told what is being waited for. Raises EngineError.
+    even when it is killed. A new server runs the embedded engine, whatever the cast says: vLLM takes minutes
+    to start, which `selves serve` does. `on_wait` is told what is being waited for. Raises EngineError.
     """
     if house.serving_url_setting:
         url = house.serving_url_setting.rstrip("/").removesuffix("/v1")
