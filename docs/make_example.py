@@ -59,18 +59,19 @@ def _opening(chat: Age, house: House) -> list[str]:
         "",
         f"`selves train run` made it: {chat.card.parameters:,} parameters, "
         f"{recipe.base.steps:,} steps of {recipe.base.batch_tokens:,} tokens in {minutes:.1f} minutes on "
-        f"{_threads(house, recipe)} CPU threads ({rate:,.0f} tokens/s at the median), then turns were "
+        f"{_threads(house, recipe)} ({rate:,.0f} tokens/s at the median), then turns were "
         f"taught. It has read {', '.join(map(str, recipe.corpus))} and nothing else. This page is made by "
         "`docs/make_example.py` from the ages as they are on disk.",
         "",
     ]
 
 
-def _threads(house: House, recipe: Recipe) -> int:
+def _threads(house: House, recipe: Recipe) -> str:
     from training.checkpoint import read_progress
 
     progress = read_progress(house.checkpoints / recipe.lineage)
-    return progress.threads * progress.processes if progress else 0
+    number = progress.threads * progress.processes if progress else 0
+    return f"{number} CPU thread{'' if number == 1 else 's'}"
 
 
 def _ladder(ages: list[Age]) -> list[str]:
@@ -90,7 +91,8 @@ def _ladder(ages: list[Age]) -> list[str]:
 
 
 def _curves(lineage: str) -> list[str]:
-    evals.main(["plot", lineage, "-o", str(PAGE.with_suffix(".svg"))])
+    only = ["--stage", "base", "--stage", "chat"]
+    evals.main(["plot", lineage, *only, "-o", str(PAGE.with_suffix(".svg"))])
     return [
         "## What it could do, by age",
         "",

@@ -350,6 +350,9 @@ def test_a_lineage_is_measured_shown_and_drawn(
     titles = [element.text or "" for element in drawn.iter("{http://www.w3.org/2000/svg}title")]
     assert sum("agreement" in title for title in titles) == 5
     assert sum("bits_per_byte" in title for title in titles) == 5
+    assert run(raised_copy, "plot", "wren", "--stage", "chat", "-o", tmp_path / "chat.svg") == 0
+    assert (tmp_path / "chat.svg").read_text("utf-8").count("<title>") < len(titles)
+    assert run(raised_copy, "plot", "wren", "--stage", "young", "-o", tmp_path / "young.svg") == 2
 
 
 def test_one_broken_age_does_not_hide_the_others(

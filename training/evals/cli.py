@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     plotting = verbs.add_parser("plot", help="draw it as an SVG")
     plotting.add_argument("lineage")
     plotting.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+    plotting.add_argument(
+        "--stage", action="append", metavar="STAGE", help="only ages of this stage; may be repeated"
+    )
     asking = verbs.add_parser("lm-eval", help="run tasks of EleutherAI's lm-evaluation-harness on an age")
     asking.add_argument("address")
     asking.add_argument(
@@ -211,6 +214,9 @@ def _chance(suite: str, ages: list[Age], results: Results) -> str:
 
 def _plot(options: argparse.Namespace, house: House) -> None:
     ages, results, suites = _measured(options.lineage, house)
+    ages = [age for age in ages if options.stage is None or age.address.stage in options.stage]
+    if not ages:
+        raise UsageError(f"nothing of these stages of {options.lineage} was measured: {options.stage}")
     by_tokens = all(age.card.tokens_seen or age.address.step == 0 for age in ages)
     shares: list[Curve] = []
     bits: list[Curve] = []
