@@ -22,7 +22,7 @@ from serving.shapes import ChatShape, CompletionShape, Said, Shape
 from serving.wire import ApiError, Asked, DetokenizeAsked, TokenizeAsked
 
 Drawn = Piece | PromptScores
-Draws = AsyncGenerator[tuple[int, Drawn]]
+Draws = AsyncGenerator[list[tuple[int, Drawn]]]
 
 
 class EmbeddedBackend:
@@ -120,7 +120,10 @@ class EmbeddedBackend:
 
 
 async def _draw_all(engine: Engine, age: Age, asks: Sequence[tuple[Given, Ask]]) -> Draws:
-    """Draw from all asks at once; yields (which, drawn) until each has finished. Closing it cancels them."""
+    """Draw from all asks at once; yields what has come as (which, drawn), until each has finished.
+
+    Closing it cancels them. When the asker is slower than the engine, more comes at a time.
+    """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[int, Drawn | SelvesError]] = asyncio.Queue()
 
@@ -137,14 +140,21 @@ async def _draw_all(engine: Engine, age: Age, asks: Sequence[tuple[Given, Ask]])
             engine.submit(job)
         unfinished = len(jobs)
         while unfinished:
-            which, drawn = await queue.get()
-            if isinstance(drawn, SelvesError):
-                raise drawn
-            yield which, drawn
-            if isinstance(drawn, Piece):
-                unfinished -= drawn.finish is not None
-            else:
-                unfinished -= jobs[which].ask.max_tokens == 0
+            come = [await queue.get()]
+            while not queue.empty():
+                come.append(queue.get_nowait())
+            whole: list[tuple[int, Drawn]] = []
+            for which, drawn in come:
+                if isinstance(drawn, SelvesError):
+                    if whole:
+                        yield whole
+                    raise drawn
+                whole.append((which, drawn))
+                if isinstance(drawn, Piece):
+                    unfinished -= drawn.finish is not None
+                else:
+                    unfinished -= jobs[which].ask.max_tokens == 0
+            yield whole
     finally:
         for job in jobs:
             job.cancel()
@@ -155,18 +165,19 @@ async def _whole(shape: Shape, draws: Draws, request: Request) -> Response:
     pieces: dict[int, list[Piece]] = {}
     scores: dict[int, PromptScores] = {}
     async with aclosing(draws):
-        async for which, drawn in draws:
-            if isinstance(drawn, Piece):
-                pieces.setdefault(which, []).append(drawn)
-            else:
-                scores[which] = drawn
+        async for come in draws:
+            for which, drawn in come:
+                if isinstance(drawn, Piece):
+                    pieces.setdefault(which, []).append(drawn)
+                else:
+                    scores[which] = drawn
     answer = shape.whole([Said(pieces.get(i, ()), scores.get(i)) for i in range(shape.choices)])
     request.state.usage = answer["usage"]
     return JSONResponse(answer)
 
 
 async def _events(
-    shape: Shape, first: tuple[int, Drawn] | None, draws: Draws, request: Request
+    shape: Shape, first: list[tuple[int, Drawn]] | None, draws: Draws, request: Request
 ) -> AsyncGenerator[str]:
     """Yield server-sent events as pieces come. An error half way is an event, then the stream ends."""
     options = shape.asked.stream_options
@@ -183,19 +194,24 @@ async def _events(
                     yield event({"choices": [shape.chunk(which, Said())]})
             scores: dict[int, PromptScores] = {}
             held: dict[int, list[Piece]] = {}
-            number, item = 0, first
-            while item is not None:
-                which, drawn = item
-                if isinstance(drawn, PromptScores):
-                    scores[which] = drawn
-                else:
-                    held.setdefault(which, []).append(drawn)
-                    number += 1
-                    request.state.usage = shape.usage(number)
-                if shape.wish.max_tokens == 0 or (isinstance(drawn, Piece) and (drawn.text or drawn.finish)):
+            number, come = 0, first
+            while come is not None:
+                ready: dict[int, None] = {}
+                for which, drawn in come:
+                    if isinstance(drawn, PromptScores):
+                        scores[which] = drawn
+                    else:
+                        held.setdefault(which, []).append(drawn)
+                        number += 1
+                    if shape.wish.max_tokens == 0 or (
+                        isinstance(drawn, Piece) and (drawn.text or drawn.finish)
+                    ):
+                        ready[which] = None
+                request.state.usage = shape.usage(number)
+                for which in ready:
                     chunk = shape.chunk(which, Said(held.pop(which, ()), scores.pop(which, None)))
                     yield event({"choices": [chunk]})
-                item = await anext(draws, None)
+                come = await anext(draws, None)
         except SelvesError as error:
             yield f"data: {json.dumps(ApiError.from_house(error).body)}\n\n"
             return
