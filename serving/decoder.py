@@ -54,11 +54,12 @@ class Model(NamedTuple):
     head: Linear
 
 
-def make_model(shape: Shape, kept: Mapping[str, Tensor], read: Mapping[str, Tensor]) -> Model:
+def make_model(shape: Shape, read: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> Model:
     """Return a model from a checkpoint's tensors.
 
-    `kept` and `read` are the same tensors: those that are taken from `kept` are used where they lie, what is
-    taken from `read` is copied. Raises KeyError with the name of a tensor that is not there.
+    Everything is copied from `read`, whose mapping may go then; but an embedding that is the head too is used
+    where it lies, in `kept`, the same tensors mapped once more: of that one only the rows that are said are
+    ever in memory. Raises KeyError with the name of a tensor that is not there.
     """
     names = shape.names
 
@@ -70,7 +71,8 @@ def make_model(shape: Shape, kept: Mapping[str, Tensor], read: Mapping[str, Tens
         return make_linear(weights[0] if len(weights) == 1 else torch.cat(weights), bias)
 
     def norm(name: str) -> Norm:
-        return Norm(kept[f"{name}.weight"], kept.get(f"{name}.bias"))
+        bias = read.get(f"{name}.bias")
+        return Norm(read[f"{name}.weight"].clone(), None if bias is None else bias.clone())
 
     def layer(number: int) -> Layer:
         at = names.layer.format(number)
@@ -86,8 +88,8 @@ def make_model(shape: Shape, kept: Mapping[str, Tensor], read: Mapping[str, Tens
         )
 
     return Model(
-        kept[names.embed],
-        kept[names.positions] if names.positions else None,
+        kept[names.embed] if shape.tied else read[names.embed].clone(),
+        read[names.positions].clone() if names.positions else None,
         tuple(layer(number) for number in range(shape.layers)),
         norm(names.norm),
         make_linear(read[names.embed if shape.tied else f"{names.head}.weight"], None),

@@ -108,9 +108,9 @@ class LoadedAge:
         self.decoder: Decoder | None = None
         self.whole: Any = None
         if self.shape is not None:
-            kept, read = open_weights(age, chosen), open_weights(age, chosen)
+            read, kept = open_weights(age, chosen), open_weights(age, chosen)
             try:
-                self.model, self.decoder = make_model(self.shape, kept, read), Decoder(self.shape)
+                self.model, self.decoder = make_model(self.shape, read, kept), Decoder(self.shape)
             except KeyError as error:
                 raise _lacks(self.address, str(error.args[0])) from error
             self.prepare_alone()
