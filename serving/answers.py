@@ -25,6 +25,26 @@ Drawn = Piece | PromptScores
 Draws = AsyncGenerator[list[tuple[int, Drawn]]]
 
 
+class _Outbox:
+    """What the engine delivers, brought to the event loop once for each of its rounds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._items: list[Callable[[], None]] = []
+
+    def put(self, act: Callable[[], None]) -> None:
+        self._items.append(act)
+
+    def send(self) -> None:
+        if self._items and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._flush)
+
+    def _flush(self) -> None:
+        items, self._items = self._items, []
+        for act in items:
+            act()
+
+
 class EmbeddedBackend:
     """The embedded engine behind the address."""
 
@@ -40,6 +60,8 @@ class EmbeddedBackend:
         return self._engine.trouble
 
     async def start(self) -> None:
+        self._outbox = _Outbox(asyncio.get_running_loop())
+        self._engine.after_round = self._outbox.send
         self._engine.start()
 
     async def close(self) -> None:
@@ -69,7 +91,7 @@ class EmbeddedBackend:
         ]
         givens = [await self._give(age, prompt, shape) for prompt in shape.prompts]
         asks = shape.asks(givens, choices)
-        draws = _draw_all(self._engine, age, [] if shape.only_echoes else asks)
+        draws = _draw_all(self._engine, self._outbox, age, [] if shape.only_echoes else asks)
         if not shape.asked.stream:
             return await unless_gone(request, _whole(shape, draws, request))
         try:
@@ -119,18 +141,16 @@ class EmbeddedBackend:
         return JSONResponse({"count": len(ids), "max_model_len": age.card.context_tokens, "tokens": ids})
 
 
-async def _draw_all(engine: Engine, age: Age, asks: Sequence[tuple[Given, Ask]]) -> Draws:
+async def _draw_all(engine: Engine, outbox: _Outbox, age: Age, asks: Sequence[tuple[Given, Ask]]) -> Draws:
     """Draw from all asks at once; yields what has come as (which, drawn), until each has finished.
 
     Closing it cancels them. When the asker is slower than the engine, more comes at a time.
     """
-    loop = asyncio.get_running_loop()
     queue: asyncio.Queue[tuple[int, Drawn | SelvesError]] = asyncio.Queue()
 
     def deliver_to(which: int) -> Callable[[Drawn | SelvesError], None]:
         def deliver(drawn: Drawn | SelvesError) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(queue.put_nowait, (which, drawn))
+            outbox.put(lambda: queue.put_nowait((which, drawn)))
 
         return deliver
 

@@ -47,6 +47,7 @@ class Catalog:
         ages = self.ages()
         if address in ages:
             return ages[address]
+        address = address[:200]  # nobody's name is longer, and all of it is said again below
         near = get_close_matches(address, ages, n=3, cutoff=0.5) or list(ages)[:8]
         hint = f"there are: {', '.join(near)}" if near else "no age has been made yet"
         raise ApiError(

@@ -187,6 +187,8 @@ def _serve(
         server.run(sockets=[listening])
     except KeyboardInterrupt:
         return  # Ctrl-C is how a server is stopped; uvicorn has shut down by now
+    if not server.started:
+        raise EngineError("the server could not be started; its log says why")
 
 
 def _stop_this_process() -> None:

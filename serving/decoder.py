@@ -19,9 +19,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from serving import kernel
-from serving.kv import KV
+from serving.kv import CHUNK, KV
 from serving.linear import Linear, at_once, make_linear, together
 from serving.shape import ACTIVATIONS, Shape
+
+ONE_THREAD = 32768
+"""torch gives fewer numbers than these to one thread."""
+WHOLE = 32
+"""Rows of so many numbers, or a multiple, end where torch's vectors end."""
 
 
 class Norm(NamedTuple):
@@ -158,6 +163,7 @@ class Decoder:
         self.shape = shape
         self._act = ACTIVATIONS[shape.activation]
         self._frequencies = torch.tensor(shape.frequencies)
+        self._cos = self._sin = torch.empty(0, len(shape.frequencies), dtype=shape.dtype)
 
     def new_kv(self) -> KV:
         return KV(self.shape.layers, self.shape.kv_heads, self.shape.head_dim, self.shape.dtype)
@@ -245,9 +251,7 @@ class Decoder:
         x = company.look_up((model.embed for model in company.models), ids)
         if shape.names.positions:
             x = x + company.look_up((m.positions for m in company.models if m.positions is not None), at)
-        angles = at[:, None, None].float() * self._frequencies
-        cos = (angles.cos() * shape.rotary_scale).to(x.dtype)
-        sin = (angles.sin() * shape.rotary_scale).to(x.dtype)
+        cos, sin = self._turns(at)
         for number, layer in enumerate(company.layers):
             h = self._normed(x, layer.attention_norm)
             q, k, v = self._split(layer.qkv(h))
@@ -267,10 +271,31 @@ class Decoder:
         up = layer.up(self._normed(x, layer.mlp_norm))
         if len(self.shape.names.up) == 2:
             gate, up = up.chunk(2, -1)
-            up = self._act(gate) * up
+            up = self._activated(gate) * up
         else:
-            up = self._act(up)
+            up = self._activated(up)
         return layer.down(up)
+
+    def _activated(self, x: Tensor) -> Tensor:
+        """Return the activation of x (rows, inner), each row with the same bits in any company.
+
+        torch computes the numbers at the end of what a thread has to do in another way than those before, so
+        every piece is small enough for one thread, and each row in it whole.
+        """
+        rows = max(1, (ONE_THREAD - 1) // x.shape[1]) if x.shape[1] % WHOLE == 0 else 1
+        if len(x) <= rows:
+            return self._act(x)
+        return torch.cat([self._act(part) for part in x.contiguous().split(rows)])
+
+    def _turns(self, at: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cos and sin (rows, 1, half) of the rotary embedding at positions `at` (rows,)."""
+        while len(self._cos) <= int(at.max()):
+            # always as many at a time: the bits of a position depend on nothing else
+            angles = torch.arange(len(self._cos), len(self._cos) + CHUNK)[:, None] * self._frequencies
+            scale = self.shape.rotary_scale
+            self._cos = torch.cat([self._cos, (angles.cos() * scale).to(self.shape.dtype)])
+            self._sin = torch.cat([self._sin, (angles.sin() * scale).to(self.shape.dtype)])
+        return self._cos[at][:, None], self._sin[at][:, None]
 
     def _normed(self, x: Tensor, norm: Norm) -> Tensor:
         size = x.shape[-1:]

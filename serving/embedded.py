@@ -23,6 +23,7 @@ from selves.errors import AgeError, EngineError, UsageError
 from selves.lineage import Age
 from serving.decoder import Company, Decoder, Model, make_model
 from serving.drawing import Words
+from serving.kv import KV
 from serving.shape import read_shape
 from serving.weights import open_weights, with_adapter
 
@@ -45,7 +46,7 @@ def load_tokenizer(age: Age) -> Any:
     _register_own_class(age.folder)
     try:
         return AutoTokenizer.from_pretrained(age.folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # tokenizers raises nothing more special
         raise AgeError(f"the tokenizer of {age.card.address} does not load: {error}", "restore it") from error
 
 
@@ -108,7 +109,8 @@ class LoadedAge:
         self.decoder: Decoder | None = None
         self.whole: Any = None
         if self.shape is not None:
-            read, kept = open_weights(age, chosen), open_weights(age, chosen)
+            read = open_weights(age, chosen)
+            kept = open_weights(age, chosen) if self.shape.tied else read
             try:
                 self.model, self.decoder = make_model(self.shape, read, kept), Decoder(self.shape)
             except KeyError as error:
@@ -131,6 +133,13 @@ class LoadedAge:
         from transformers import DynamicCache
 
         return DynamicCache(config=self.whole.config)
+
+    def said_bytes(self, memory: Any) -> int:
+        """Return what a sequence's memory takes."""
+        if isinstance(memory, KV):
+            return memory.nbytes
+        tensors = [t for layer in memory.layers for t in (layer.keys, layer.values) if t is not None]
+        return sum(tensor.nbytes for tensor in tensors)
 
     def read(self, token_ids: Sequence[int], memory: Any, *, every: bool = False) -> Tensor:
         """Read tokens of one sequence; returns the logits (1, V) after them, or every (n, V), in float32."""

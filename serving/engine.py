@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from selves.cast import Dtype
 from selves.errors import EngineError, SelvesError
 from selves.lineage import Age
 from serving.asks import Ask, Piece, PromptScores
-from serving.machine import available_ram
+from serving.machine import available_cores, available_ram
 
 if TYPE_CHECKING:
     from serving.rounds import Rounds
@@ -90,7 +89,7 @@ class Engine:
     def __init__(
         self, *, hot: int = 0, threads: int = 0, memory_bytes: int = 0, dtype: Dtype = "auto"
     ) -> None:
-        self._threads = threads or max(1, (os.cpu_count() or 2) - 1)
+        self._threads = threads or max(1, len(available_cores()) - 1)
         self._limits = {"hot": hot, "memory_bytes": memory_bytes or available_ram() // 2}
         self._dtype: Dtype = dtype
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
@@ -99,6 +98,8 @@ class Engine:
         self._tokenizers: OrderedDict[Key, Any] = OrderedDict()
         self._tokenizing = ThreadPoolExecutor(1, "tokenizer")
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
+        self.after_round: Callable[[], None] = lambda: None
+        """Called in the worker's thread when it has delivered what a round gave."""
         self.trouble = ""
         """Why it cannot answer any more; empty while it can."""
         self.version = ", ".join(f"{name} {metadata.version(name)}" for name in ("transformers", "torch"))
@@ -116,7 +117,7 @@ class Engine:
     def submit(self, job: Job) -> None:
         """Queue a job. The worker calls its `deliver` with what comes, or with one SelvesError at the end."""
         self._inbox.put(job)
-        if not self._worker.is_alive():
+        if self.trouble or not self._worker.is_alive():
             self._refuse_rest()
 
     async def encode(
@@ -191,6 +192,7 @@ class Engine:
             self._imported.set()
             while self._take_in(self._rounds):
                 self._rounds.play()
+                self.after_round()
             end = "the engine is stopping"
         except Exception as error:
             log.exception("the embedded engine has died")
@@ -221,6 +223,7 @@ class Engine:
             try:
                 job = self._inbox.get_nowait()
             except Empty:
+                self.after_round()
                 return
             if job is not None:
                 job.fail(error)

@@ -57,8 +57,8 @@ class EmbeddedMember:
     def __init__(self, backend: Backend, plan: Plan) -> None:
         self._backend = backend
         self.version = backend.version
-        self._kept_from_it = {left.address for left in plan.left_out}
-        self._kept_from_it |= {age.address for age in plan.ages if EMBEDDED not in age.engines}
+        # an age that was not there, or not whole, when the plan was made is looked at when it is asked for
+        self._kept_from_it = {age.address for age in plan.ages if EMBEDDED not in age.engines}
 
     @property
     def trouble(self) -> str:

@@ -124,7 +124,10 @@ class Answer:
     def take(self, event: dict[str, Any]) -> str:
         """Add one server-sent event; returns its piece of text. Raises Refusal for an error's."""
         if "error" in event:
-            raise Refusal(_message_in(event) or "the engine failed while answering")
+            refusal = Refusal(_message_in(event) or "the engine failed while answering")
+            error = event["error"]
+            refusal.may_pass = isinstance(error, dict) and error.get("code") == "engine_unavailable"
+            raise refusal
         self.fingerprint = event.get("system_fingerprint") or self.fingerprint
         usage = event.get("usage") or {}
         self.prompt_tokens = usage.get("prompt_tokens") or self.prompt_tokens

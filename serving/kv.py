@@ -58,11 +58,12 @@ class KV:
         """Return a copy of the chunk that begins at token `start`."""
         return self._all[:, :, :, start : start + CHUNK].clone()
 
-    def append_chunk(self, chunk: Tensor) -> None:
-        """Go on with a remembered chunk."""
-        self.grow(self.length + CHUNK)
-        self._all[:, :, :, self.length : self.length + CHUNK] = chunk
-        self.length += CHUNK
+    def begin_with(self, chunks: Sequence[Tensor]) -> None:
+        """Go on from remembered chunks; nothing was read before."""
+        self.grow(len(chunks) * CHUNK)
+        for number, chunk in enumerate(chunks):
+            self._all[:, :, :, number * CHUNK : (number + 1) * CHUNK] = chunk
+        self.length = len(chunks) * CHUNK
 
 
 def _rounded(tokens: int) -> int:
@@ -84,14 +85,16 @@ class Beginnings:
 
     def recall(self, age: Hashable, ids: Sequence[int], kv: KV) -> None:
         """Fill an empty `kv` with the longest beginning of `ids` that is remembered and is not all of it."""
-        while kv.length + CHUNK < len(ids):
-            key = age, tuple(ids[: kv.length + CHUNK])
-            chunk = self._chunks.get(key)
-            if chunk is None:
-                return
+        found: list[Tensor] = []
+        while (end := (len(found) + 1) * CHUNK) < len(ids):
+            key = age, tuple(ids[:end])
+            if key not in self._chunks:
+                break
             self._chunks.move_to_end(key)
-            kv.append_chunk(chunk)
-            self.hits += CHUNK
+            found.append(self._chunks[key])
+        if found:
+            kv.begin_with(found)
+            self.hits += kv.length
 
     def remember(self, age: Hashable, ids: Sequence[int], kv: KV) -> None:
         """Remember the chunk of `ids` that `kv` has just been given whole."""

@@ -55,7 +55,7 @@ def probe(vllm_setting: str, port: int, environment: Mapping[str, str] | None = 
     return Machine(
         gpus=visible(read_gpus(_nvidia_smi()), env.get("CUDA_VISIBLE_DEVICES")),
         ram_bytes=available_ram(),
-        cores=_cores(),
+        cores=available_cores(),
         vllm=find_vllm(vllm_setting, env),
         free_ports=tuple(_free_ports(port + 1)),
     )
@@ -125,15 +125,25 @@ def _nvidia_smi() -> str:
 
 
 def available_ram() -> int:
-    """Return the bytes that can be had without swapping, as far as the system says."""
+    """Return the bytes that can be had without swapping, as far as the system says.
+
+    In a container that is what its control group leaves, if that is less.
+    """
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):  # not Linux: what is installed is all that is known
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / f"memory.{name}").read_text("ascii") for name in ("max", "current"))
+        return min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return free
 
 
-def _cores() -> tuple[int, ...]:
+def available_cores() -> tuple[int, ...]:
+    """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))

@@ -129,7 +129,8 @@ class VllmMember:
         async with AsyncExitStack() as held:
             await unless_gone(request, held.enter_async_context(self._awake()))
             if age.card.adapter_of is None:
-                await unless_gone(request, held.enter_async_context(self._turns.hold(age)))
+                if path.startswith("/v1/"):  # tokens are counted alike for all ages that take turns
+                    await unless_gone(request, held.enter_async_context(self._turns.hold(age)))
                 name = self._plan.ages[0]
             else:
                 # a client that leaves now must not leave an adapter behind that we do not know of

@@ -67,7 +67,7 @@ class Watched:
         while True:
             try:
                 why = await self._live()
-            except (SelvesError, httpx.TransportError) as error:
+            except (SelvesError, OSError, httpx.HTTPError) as error:
                 why = f"cannot be started: {error.problem if isinstance(error, SelvesError) else error}"
             if not self.trouble:
                 backoff_s = 1.0
@@ -120,7 +120,7 @@ class Watched:
     async def _is_well(self) -> bool:
         try:
             return (await self._http.get("/health", timeout=HEALTH_S)).status_code == httpx.codes.OK
-        except httpx.TransportError:
+        except httpx.HTTPError:
             return False
 
 

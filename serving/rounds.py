@@ -84,6 +84,7 @@ class Rounds:
         self._hot: OrderedDict[Key, LoadedAge] = OrderedDict()
         self._companies: dict[Shape, tuple[list[Speaker], Company]] = {}
         self._beginnings = Beginnings(memory_bytes // BEGINNINGS_SHARE)
+        self._turn = False
         self._arrived = self._loads = self._drawn = self._read = 0
 
     @property
@@ -135,8 +136,12 @@ class Rounds:
             if speaker.age.shape is None:
                 self._guarded(speaker, self._speak_alone)
         self._speakers = [s for s in self._speakers if not s.job.cancelled]
-        if not self._speakers:
-            self._companies.clear()
+        # who has gone must not be held on to by who they went with
+        self._companies = {
+            shape: (them, company)
+            for shape, (them, company) in self._companies.items()
+            if not any(speaker.job.cancelled for speaker in them)
+        }
 
     # coming in
 
@@ -151,16 +156,28 @@ class Rounds:
                         return
                     _check_vocabulary(job, age)
                     speaker = Speaker(job, age, order[1])
-                    if isinstance(speaker.memory, KV) and job.ask.prompt_logprobs is None:
-                        self._beginnings.recall(speaker.key, job.prompt_ids, speaker.memory)
-                        speaker.read = speaker.memory.length
+                    if not self._has_room_for(speaker) and self._speakers:
+                        return
                     self._speakers.append(speaker)
                 except SelvesError as error:
                     job.fail(error)
-                except (RuntimeError, MemoryError, ValueError, TypeError, OSError) as error:
+                except Exception as error:  # one age that cannot be read must not silence the others
                     log.exception("loading %s failed", job.age.card.address)
                     job.fail(EngineError(f"{job.age.card.address} does not load: {error}"))
             self._waiting.pop(0)
+
+    def _has_room_for(self, speaker: Speaker) -> bool:
+        """Take what is remembered of a prompt, if all that is still to be read has room beside it."""
+        if not isinstance(speaker.memory, KV):
+            return True
+        readers = [speaker, *(s for s in self._speakers if s.unread and isinstance(s.memory, KV))]
+        needed = sum(s.memory.grown_bytes(len(s.job.prompt_ids) + CHUNK) for s in readers)
+        if not self._make_room(needed, keep=speaker.key):
+            return False
+        if speaker.job.ask.prompt_logprobs is None:
+            self._beginnings.recall(speaker.key, speaker.job.prompt_ids, speaker.memory)
+            speaker.read = speaker.memory.length
+        return True
 
     def _bring_in(self, job: Job) -> LoadedAge | None:
         """Return a job's age, loaded if need be; None while those in memory are all busy."""
@@ -180,9 +197,9 @@ class Rounds:
         self._hot.move_to_end(key)
         return self._hot[key]
 
-    def _make_room(self, needed: int, *, ages: int = 0) -> bool:
+    def _make_room(self, needed: int, *, ages: int = 0, keep: Key | None = None) -> bool:
         """Let go of what is not in use until `needed` bytes are free; False when that is not enough."""
-        busy = {speaker.key for speaker in self._speakers}
+        busy = {keep, *(speaker.key for speaker in self._speakers)}
         idle = [key for key in self._hot if key not in busy]
         while True:
             taken = self._weights_bytes() + self._said_bytes()
@@ -200,10 +217,10 @@ class Rounds:
             self._companies.pop(shape, None)
 
     def _weights_bytes(self) -> int:
-        return sum(age.nbytes for age in self._hot.values())
+        return sum(age.nbytes for age in list(self._hot.values()))
 
     def _said_bytes(self) -> int:
-        return sum(s.memory.nbytes for s in self._speakers if isinstance(s.memory, KV))
+        return sum(speaker.age.said_bytes(speaker.memory) for speaker in list(self._speakers))
 
     # reading prompts
 
@@ -214,7 +231,9 @@ class Rounds:
             readers = [s for s in self._speakers if s.unread and not s.job.cancelled]
             if not readers:
                 return
-            reader = min(readers, key=lambda s: (s.order[0], s.unread, s.order[1]))
+            # the shortest first, but every other time the oldest, so that a long one is read too
+            self._turn = not self._turn
+            reader = min(readers, key=lambda s: (s.order[0], s.unread if self._turn else 0, s.order[1]))
             left -= len(reader.next_chunk())
             self._guarded(reader, self._read_chunk)
 
@@ -229,6 +248,8 @@ class Rounds:
         self._read += len(chunk)
         if isinstance(speaker.memory, KV) and len(chunk) == CHUNK:
             self._beginnings.remember(speaker.key, speaker.job.prompt_ids, speaker.memory)
+            free = self._memory_bytes - self._weights_bytes() - self._said_bytes()
+            self._beginnings.shrink(max(0, free))
         if speaker.unread:
             return
         if scoring:
@@ -240,16 +261,20 @@ class Rounds:
             self._draw([speaker], logits[-1:])
 
     def _check_room(self, speaker: Speaker, tokens: int) -> None:
-        """Raise EngineError when a sequence may not remember so many more tokens."""
+        """Make room for so many more tokens of a sequence. Raises EngineError when there is none."""
         memory = speaker.memory
-        if not isinstance(memory, KV):
-            return
-        needed = memory.grown_bytes(memory.length + tokens)
+        if isinstance(memory, KV):
+            needed = memory.grown_bytes(memory.length + tokens)
+        else:  # it has grown evenly so far
+            said = speaker.age.said_bytes(memory)
+            needed = said * tokens // max(1, speaker.read + len(speaker.drawing.drawn))
         if needed and not self._make_room(needed):
             raise EngineError(
                 f"the engine's memory of {self._memory_bytes / 1e9:.2f} GB is full of what is being said",
                 "try again soon, or allow it more with memory_gb under [serving]",
             )
+        if isinstance(memory, KV):  # at once, so that it is counted when the next one asks
+            memory.grow(memory.length + tokens)
 
     # speaking
 
@@ -262,8 +287,8 @@ class Rounds:
             return
         try:
             logits = self._step(shape, speakers)
-        except (RuntimeError, MemoryError) as error:
-            log.warning("a pass of %d sequences failed (%s); each goes on alone", len(speakers), error)
+        except Exception:
+            log.exception("a pass of %d sequences failed; each goes on alone", len(speakers))
             self._beginnings.shrink(0)
             for speaker in speakers:
                 self._guarded(speaker, lambda s: self._draw([s], self._step(shape, [s])))
@@ -288,6 +313,7 @@ class Rounds:
         return company
 
     def _speak_alone(self, speaker: Speaker) -> None:
+        self._check_room(speaker, 1)
         self._draw([speaker], speaker.age.read(speaker.drawing.drawn[-1:], speaker.memory))
 
     def _draw(self, speakers: Sequence[Speaker], logits: torch.Tensor) -> None:
@@ -310,7 +336,7 @@ class Rounds:
             act(speaker)
         except SelvesError as error:
             speaker.job.fail(error)
-        except (RuntimeError, MemoryError, ValueError, IndexError, TypeError) as error:
+        except Exception as error:
             log.exception("%s failed while speaking", speaker.age.address)
             speaker.job.fail(EngineError(f"{speaker.age.address} failed while speaking: {error}"))
 

@@ -115,6 +115,10 @@ class Shape(NamedTuple):
     norm: Norm
     eps: float
     activation: str
+    inner: int
+    """Width of the MLP."""
+    biased: tuple[bool, ...]
+    """Which of the linear maps have a bias, as far as that is a choice."""
     tied: bool
     """Whether the embedding is the head too."""
     parallel: bool
@@ -152,6 +156,8 @@ def read_shape(config: Any, context_tokens: int, dtype: torch.dtype) -> Shape | 
         norm="layer" if layered else "rms",
         eps=_epsilon(config),
         activation=activation,
+        inner=getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 0,
+        biased=tuple(bool(getattr(config, name, False)) for name in ("attention_bias", "mlp_bias")),
         tied=bool(config.tie_word_embeddings),
         parallel=bool(getattr(config, "use_parallel_residual", False)),
         frequencies=frequencies,

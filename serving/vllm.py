@@ -12,7 +12,7 @@ from pathlib import Path
 from serving.plan import EnginePlan
 
 GIB = 2**30
-OURS = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "SELVES_API_KEY", "VLLM_API_KEY", "VLLM_PORT"})
+OURS = frozenset({"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "VLLM_API_KEY", "VLLM_PORT"})
 """Variables that are meant for us, or for a vLLM that clients speak to directly."""
 
 
@@ -49,11 +49,17 @@ def make_command(
     return [*command, *more]
 
 
+def _is_ours(name: str) -> bool:
+    """Whether a variable is meant for us, or is a secret that an engine has no use for."""
+    secret = name.endswith(("_TOKEN", "_SECRET", "_PASSWORD")) and name != "HF_TOKEN"
+    return name in OURS or name.startswith("SELVES_") or secret
+
+
 def make_environment(
     environment: Mapping[str, str], plan: EnginePlan, *, sleeps: bool = False
 ) -> dict[str, str]:
     """Return the environment of one engine: ours without our Python, offline, on its own devices or cores."""
-    theirs = {key: value for key, value in environment.items() if key not in OURS}
+    theirs = {key: value for key, value in environment.items() if not _is_ours(key)}
     defaults = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     if plan.devices:
         fixed = {

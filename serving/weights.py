@@ -100,6 +100,8 @@ def _adapter_config(age: Age) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise AgeError(f"{path} cannot be read: {error}", "restore it") from error
+    if not isinstance(config.get("r"), int) or not isinstance(config.get("lora_alpha"), int | float):
+        raise AgeError(f"{path} names no rank r and no lora_alpha", "restore it")
     for key in ("use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out"):
         if config.get(key):
             raise EngineError(f"{age.card.address} is a LoRA with {key}, which only vLLM may run", _MERGE)

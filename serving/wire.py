@@ -123,7 +123,7 @@ TokenId = Annotated[Int, Field(ge=0, lt=2**31)]
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 LogitBias = Annotated[
     dict[TokenKey, Annotated[float, Field(ge=-100, le=100)]],
-    Field(json_schema_extra={"additionalProperties": False}),
+    Field(max_length=1024, json_schema_extra={"additionalProperties": False}),
 ]
 
 
@@ -142,7 +142,7 @@ class Asked(BaseModel):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     logit_bias: LogitBias | None = None
     """Token id -> what is added to its logit."""
-    stop: Stop | list[Stop] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=64)] | None = None
     stop_token_ids: list[TokenId] | None = None
     seed: Int | None = Field(None, ge=-(2**63), lt=2**63)
     max_tokens: Int | None = Field(None, ge=0, lt=2**63)

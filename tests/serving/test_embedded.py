@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
 from selves.lineage import Age, read_age
 from serving.asks import Ask, Repetition
+from serving.decoder import Decoder
 from serving.embedded import LoadedAge
 from serving.rounds import Rounds
-from tests.serving.ages import ALONE, TOGETHER, make_age, scores, speak
+from serving.shape import read_shape
+from tests.serving.ages import ALONE, SIZES, TOGETHER, make_age, scores, speak
 
 ROOM = 10**9
 
@@ -122,6 +124,45 @@ def test_a_prompt_is_scored_by_what_the_model_gave_its_tokens(
             best = expected[position].topk(2).values.tolist()
             assert [other.logprob for other in others] == pytest.approx(best, abs=2e-4)
         speak(rounds, (ages[0], ids, Ask(1)))
+
+
+def test_ages_that_differ_in_the_width_of_an_mlp_do_not_disturb_each_other(
+    checkpoints: Path, tmp_path: Path, rounds: Rounds
+) -> None:
+    tokenizer = checkpoints / "tiny" / "base-000016"
+    wider = {**SIZES, "intermediate_size": 160}
+    configs = [LlamaConfig(**SIZES), LlamaConfig(**wider), LlamaConfig(**SIZES, mlp_bias=True)]
+    ages = [make_age(tmp_path / f"mlp{n}" / "base-000000", c, tokenizer) for n, c in enumerate(configs)]
+    said = speak(rounds, *((age, prompt_of(20), Ask(12, temperature=0)) for age in ages))
+    for age, pieces in zip(ages, said, strict=True):
+        expected = generate(stock(age), prompt_of(20), 12)
+        assert [piece.token.token_id for piece in pieces] == expected
+
+
+@pytest.mark.parametrize("inner", [96, 98, 704, 2048])
+def test_a_row_is_activated_alike_in_any_company_and_by_any_number_of_threads(inner: int) -> None:
+    shape = read_shape(LlamaConfig(**SIZES), 512, torch.float32)
+    assert shape is not None
+    decoder = Decoder(shape)
+    x = torch.randn(61, inner, generator=torch.Generator().manual_seed(1)) * 3
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        whole = decoder._activated(x)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(decoder._activated(x[n : n + 1]), whole[n : n + 1]) for n in range(61))
+
+
+def test_positions_are_turned_alike_whoever_else_is_turned() -> None:
+    shape = read_shape(GPTNeoXConfig(**SIZES), 512, torch.float32)
+    assert shape is not None
+    early, late = Decoder(shape), Decoder(shape)
+    late._turns(torch.tensor([400]))
+    for at in (0, 3, 70, 131):
+        alone = early._turns(torch.tensor([at]))
+        crowd = late._turns(torch.tensor([5, at, 300]))
+        assert all(torch.equal(a[0], b[1]) for a, b in zip(alone, crowd, strict=True))
 
 
 @pytest.fixture(scope="module")
