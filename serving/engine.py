@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_TOKENIZERS = 64
+SWITCH_S = 0.0003
 MEASURES = (
     "selves_requests_active",
     "selves_ages_hot",
@@ -106,6 +108,9 @@ class Engine:
 
     def start(self) -> None:
         """Start the worker; returns at once."""
+        # compiled loops let go of Python's lock and want it back a moment later, from an event loop that would
+        # keep it for 5 ms
+        sys.setswitchinterval(SWITCH_S)
         self._worker.start()
 
     def close(self) -> None:
