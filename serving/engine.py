@@ -108,8 +108,8 @@ class Engine:
 
     def start(self) -> None:
         """Start the worker; returns at once."""
-        # compiled loops let go of Python's lock and want it back a moment later, from an event loop that would
-        # keep it for 5 ms
+        # compiled loops let go of Python's lock and want it back a moment later, from an event loop that
+        # would keep it for 5 ms
         sys.setswitchinterval(SWITCH_S)
         self._worker.start()
 
