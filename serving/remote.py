@@ -102,7 +102,10 @@ class RemoteMember:
         for said in self._listed.values():
             if "engine" in said:
                 return str(said["engine"]), str(said.get("engine_version", ""))
-        answer = await self._upstream.ask("GET", "/version", timeout_s=HEALTH_S)
+        try:
+            answer = await self._upstream.ask("GET", "/version", timeout_s=HEALTH_S)
+        except Unavailable:  # it speaks the OpenAI API and is no vLLM
+            return "remote", ""
         return "vllm", str(answer.get("version", ""))
 
 
