@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from pathlib import Path
 from typing import Any
+
+from selves.cores import available_cores
 
 PEAK_SIDES = (512, 1024, 2048)
 
@@ -50,4 +51,4 @@ def cpu_name() -> str:
 
 def cores() -> int:
     """Return how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(available_cores())

@@ -7,7 +7,8 @@ import math
 from statistics import median
 from typing import Any
 
-Row = dict[str, Any]
+from benchmarks.rows import Row
+
 Settings = dict[str, Any]
 HEADINGS = (
     *("minutes", "system", "held-out bits per byte", "to ours", "tokens/s", "tokens", "steps"),

@@ -18,7 +18,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks import machine, plot
-from benchmarks.systems import Bench, Row, Settings, our_settings, prepare_text
+from benchmarks.rows import Row
+from benchmarks.systems import Bench, Settings, our_settings, prepare_text
 from selves.cli import make_parser, run_command
 from selves.errors import UsageError
 from selves.files import write_file

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.rows import Row, append_row, read_rows, tell
 from benchmarks.served import table
 from benchmarks.served.models import MODELS, ROOT, Model, decoder, prepare
 from benchmarks.served.running import Session, find_program, started
@@ -38,7 +38,6 @@ python -m benchmarks.serve --out results --rounds 0                       only t
 python -m benchmarks.serve --out trial --quick                            seconds, to see that it works
 """
 QUICK_SYSTEMS = ("embedded", "generate")
-Row = dict[str, Any]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,12 +53,12 @@ def main(argv: Sequence[str]) -> int:
     left_out = {name: why for name in wanted if (why := SYSTEMS[name].lacks(peers))}
     left_out |= {name: "ask for it with --systems" for name in OPTIONAL if name not in wanted and peers.vllm}
     for name, why in left_out.items():
-        _say(f"left out: {name}: {why}")
+        tell(f"left out: {name}: {why}")
     rounds = min(1, options.rounds) if options.quick else options.rounds
     bench = Bench(options.out.absolute(), plan, options.threads, peers)
     for name in names if rounds else ():
         gguf = options.gguf and options.gguf.absolute()
-        model = prepare(name, bench.out / "work", plan, gguf, options.threads, _say)
+        model = prepare(name, bench.out / "work", plan, gguf, options.threads, tell)
         bench.visit_all(model, [SYSTEMS[system] for system in wanted if system not in left_out], rounds)
     here = {"cpu": machine.cpu_name(), "cores": machine.cores(), "threads": options.threads}
     summary = table.summarize(bench.comparable(), here, left_out)
@@ -115,26 +114,23 @@ class Bench:
         if not workloads:
             self._keep(row)
             return row
-        _say(f"{model.name}, round {number + 1}: {system.name}")
+        tell(f"{model.name}, round {number + 1}: {system.name}")
         begun = time.monotonic()
         try:
             row["result"] = _make_visit(system, visit, workloads)
         except EngineError as error:
             row["error"] = error.problem
-            _say(f"  failed: {error}")
+            tell(f"  failed: {error}")
         else:
             rates = {name: w["runs"][-1]["tokens_per_s"] for name, w in row["result"]["workloads"].items()}
             told = ", ".join(f"{name} {rate:,.1f}" for name, rate in rates.items())
-            _say(f"  tokens/s: {told}; start {row['result']['start_s']:.1f} s")
+            tell(f"  tokens/s: {told}; start {row['result']['start_s']:.1f} s")
         row["took_s"] = round(time.monotonic() - begun, 1)
         self._keep(row)
         return row
 
     def _keep(self, row: Row) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_row(self.path, row)
         self.rows.append(row)
 
 
@@ -185,19 +181,6 @@ def _facts(model: Model, plan: Plan) -> dict[str, Any]:
         "prompt_tokens": plan.prompt_tokens,
         "new_tokens": plan.new_tokens,
     }
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows that are there; one that was cut off by a kill is dropped, and made again."""
-    text = path.read_text("utf-8") if path.exists() else ""
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_file(path, whole)
-    return [json.loads(line) for line in whole.splitlines()]
-
-
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

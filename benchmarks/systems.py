@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.rows import Row, append_row, read_rows, tell
 from selves.errors import CorpusError, TrainingError
 from selves.files import new_folder, write_file
 from selves.settings import House
@@ -24,7 +25,6 @@ from training.recipe import Source
 ROOT = Path(__file__).parent.parent
 RECIPES = Path(__file__).parent / "recipes"
 Settings = dict[str, Any]
-Row = dict[str, Any]
 
 SHAPE: Settings = {"depth": 4, "width": 128, "head_dim": 64, "vocabulary": 2048}
 READING: Settings = {"context": 128, "batch_tokens": 2048}
@@ -126,7 +126,7 @@ class Bench:
         self.checkout, self.nanochat_python = nanochat
         self.path = out / "runs.jsonl"
         out.mkdir(parents=True, exist_ok=True)
-        self.rows: list[Row] = _read(self.path)
+        self.rows: list[Row] = read_rows(self.path)
 
     def run(self, kind: str, system: str, settings: Settings, *, seed: int = 1, **job: Any) -> Row:
         """Return the row of a job, from earlier or run now. Raises TrainingError if the system fails."""
@@ -145,16 +145,16 @@ class Bench:
             if row["key"] == key:
                 return row
         what = " ".join(f"{name}={value}" for name, value in job.items() if name != "measured")
-        _tell(f"{kind}: {system} seed={seed} {what}")
+        tell(f"{kind}: {system} seed={seed} {what}")
         if system != "ours":
-            prepare_tokens(self.text, settings["vocabulary"], _tell)
+            prepare_tokens(self.text, settings["vocabulary"], tell)
         begun = time.perf_counter()
         order = {"text": str(self.text.folder), "work": str(self.work), "threads": self.threads}
         result = self._ask(system, {**order, "seed": seed, "settings": settings, **job}, key)
         row = {"key": key, **identity, "result": result, "took_s": round(time.perf_counter() - begun, 1)}
         self.keep(row)
         measured = result["bits_per_byte"]
-        _tell(
+        tell(
             f"  {result['tokens_per_s']:,.0f} tokens/s, {result['steps']} steps in {result['seconds']:.0f} s"
             + (f", {measured:.4f} bits per byte" if measured else "")
             + f"; took {row['took_s']:.0f} s in all"
@@ -163,10 +163,7 @@ class Bench:
 
     def keep(self, row: Row) -> None:
         """Append a row to runs.jsonl, on disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_row(self.path, row)
         self.rows.append(row)
 
     def _ask(self, system: str, job: dict[str, Any], key: str) -> dict[str, Any]:
@@ -195,16 +192,3 @@ class Bench:
             raise TrainingError(f"{system} failed; it last said: {said[-1]}", f"read {log}")
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
-
-
-def _read(path: Path) -> list[Row]:
-    """Return the rows that are there; one that was cut off by a kill is dropped, and run again."""
-    text = path.read_text("utf-8") if path.exists() else ""
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_file(path, whole)
-    return [json.loads(line) for line in whole.splitlines()]
-
-
-def _tell(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, report
+from benchmarks.rows import Row
 from benchmarks.systems import (
     DEFAULTS,
     QUICK,
     SYSTEMS,
     Bench,
-    Row,
     Settings,
     our_settings,
     prepare_text,

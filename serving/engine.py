@@ -19,10 +19,11 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from selves.cast import Dtype
+from selves.cores import available_cores
 from selves.errors import EngineError, SelvesError
 from selves.lineage import Age
 from serving.asks import Ask, Piece, PromptScores
-from serving.machine import available_cores, available_ram
+from serving.machine import available_ram
 
 if TYPE_CHECKING:
     from serving.rounds import Rounds

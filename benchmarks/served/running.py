@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from benchmarks.served.systems import Server, System, Visit
 from benchmarks.served.work import Answer, Ask
 from selves.errors import EngineError, UsageError
 from serving import leash
+from serving.machine import free_port
 
 START_S = 600.0
 """How long a server may take until it is ready: compiling takes minutes."""
@@ -50,7 +50,7 @@ class Session(Protocol):
 @contextlib.contextmanager
 def started(system: System, visit: Visit) -> Iterator[Session]:
     """Start a system, and stop it when the block ends. Raises EngineError with the last lines of its log."""
-    port = _free_port() if system.server else 0
+    port = free_port() if system.server else 0
     command = system.command(visit, port)
     if system.server:
         command = [sys.executable, "-I", leash.__file__, *command]
@@ -190,9 +190,3 @@ def _stop(process: subprocess.Popen[Any]) -> None:
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
