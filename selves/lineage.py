@@ -11,6 +11,7 @@ A folder that is listed here is complete: ages are written elsewhere and renamed
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -30,6 +31,7 @@ DIARY_FILE = "diary.jsonl"
 WEIGHTS_FILE = "model.safetensors"
 ADAPTER_FILE = "adapter_model.safetensors"
 """Of an age that is a LoRA adapter, in PEFT's format: what it adds to another age, its base."""
+ADAPTER_CONFIG_FILE = "adapter_config.json"
 METRICS_FILE = "metrics.jsonl"
 _ADDRESS = re.compile(rf"(?P<lineage>{LINEAGE_PATTERN})@(?P<age>{AGE_PATTERN})")
 
@@ -143,6 +145,10 @@ class Age(NamedTuple):
         except (ValidationError, UnicodeDecodeError) as error:
             raise AgeError(f"{path} is damaged: {error}") from error
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a file of the age that holds one JSON object. Raises AgeError."""
+        return read_json(self.folder / name, self.card.address, "train or import it again")
+
     def verify(self) -> None:
         """Compare every file with its recorded sha256. Raises AgeError naming the first that differs.
 
@@ -160,6 +166,18 @@ class Age(NamedTuple):
                 raise AgeError(
                     f"{self.card.address} is damaged: {path} is not what was written", "restore it"
                 )
+
+
+def read_json(path: Path, of: str, fix: str) -> dict[str, Any]:
+    """Read a file that holds one JSON object, a part of the model `of`. Raises AgeError, with this fix."""
+    try:
+        said = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise AgeError(f"{of} is incomplete: {path.name} cannot be read ({reason})", fix) from error
+    if not isinstance(said, dict):
+        raise AgeError(f"{of} is damaged: {path.name} is not a JSON object", fix)
+    return said
 
 
 def read_age(folder: Path) -> Age:

@@ -95,7 +95,7 @@ def build_fleet(house: House, serving: Serving, plan: Plan) -> Backend:
 
 def embedded_backend(serving: Serving, memory_bytes: int = 0) -> Backend:
     """Return the embedded engine; 0 bytes: it takes half of what is free. Raises EngineError."""
-    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
+    missing = [name for name in ("torch", "transformers", "numba") if find_spec(name) is None]
     if missing:
         raise EngineError(f"the embedded engine needs {' and '.join(missing)}", 'pip install "selves[serve]"')
     from serving.answers import EmbeddedBackend

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from serving.asks import Ask, Finish, Piece, Scored
-from serving.sampling import Floats, Said, draw, is_stuck, next_of
+from serving.sampling import Floats, draw, is_stuck, next_of
 from serving.streams import Detokenizer, StopScanner
 
 CONTEXT_TOKENS = 6
@@ -36,7 +37,7 @@ class Drawing:
         self.ask = ask
         self.drawn: list[int] = []
         self._words = words
-        self._said = Said(prompt_ids)
+        self._said = Counter(dict.fromkeys(prompt_ids, 0))
         self._chance = random.Random(ask.seed)
         self._text = Detokenizer(words.decode, prompt_ids[-CONTEXT_TOKENS:])
         self._stops = StopScanner(ask.stop)
@@ -55,7 +56,7 @@ class Drawing:
         chance = 0.0 if ask.temperature == 0 else self._chance.random()
         token_id = draw(logits, ask, chance, self._said, only=only, never=never)
         self.drawn.append(token_id)
-        self._said.add(token_id)
+        self._said[token_id] += 1
         return self._piece(token_id, logprobs, early=early)
 
     def _piece(self, token_id: int, logprobs: Floats, *, early: bool) -> Piece:

@@ -7,7 +7,6 @@ ages and sequences at once; others through transformers' own classes, one sequen
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,6 +117,8 @@ class LoadedAge:
             self.prepare_alone()
         else:
             self.whole = _load_whole(age, base, chosen)
+            can_keep = "logits_to_keep" in inspect.signature(self.whole.forward).parameters
+            self._last_only = {"logits_to_keep": 1} if can_keep else {}
         self.vocabulary = int(config.get_text_config(decoder=True).vocab_size)
         self.words = Words(self._decode, self._token_text, _end_ids(base, self.tokenizer, config))
 
@@ -146,14 +147,10 @@ class LoadedAge:
         if self.decoder is not None:
             hidden = self.decoder.read(self._alone, token_ids, memory)
             return self.decoder.logits(self._alone, hidden if every else hidden[-1:])
-        keep = {} if every or not self._can_keep else {"logits_to_keep": 1}
+        keep = {} if every else self._last_only
         inputs = torch.tensor([token_ids])
         logits = self.whole(input_ids=inputs, past_key_values=memory, use_cache=True, **keep).logits[0]
         return (logits if every else logits[-1:]).float()
-
-    @property
-    def _can_keep(self) -> bool:
-        return "logits_to_keep" in inspect.signature(self.whole.forward).parameters
 
     def _decode(self, token_ids: list[int]) -> str:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -165,11 +162,11 @@ class LoadedAge:
 def needed_bytes(age: Age, setting: Dtype) -> int:
     """Return what an age's weights will take in memory, before it is loaded. Raises AgeError."""
     base = age.base() or age
+    config = base.read_json("config.json")
+    files = {base.folder / base.weights_file, age.folder / age.weights_file}
     try:
-        config = json.loads((base.folder / "config.json").read_text("utf-8"))
-        files = {base.folder / base.weights_file, age.folder / age.weights_file}
         on_disk = sum(path.stat().st_size for path in files)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise AgeError(f"{age.card.address} is incomplete: {error}", "train or import it again") from error
     kept = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"), torch.float32)
     return on_disk * choose_dtype(kept, setting).itemsize // kept.itemsize

@@ -13,7 +13,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from importlib import metadata
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from selves.cores import available_cores
 from selves.errors import EngineError, SelvesError
 from selves.lineage import Age
 from serving.asks import Ask, Piece, PromptScores
+from serving.facts import Identity
 from serving.machine import available_ram
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MAX_TOKENIZERS = 64
 SWITCH_S = 0.0003
+"""How long a thread may keep Python's lock while another wants it. Found by trying, at demo size."""
 MEASURES = (
     "selves_requests_active",
     "selves_ages_hot",
@@ -45,12 +46,6 @@ MEASURES = (
 """What is measured while the worker runs."""
 
 Delivery = Piece | PromptScores | SelvesError
-Key = tuple[str, str, datetime]
-
-
-def key_of(age: Age) -> Key:
-    """Return what an age is kept in memory under: one that was deleted and trained anew is another."""
-    return age.card.address, age.card.weights_sha256, age.card.created_at
 
 
 class Job:
@@ -98,7 +93,7 @@ class Engine:
         self._inbox: SimpleQueue[Job | None] = SimpleQueue()
         self._rounds: Rounds | None = None
         self._imported = threading.Event()
-        self._tokenizers: OrderedDict[Key, Any] = OrderedDict()
+        self._tokenizers: OrderedDict[Identity, Any] = OrderedDict()
         self._tokenizing = ThreadPoolExecutor(1, "tokenizer")
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
         self.after_round: Callable[[], None] = lambda: None
@@ -173,7 +168,7 @@ class Engine:
         from serving.embedded import load_tokenizer
 
         # not shared with the worker: tokenizers refuse to be used and configured by two threads at once
-        key = key_of(age)
+        key = Identity.of(age)
         tokenizer = self._tokenizers.pop(key, None) or load_tokenizer(age)
         self._tokenizers[key] = tokenizer
         if len(self._tokenizers) > MAX_TOKENIZERS:

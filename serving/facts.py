@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from selves.errors import AgeError
 from selves.files import sha256_text
-from selves.lineage import DIARY_FILE, Age
+from selves.lineage import ADAPTER_CONFIG_FILE, DIARY_FILE, Age
 from selves.speech import Frozen
 
-LORA_CONFIG = "adapter_config.json"
 NOT_OF_THE_SHAPE = (DIARY_FILE, "README.md")
 """Files of an age that say nothing of how its model is built or spelled."""
 
@@ -72,9 +71,9 @@ def read_facts(age: Age) -> AgeFacts:
     )
     try:
         base = age.base()
-        shape = shape_of(_read_json(base or age, "config.json"))
+        shape = shape_of((base or age).read_json("config.json"))
         if base is not None:
-            shape["rank"] = largest_rank(_read_json(age, LORA_CONFIG))
+            shape["rank"] = largest_rank(age.read_json(ADAPTER_CONFIG_FILE))
         stored = (age.folder / age.weights_file).stat().st_size
     except AgeError as error:
         return facts.model_copy(update={"problem": error.problem})
@@ -112,14 +111,3 @@ def largest_rank(config: dict[str, Any]) -> int:
 def _key(age: Age) -> str:
     files = {name: sha256 for name, sha256 in age.card.files.items() if name not in NOT_OF_THE_SHAPE}
     return sha256_text(json.dumps([age.weights_file, sorted(files.items())]))[:16]
-
-
-def _read_json(age: Age, name: str) -> dict[str, Any]:
-    path = age.folder / name
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise AgeError(f"{path} cannot be read: {error}", "restore it") from error
-    if not isinstance(config, dict):
-        raise AgeError(f"{path} is not a JSON object", "restore it")
-    return config

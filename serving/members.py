@@ -124,8 +124,6 @@ class VllmMember:
 
     async def answer(self, path: str, age: Age, body: dict[str, Any], request: Request) -> Response:
         """Answer one POST. Raises Unavailable, ClientDisconnect, AgeError where its files are damaged."""
-        if path == "/v1/chat/completions" and age.card.form == "transcript" and body.get("stop") is None:
-            body = {**body, "stop": ["\n"]}  # as the embedded engine does
         async with AsyncExitStack() as held:
             await unless_gone(request, held.enter_async_context(self._awake()))
             if age.card.adapter_of is None:

@@ -68,8 +68,6 @@ class RemoteMember:
 
     async def answer(self, path: str, age: Age, body: dict[str, Any], request: Request) -> Response:
         """Answer one POST. Raises Unavailable, ClientDisconnect."""
-        if path == "/v1/chat/completions" and age.card.form == "transcript" and body.get("stop") is None:
-            body = {**body, "stop": ["\n"]}  # as the embedded engine does
         if not self._listed.get(age.card.address):
             # a vLLM that was started without priorities refuses them, and they change no answer
             body = {key: value for key, value in body.items() if key != "priority"}

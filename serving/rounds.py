@@ -22,7 +22,8 @@ from serving.asks import PromptScores, Scored
 from serving.decoder import Company
 from serving.drawing import Drawing, alternatives
 from serving.embedded import MAX_CHUNK, LoadedAge, needed_bytes
-from serving.engine import MEASURES, Job, Key, key_of
+from serving.engine import MEASURES, Job
+from serving.facts import Identity
 from serving.kv import CHUNK, KV, Beginnings
 from serving.sampling import Floats
 from serving.shape import Shape
@@ -44,7 +45,7 @@ class Speaker:
         self.job = job
         self.age = age
         self.order = job.ask.priority, arrived
-        self.key = key_of(job.age)
+        self.key = Identity.of(job.age)
         self.memory = age.new_memory()
         self.drawing = Drawing(age.words, job.prompt_ids, job.ask)
         self.read = 0
@@ -81,7 +82,7 @@ class Rounds:
         self._dtype: Dtype = dtype
         self._waiting: list[tuple[tuple[int, int], Job]] = []
         self._speakers: list[Speaker] = []
-        self._hot: OrderedDict[Key, LoadedAge] = OrderedDict()
+        self._hot: OrderedDict[Identity, LoadedAge] = OrderedDict()
         self._companies: dict[Shape, tuple[list[Speaker], Company]] = {}
         self._beginnings = Beginnings(memory_bytes // BEGINNINGS_SHARE)
         self._turn = False
@@ -181,7 +182,7 @@ class Rounds:
 
     def _bring_in(self, job: Job) -> LoadedAge | None:
         """Return a job's age, loaded if need be; None while those in memory are all busy."""
-        key = key_of(job.age)
+        key = Identity.of(job.age)
         if key not in self._hot:
             needed = needed_bytes(job.age, self._dtype)
             if needed > self._memory_bytes:
@@ -197,7 +198,7 @@ class Rounds:
         self._hot.move_to_end(key)
         return self._hot[key]
 
-    def _make_room(self, needed: int, *, ages: int = 0, keep: Key | None = None) -> bool:
+    def _make_room(self, needed: int, *, ages: int = 0, keep: Identity | None = None) -> bool:
         """Let go of what is not in use until `needed` bytes are free; False when that is not enough."""
         busy = {keep, *(speaker.key for speaker in self._speakers)}
         idle = [key for key in self._hot if key not in busy]
@@ -211,7 +212,7 @@ class Rounds:
                 return False
             self._let_go(idle.pop(0))
 
-    def _let_go(self, key: Key) -> None:
+    def _let_go(self, key: Identity) -> None:
         shape = self._hot.pop(key).shape
         if shape is not None:
             self._companies.pop(shape, None)

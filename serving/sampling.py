@@ -5,7 +5,7 @@ The order is vLLM's: what must not be drawn, bias, penalties, temperature, min-p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,37 +18,19 @@ GREEDY_BELOW = 1e-5
 """Temperatures below this are greedy, as in vLLM."""
 
 
-class Said(Mapping[int, int]):
-    """Which tokens a sequence has so far: those of the prompt, and how often each was drawn."""
-
-    def __init__(self, prompt_ids: Iterable[int]) -> None:
-        self._times: dict[int, int] = dict.fromkeys(prompt_ids, 0)
-
-    def add(self, token_id: int) -> None:
-        self._times[token_id] = self._times.get(token_id, 0) + 1
-
-    def __getitem__(self, token_id: int) -> int:
-        return self._times[token_id]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._times)
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-
 def draw(
     logits: Floats,
     ask: Ask,
     chance: float,
-    said: Said,
+    said: Mapping[int, int],
     *,
     only: Collection[int] = (),
     never: Sequence[int] = (),
 ) -> int:
     """Draw one token id from logits (V,), which are not changed.
 
-    `chance` in [0, 1) decides which; `only`, if any, are the tokens that may be drawn, `never` those that
+    `said` are the tokens of the sequence so far, with how often each was drawn: 0 for the prompt's. `chance`
+    in [0, 1) decides which; `only`, if any, are the tokens that may be drawn, `never` those that
     may not.
     """
     logits = _shaped(logits, ask, said, only, never)
@@ -60,7 +42,9 @@ def draw(
     return int(min(np.searchsorted(upto, chance * upto[-1], side="right"), _last(odds)))
 
 
-def _shaped(logits: Floats, ask: Ask, said: Said, only: Collection[int], never: Sequence[int]) -> Floats:
+def _shaped(
+    logits: Floats, ask: Ask, said: Mapping[int, int], only: Collection[int], never: Sequence[int]
+) -> Floats:
     """Return the logits after masks, bias and penalties.
 
     The repetition penalty divides positive logits of tokens that were said and multiplies negative ones

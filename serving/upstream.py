@@ -76,6 +76,8 @@ class Upstream:
         The caller closes `held`, unless the answer is a stream: then it is emptied here, and what was in it
         is closed when the stream ends. Raises Unavailable, ClientDisconnect.
         """
+        if path == "/v1/chat/completions" and age.card.form == "transcript" and body.get("stop") is None:
+            body = {**body, "stop": ["\n"]}  # as the embedded engine does
         asked = self.http.build_request("POST", path, json=body)
         response = await unless_gone(request, self._soon(self.http.send(asked, stream=True)))
         held.push_async_callback(response.aclose)
@@ -95,7 +97,7 @@ class Upstream:
         """Ask the server itself for something; returns {} for what is no JSON object. Raises Unavailable."""
         try:
             response = await self.http.request(method, path, json=body, timeout=timeout_s)
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             raise Unavailable(f"{self._called} does not answer {path}") from error
         if response.is_error:
             said = response.text[:300]
@@ -115,7 +117,7 @@ class Upstream:
                     return await work
                 finally:
                     self._waits.discard(wait)
-        except (httpx.TransportError, TimeoutError) as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             raise Unavailable(f"{self._called} does not answer", "try again") from error
 
     def _whole(self, response: httpx.Response, content: bytes, age: Age, request: Request) -> Response:

@@ -6,7 +6,6 @@ stays mapped from the base's file.
 
 from __future__ import annotations
 
-import json
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,9 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from selves.errors import AgeError, EngineError
-from selves.lineage import Age
-
-ADAPTER_CONFIG = "adapter_config.json"
+from selves.lineage import ADAPTER_CONFIG_FILE, Age
 
 _PREFIX = "base_model.model."
 
@@ -95,13 +92,10 @@ _MERGE = "merge it with PEFT's merge_and_unload and import the whole model"
 
 
 def _adapter_config(age: Age) -> dict[str, Any]:
-    path = age.folder / ADAPTER_CONFIG
-    try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise AgeError(f"{path} cannot be read: {error}", "restore it") from error
+    config = age.read_json(ADAPTER_CONFIG_FILE)
     if not isinstance(config.get("r"), int) or not isinstance(config.get("lora_alpha"), int | float):
-        raise AgeError(f"{path} names no rank r and no lora_alpha", "restore it")
+        problem = f"the {ADAPTER_CONFIG_FILE} of {age.card.address} names no rank r and no lora_alpha"
+        raise AgeError(problem, "train or import it again")
     for key in ("use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out"):
         if config.get(key):
             raise EngineError(f"{age.card.address} is a LoRA with {key}, which only vLLM may run", _MERGE)

@@ -6,7 +6,6 @@ of the base. It speaks with the base's tokenizer and template, so those are copi
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,11 +14,20 @@ from typing import Any
 
 from selves.errors import AgeError, UsageError
 from selves.files import disk_error, new_folder, sha256_file
-from selves.lineage import ADAPTER_FILE, CARD_FILE, Address, Age, AgeCard, find_age, read_age
+from selves.lineage import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_FILE,
+    CARD_FILE,
+    Address,
+    Age,
+    AgeCard,
+    find_age,
+    read_age,
+    read_json,
+)
 from selves.settings import House
 from training.imports import Tell, read_license
 
-CONFIG_FILE = "adapter_config.json"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -30,6 +38,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+NOT_PEFTS = "name a folder that PEFT wrote"
 PREFIX = "base_model.model."
 """With which PEFT begins the name of every tensor."""
 UNUSUAL = ("use_dora", "lora_bias", "modules_to_save", "layer_replication", "alora_invocation_tokens")
@@ -55,7 +64,7 @@ def import_adapter(source: Path, of: str, name: str, house: House, tell: Tell) -
     folder = house.checkpoints / address.lineage / address.age
     if folder.exists():
         return read_age(folder)
-    config = _read_config(source)
+    config = read_json(source / ADAPTER_CONFIG_FILE, str(source), NOT_PEFTS)
     tell(f"reading {source}")
     adapter, full = read_shapes(source / ADAPTER_FILE), read_shapes(base.folder / base.weights_file)
     problem = why_unfit(config, adapter, full)
@@ -63,7 +72,7 @@ def import_adapter(source: Path, of: str, name: str, house: House, tell: Tell) -
         raise AgeError(f"{source} cannot go on {of}: {problem}", "it must be plain LoRA, trained on that age")
     with new_folder(folder) as partial:
         try:
-            for file in (source / CONFIG_FILE, source / ADAPTER_FILE):
+            for file in (source / ADAPTER_CONFIG_FILE, source / ADAPTER_FILE):
                 shutil.copyfile(file, partial / file.name)
             for file in (base.folder / file for file in TOKENIZER_FILES):
                 if file.exists():
@@ -98,7 +107,9 @@ def why_unfit(config: Mapping[str, Any], adapter: Shapes, full: Shapes) -> str:
         return f"it is of kind {kind}, not LORA"
     unusual = [name for name in UNUSUAL if config.get(name)]
     if unusual or config.get("bias", "none") != "none":
-        return f"its {CONFIG_FILE} sets {(unusual or ['bias'])[0]}, which not every engine here can do"
+        return (
+            f"its {ADAPTER_CONFIG_FILE} sets {(unusual or ['bias'])[0]}, which not every engine here can do"
+        )
     pairs: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, shape in adapter.items():
         module, _, part = name.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
@@ -125,15 +136,4 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         with safe_open(path, "pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise AgeError(f"{path} cannot be read: {error}", "name a folder that PEFT wrote") from error
-
-
-def _read_config(source: Path) -> dict[str, Any]:
-    path = source / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise AgeError(f"{path} cannot be read: {error}", "name a folder that PEFT wrote") from error
-    if not isinstance(config, dict):
-        raise AgeError(f"{path} is not an adapter's configuration", "name a folder that PEFT wrote")
-    return config
+        raise AgeError(f"{path} cannot be read: {error}", NOT_PEFTS) from error

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from serving.asks import Ask, Repetition
-from serving.sampling import Said, draw, is_stuck, next_of
+from serving.sampling import draw, is_stuck, next_of
 
 
 @settings(max_examples=100, deadline=None)
@@ -51,16 +51,14 @@ def test_tokens_are_drawn_from_the_distribution_that_transformers_makes(
     processors.append(TopPLogitsWarper(top_p))
     odds = processors(torch.tensor([sorted(said)]), logits[None].clone())[0].double().softmax(-1).numpy()
     ask = Ask(1, temperature, top_p, top_k, min_p, penalty)
-    ours = draw(logits.numpy(), ask, chance, Said(said))
+    ours = draw(logits.numpy(), ask, chance, dict.fromkeys(said, 0))
     upto = odds.cumsum()
     assert odds[ours] > 0
     assert upto[ours] - odds[ours] - 1e-5 <= chance <= upto[ours] + 1e-5
 
 
 def test_presence_and_frequency_count_only_what_was_drawn() -> None:
-    said = Said([0, 1])
-    for token_id in (1, 2, 2):
-        said.add(token_id)
+    said = {0: 0, 1: 1, 2: 2}
     logits = np.array([0.9, 1.2, 1.4, 0.95], dtype=np.float32)
     greedy = Ask(1, temperature=0)
     assert draw(logits, greedy, 0, said) == 2
@@ -72,10 +70,10 @@ def test_presence_and_frequency_count_only_what_was_drawn() -> None:
 def test_what_is_never_to_be_said_is_not_said_and_a_bias_turns_the_scales() -> None:
     logits = np.array([1.0, 2.0, 3.0], dtype=np.float32)
     greedy = Ask(1, temperature=0)
-    assert draw(logits, greedy, 0, Said([]), never=[2]) == 1
-    assert draw(logits, greedy, 0, Said([]), only={0}) == 0
-    assert draw(logits, greedy._replace(logit_bias=((0, 2.5),)), 0, Said([])) == 0
-    drawn = {draw(logits, Ask(1, temperature=9), chance / 50, Said([]), only={0, 2}) for chance in range(50)}
+    assert draw(logits, greedy, 0, {}, never=[2]) == 1
+    assert draw(logits, greedy, 0, {}, only={0}) == 0
+    assert draw(logits, greedy._replace(logit_bias=((0, 2.5),)), 0, {}) == 0
+    drawn = {draw(logits, Ask(1, temperature=9), chance / 50, {}, only={0, 2}) for chance in range(50)}
     assert drawn == {0, 2}
 
 
