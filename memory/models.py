@@ -6,7 +6,19 @@
     message      a line as posted, numbered within its scene
     generation   a sample as the engine gave it, posted or not
     writing      a diary line, letter or continuation that a self wrote while it was being trained
+    score        a figure about a sample: how much it repeats itself, how much of it is copied
     person       somebody on a platform: a keyed hash and a pseudonym, never the platform's own id
+    person_key   what opens a person's words; without its row nobody can read them, in any copy
+    heard_in     which prompts hold which of people's messages
+    consent      the ledger: who allowed what, and when; the newest line counts
+    permission   the ledger of what a platform allowed
+    feedback     what people thought of samples: votes, reactions, regenerations, reports
+    pick         the ledger of editors: stars, quotations, tags, notes
+    visit        what an editor has read
+    export       a file that was made of all this, and (export_item) of which rows
+
+The words of people are sealed with a key of their own (`sealing.py`), so they are in no index. For what
+selves and the operator said, `migrations/versions/0002_remembering.py` makes indices over words.
 
 Every column that a later purpose needs (who may train on what, who may read what, until when) is filled
 when the row is written, because it cannot be found out afterwards. Kinds and origins are plain text, so
@@ -30,6 +42,11 @@ NONCE_CHARACTERS = 25
 def _only(condition: str) -> dict[str, Any]:
     """Options for an index over only the rows that meet `condition`, on either database."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def is_of_the_models(_thing: Any, name: str | None, *_: Any) -> bool:
+    """Whether Alembic should compare something with the tables here; indices over words are made by hand."""
+    return "_words" not in (name or "")
 
 
 class Base(DeclarativeBase):
@@ -88,8 +105,49 @@ class PersonRow(Base):
     platform: Mapped[str]
     user_hash: Mapped[str] = mapped_column(String(64))
     """HMAC-SHA256 of the platform's user id under the house's secret."""
+    """Random, and nobody's, once the person was forgotten."""
     pseudonym: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime]
+    forgotten_at: Mapped[datetime | None]
+
+
+class PersonKeyRow(Base):
+    """What opens a person's words. Never part of a backup: what was forgotten stays shut there too."""
+
+    __tablename__ = "person_key"
+
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"), primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(44))
+
+
+class ConsentRow(Base):
+    """A person allowed a purpose, or took that back. Nothing is allowed until it is. Append-only."""
+
+    __tablename__ = "consent"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("person.id"), index=True)
+    purpose: Mapped[str]
+    granted: Mapped[bool]
+    notice: Mapped[str]
+    """Which version of the privacy notice the person had seen."""
+    via: Mapped[str]
+    """Where it was said: a slash command, the command line, the parlor."""
+    at: Mapped[datetime]
+
+
+class PermissionRow(Base):
+    """A platform allowed a purpose, or took that back: the operator's record of it. Append-only."""
+
+    __tablename__ = "permission"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    platform: Mapped[str]
+    purpose: Mapped[str]
+    granted: Mapped[bool]
+    statement: Mapped[str]
+    """Where and how it was said, in words that can be checked."""
+    at: Mapped[datetime]
 
 
 class SceneRow(Base):
@@ -112,6 +170,8 @@ class SceneRow(Base):
     turns: Mapped[int]
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    from_message_id: Mapped[int | None]
+    """The message that it branches off from: a thread, a fork, a continuation."""
 
 
 class GenerationRow(Base):
@@ -145,6 +205,10 @@ class GenerationRow(Base):
     prompt_has_human: Mapped[bool]
     prompt_expires_at: Mapped[datetime | None]
     """When the first of the people's words in it must be gone."""
+    prompt_origins: Mapped[Any | None] = mapped_column(AnyJson)
+    """Where the words in it come from that no self said: a sorted list of origins."""
+    prompt_sealed_by: Mapped[Any | None] = mapped_column(AnyJson)
+    """The people whose keys together open the prompt, in order; NULL when it is not sealed."""
     sampling: Mapped[Any] = mapped_column(AnyJson)
     seed: Mapped[int] = mapped_column(BigInteger)
     text: Mapped[str]
@@ -186,11 +250,14 @@ class MessageRow(Base):
     person_id: Mapped[int | None] = mapped_column(ForeignKey("person.id"), index=True)
     origin: Mapped[str]
     text: Mapped[str]
+    """A person's is sealed with the person's key."""
     generation_id: Mapped[int | None] = mapped_column(ForeignKey("generation.id"), unique=True)
     reply_to: Mapped[int | None] = mapped_column(ForeignKey("message.id"))
     nonce: Mapped[str] = mapped_column(String(NONCE_CHARACTERS), unique=True)
     place: Mapped[str]
     platform_id: Mapped[int | None] = mapped_column(BigInteger)
+    thread_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The platform's id of the thread that begins at this message."""
     status: Mapped[str]
     created_at: Mapped[datetime]
     posted_at: Mapped[datetime | None]
@@ -213,3 +280,118 @@ class WritingRow(Base):
     number: Mapped[int]
     addressee: Mapped[str | None]
     """A letter's: an address, or `future`."""
+
+
+class HeardInRow(Base):
+    """A person's message is in the prompt of a generation."""
+
+    __tablename__ = "heard_in"
+
+    message_id: Mapped[int] = mapped_column(ForeignKey("message.id"), primary_key=True)
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id"), primary_key=True, index=True)
+
+
+class ScoreRow(Base):
+    """A figure about a sample."""
+
+    __tablename__ = "score"
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[float]
+
+
+class FeedbackRow(Base):
+    """What somebody thought of a sample, or of two."""
+
+    __tablename__ = "feedback"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """`vote`, `reaction`, `regenerated`, `best_of`, `reported`, `deleted`, or `shown` (only that it was)."""
+    key: Mapped[str | None] = mapped_column(unique=True)
+    """What makes it single: saying it again changes its value."""
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id"), index=True)
+    other_id: Mapped[int | None] = mapped_column(ForeignKey("generation.id"), index=True)
+    """What it was compared with."""
+    value: Mapped[str | None]
+    """Of a vote: `first` (generation_id), `second` (other_id), `both` or `neither`; of a reaction: `up`,
+    `down`.
+    """
+    shown_first: Mapped[int | None]
+    """Which of the two generations stood first, or left."""
+    blind: Mapped[bool]
+    """Whether the voter could not see who said what, nor how others voted."""
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("person.id"), index=True)
+    via: Mapped[str]
+    """`discord`, `parlor`, `web`, `cli`, or the name of the rule that chose."""
+    at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+
+
+class PickRow(Base):
+    """An editor's mark on a line or a sample. Append-only: a line that retracts another ends it."""
+
+    __tablename__ = "pick"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    """`star`, `quote`, `tag`, `note`, or `retract`."""
+    message_id: Mapped[int | None] = mapped_column(ForeignKey("message.id"), index=True)
+    generation_id: Mapped[int | None] = mapped_column(ForeignKey("generation.id"), index=True)
+    start: Mapped[int | None]
+    end: Mapped[int | None]
+    quoted_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of the characters from start to end as they were."""
+    value: Mapped[str | None]
+    """The tag, or the note."""
+    editor: Mapped[str]
+    retracts: Mapped[int | None] = mapped_column(ForeignKey("pick.id"))
+    at: Mapped[datetime]
+
+
+class VisitRow(Base):
+    """An editor has read a message."""
+
+    __tablename__ = "visit"
+
+    editor: Mapped[str] = mapped_column(primary_key=True)
+    message_id: Mapped[int] = mapped_column(ForeignKey("message.id"), primary_key=True)
+    at: Mapped[datetime]
+
+
+class ExportRow(Base):
+    """A file, or several, that were made of what is kept."""
+
+    __tablename__ = "export"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    format: Mapped[str]
+    purpose: Mapped[str]
+    request: Mapped[Any] = mapped_column(AnyJson)
+    """All that was asked for: filters, split, options."""
+    version: Mapped[str]
+    """Of Selves, whose rules chose."""
+    rows: Mapped[int]
+    files: Mapped[Any] = mapped_column(AnyJson)
+    """Name -> sha256."""
+    created_at: Mapped[datetime]
+    invalid_at: Mapped[datetime | None]
+    invalid_reason: Mapped[str | None]
+
+
+class ExportItemRow(Base):
+    """One row of an export: which samples or lines it was made of."""
+
+    __tablename__ = "export_item"
+
+    export_id: Mapped[int] = mapped_column(ForeignKey("export.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    split: Mapped[str]
+    generation_id: Mapped[int | None] = mapped_column(ForeignKey("generation.id"), index=True)
+    """What it was made of; of a pair, the chosen one."""
+    other_id: Mapped[int | None] = mapped_column(ForeignKey("generation.id"), index=True)
+    """Of a pair, the rejected one."""
+    message_id: Mapped[int | None] = mapped_column(ForeignKey("message.id"), index=True)
+    detail: Mapped[Any | None] = mapped_column(AnyJson)
+    """What else the row says: a label, a weight, where a pair comes from."""

@@ -96,7 +96,7 @@ class Store:
         weights) is another checkpoint. Raises AgeError when its diary is damaged.
         """
         card, address, writings = age.card, age.address, age.writings()
-        async with self._writing() as session:
+        async with self.writing() as session:
             new = await session.scalar(
                 self._insert(CheckpointRow)
                 .values(
@@ -169,7 +169,7 @@ class Store:
         )
         if lineage is not None:
             query = query.where(WritingRow.address.startswith(f"{lineage}@", autoescape=True))
-        async with self._reading() as session:
+        async with self.reading() as session:
             found = (await session.execute(query)).all()
             return [
                 StoredWriting(
@@ -193,7 +193,7 @@ class Store:
         """
         if key is not None and (known := await self._first(select(SceneRow).where(SceneRow.key == key))):
             return rows.to_scene(known)
-        async with self._writing() as session:
+        async with self.writing() as session:
             new = await session.scalar(
                 self._insert(SceneRow)
                 .values(
@@ -238,7 +238,7 @@ class Store:
 
     async def end_scene(self, scene_id: int, stop_reason: str) -> Scene:
         """End a scene; the first reason stays. Raises StoreError if there is none with this id."""
-        async with self._writing() as session:
+        async with self.writing() as session:
             await session.execute(
                 update(SceneRow)
                 .where(SceneRow.id == scene_id, SceneRow.status == "open")
@@ -268,7 +268,7 @@ class Store:
         """
         if chosen is not None and not 0 <= chosen < len(utterances):
             raise IndexError(f"chosen is {chosen}, but there are {len(utterances)} utterances")
-        async with self._writing() as session:
+        async with self.writing() as session:
             heard = await self._lock_heard(session, utterances)
             scene = await self._lock_scene(session, scene_id)
             scene.turns += 1
@@ -316,7 +316,7 @@ class Store:
         The operator's line is pending until `mark_posted`; a person's stands in the parlor already. Raises
         StoreError if there is no such scene.
         """
-        async with self._writing() as session:
+        async with self.writing() as session:
             scene = await self._lock_scene(session, scene_id)
             return await self._add_message(
                 session,
@@ -349,7 +349,7 @@ class Store:
         same = select(MessageRow).where(MessageRow.platform_id == platform_id)
         if known := await self._first(same):
             return rows.to_message(known)
-        async with self._writing() as session:
+        async with self.writing() as session:
             # the lock first: who hears the same event at the same time waits here, and then finds the message
             scene = await self._lock_scene(session, scene_id)
             if known := await session.scalar(same):
@@ -383,7 +383,7 @@ class Store:
         kept, or of a message that is deleted or expired, changes nothing. The house's own messages are not
         changed.
         """
-        async with self._writing() as session:
+        async with self.writing() as session:
             row = await session.scalar(_heard(platform_id))
             if row is None:
                 return None
@@ -403,7 +403,7 @@ class Store:
         A self's message that a moderator deleted keeps its text, marked as deleted. Returns the message as it
         now is, None if it was never kept.
         """
-        async with self._writing() as session:
+        async with self.writing() as session:
             row = await session.scalar(_heard(platform_id))
             if row is None:
                 return None
@@ -423,7 +423,7 @@ class Store:
 
         Raises StoreError if there is no such message.
         """
-        async with self._writing() as session:
+        async with self.writing() as session:
             row = _found(
                 await session.get(MessageRow, message_id, with_for_update=True), "message", message_id
             )
@@ -468,7 +468,7 @@ class Store:
 
     async def provenance(self, message_id: int) -> Provenance:
         """Return what produced a message. Raises StoreError if there is none with this id."""
-        async with self._reading() as session:
+        async with self.reading() as session:
             message = _found(await session.get(MessageRow, message_id), "message", message_id)
             scene = _found(await session.get(SceneRow, message.scene_id), "scene", message.scene_id)
             generation, siblings, checkpoint = None, [], None
@@ -503,7 +503,7 @@ class Store:
 
     async def expire(self, now: datetime) -> int:
         """Erase people's words whose time is up, from messages and from prompts; return how many messages."""
-        async with self._writing() as session:
+        async with self.writing() as session:
             due = await session.scalars(
                 select(MessageRow)
                 .where(text("expires_at IS NOT NULL AND status = 'posted'"), MessageRow.expires_at <= now)
@@ -526,7 +526,7 @@ class Store:
 
     async def stats(self) -> Stats:
         """Count what is kept."""
-        async with self._reading() as session:
+        async with self.reading() as session:
 
             async def count(column: Any, *conditions: Any) -> int:
                 return await session.scalar(select(func.count(column)).where(*conditions)) or 0
@@ -556,7 +556,7 @@ class Store:
     # inside
 
     @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncSession]:
+    async def writing(self) -> AsyncIterator[AsyncSession]:
         with database.plain_errors(self._url):
             async with (
                 AsyncSession(database.writing(self._engine), expire_on_commit=False) as session,
@@ -565,21 +565,21 @@ class Store:
                 yield session
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncSession]:
+    async def reading(self) -> AsyncIterator[AsyncSession]:
         with database.plain_errors(self._url):
             async with AsyncSession(self._engine) as session:
                 yield session
 
     async def _all(self, query: Select[Row]) -> list[Row]:
-        async with self._reading() as session:
+        async with self.reading() as session:
             return list(await session.scalars(query))
 
     async def _first(self, query: Select[Row]) -> Row | None:
-        async with self._reading() as session:
+        async with self.reading() as session:
             return await session.scalar(query)
 
     async def _get(self, model: type[Row], row_id: int, what: str) -> Row:
-        async with self._reading() as session:
+        async with self.reading() as session:
             return _found(await session.get(model, row_id), what, row_id)
 
     def _insert(self, model: type[Base]) -> Any:
