@@ -82,10 +82,10 @@ class Store:
     """An open store. Its methods may be called from several tasks of one event loop at once."""
 
     def __init__(self, engine: AsyncEngine, url: URL, clock: Clock, house: HouseRow) -> None:
-        self._engine = engine
-        self._url = url
-        self._clock = clock
-        self._house = house
+        self.engine = engine
+        self.url = url
+        self.clock = clock
+        self.house = house
 
     # ages
 
@@ -98,7 +98,7 @@ class Store:
         card, address, writings = age.card, age.address, age.writings()
         async with self.writing() as session:
             new = await session.scalar(
-                self._insert(CheckpointRow)
+                self.insert(CheckpointRow)
                 .values(
                     address=card.address,
                     lineage=address.lineage,
@@ -109,7 +109,7 @@ class Store:
                     weights_sha256=card.weights_sha256,
                     card=card.model_dump(mode="json"),
                     created_at=card.created_at,
-                    registered_at=self._clock(),
+                    registered_at=self.clock(),
                 )
                 .on_conflict_do_nothing(index_elements=["address", "weights_sha256"])
                 .returning(CheckpointRow.id)
@@ -195,7 +195,7 @@ class Store:
             return rows.to_scene(known)
         async with self.writing() as session:
             new = await session.scalar(
-                self._insert(SceneRow)
+                self.insert(SceneRow)
                 .values(
                     name=spec.name,
                     kind=spec.kind,
@@ -206,7 +206,7 @@ class Store:
                     status="open",
                     messages=0,
                     turns=0,
-                    started_at=self._clock(),
+                    started_at=self.clock(),
                 )
                 .on_conflict_do_nothing(index_elements=["key"])
                 .returning(SceneRow.id)
@@ -242,7 +242,7 @@ class Store:
             await session.execute(
                 update(SceneRow)
                 .where(SceneRow.id == scene_id, SceneRow.status == "open")
-                .values(status="ended", stop_reason=stop_reason, ended_at=self._clock())
+                .values(status="ended", stop_reason=stop_reason, ended_at=self.clock())
             )
             return rows.to_scene(_found(await session.get(SceneRow, scene_id), "scene", scene_id))
 
@@ -327,7 +327,7 @@ class Store:
                 place=scene.place,
                 reply_to=reply_to,
                 status="pending" if origin == "operator" else "posted",
-                posted_at=None if origin == "operator" else self._clock(),
+                posted_at=None if origin == "operator" else self.clock(),
             )
 
     async def hear(
@@ -412,7 +412,7 @@ class Store:
                 row.text = ""
                 await self._erase_prompts(session, {row.id})
             if row.status != "deleted":
-                row.deleted_at, row.status = self._clock(), "deleted"
+                row.deleted_at, row.status = self.clock(), "deleted"
             message = rows.to_message(row)
         if erased:
             await self._empty_log()
@@ -428,7 +428,7 @@ class Store:
                 await session.get(MessageRow, message_id, with_for_update=True), "message", message_id
             )
             if row.status == "pending":
-                row.status, row.posted_at = "posted", self._clock()
+                row.status, row.posted_at = "posted", self.clock()
             if row.platform_id is None:
                 row.platform_id = platform_id
             return rows.to_message(row)
@@ -550,24 +550,24 @@ class Store:
                     GenerationRow.id, GenerationRow.turn.is_not(None), GenerationRow.chosen.is_(False)
                 ),
                 people=await count(PersonRow.id),
-                size_bytes=await session.scalar(text(_SIZE[self._engine.dialect.name])) or 0,
+                size_bytes=await session.scalar(text(_SIZE[self.engine.dialect.name])) or 0,
             )
 
     # inside
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
-        with database.plain_errors(self._url):
+        with database.plain_errors(self.url):
             async with (
-                AsyncSession(database.writing(self._engine), expire_on_commit=False) as session,
+                AsyncSession(database.writing(self.engine), expire_on_commit=False) as session,
                 session.begin(),
             ):
                 yield session
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        with database.plain_errors(self._url):
-            async with AsyncSession(self._engine) as session:
+        with database.plain_errors(self.url):
+            async with AsyncSession(self.engine) as session:
                 yield session
 
     async def _all(self, query: Select[Row]) -> list[Row]:
@@ -582,9 +582,9 @@ class Store:
         async with self.reading() as session:
             return _found(await session.get(model, row_id), what, row_id)
 
-    def _insert(self, model: type[Base]) -> Any:
+    def insert(self, model: type[Base]) -> Any:
         """An INSERT that knows ON CONFLICT, which each dialect has its own of, spelled alike."""
-        insert = sqlite.insert if self._engine.dialect.name == "sqlite" else postgresql.insert
+        insert = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
         return insert(model)
 
     async def _lock_scene(self, session: AsyncSession, scene_id: int) -> SceneRow:
@@ -617,15 +617,15 @@ class Store:
         row = MessageRow(
             scene_id=scene.id,
             sequence=scene.messages,
-            nonce=rows.nonce(self._house.house_id, scene.id, scene.messages),
-            **{"place": scene.place, "created_at": self._clock(), **values},
+            nonce=rows.nonce(self.house.house_id, scene.id, scene.messages),
+            **{"place": scene.place, "created_at": self.clock(), **values},
         )
         session.add(row)
         await session.flush()
         return rows.to_message(row)
 
     async def _person(self, session: AsyncSession, platform: str, user_id: int | str) -> PersonRow:
-        hashed = rows.user_hash(self._house.secret, platform, user_id)
+        hashed = rows.user_hash(self.house.secret, platform, user_id)
         same = select(PersonRow).where(PersonRow.platform == platform, PersonRow.user_hash == hashed)
         if known := await session.scalar(same):
             return known
@@ -638,7 +638,7 @@ class Store:
             platform=platform,
             user_hash=hashed,
             pseudonym=f"guest-{house.guests}",
-            created_at=self._clock(),
+            created_at=self.clock(),
         )
         session.add(person)
         await session.flush()
@@ -656,8 +656,8 @@ class Store:
             await session.execute(update(GenerationRow), ids)
 
     async def _empty_log(self) -> None:
-        with database.plain_errors(self._url):
-            await database.empty_log(self._engine)
+        with database.plain_errors(self.url):
+            await database.empty_log(self.engine)
 
 
 _SIZE = {

@@ -1,0 +1,85 @@
+"""The verbs of `selves memory`: what each file of commands adds to the parser."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from memory import show
+from selves.settings import House
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from memory.store import Store
+
+Value = TypeVar("Value")
+Action = Callable[["Store", House, argparse.Namespace], Awaitable[None]]
+PlainAction = Callable[[House, argparse.Namespace], Awaitable[None]]
+
+
+class Verbs:
+    """Where commands are added."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def add(
+        self,
+        name: str,
+        action: Action,
+        purpose: str,
+        example: str,
+        *,
+        creates: Callable[[House], None] | None = None,
+    ) -> argparse.ArgumentParser:
+        """Add a verb that works on an open store; return its parser, which knows --json already.
+
+        Readers make no empty database. A verb that makes one says with `creates` when there is a reason to:
+        it raises when there is none.
+        """
+        return self.add_plain(name, self._opened(action, creates), purpose, example)
+
+    @staticmethod
+    def _opened(action: Action, creates: Callable[[House], None] | None) -> PlainAction:
+        async def run(house: House, arguments: argparse.Namespace) -> None:
+            from memory.store import open_store
+
+            if creates is not None:
+                creates(house)
+            async with open_store(house.database_url, create=creates is not None) as store:
+                await action(store, house, arguments)
+
+        return run
+
+    def add_plain(
+        self, name: str, action: PlainAction, purpose: str, example: str
+    ) -> argparse.ArgumentParser:
+        """Add a verb that opens the database itself, or does without."""
+        made = self._verbs.add_parser(
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.add_argument("--json", action="store_true", help="print JSON, for programs")
+        made.set_defaults(action=action)
+        return made
+
+
+def count(text: str) -> int:
+    """Read a number that must be at least 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def print_value(arguments: argparse.Namespace, value: Value, write: Callable[[Console, Value], None]) -> None:
+    """Print a value of this room as JSON, or in words if --json was not said."""
+    if arguments.json:
+        print(show.to_json(value))
+    else:
+        write(show.make_console(), value)
