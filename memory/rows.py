@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple, cast
 
-from memory import models
-from memory.types import Checkpoint, Generation, GenerationKind, Message, Scene
+from memory import models, sealing
+from memory.types import HUMAN_ORIGINS, Checkpoint, Generation, GenerationKind, Message, Scene
 from selves.cast import SceneSpec
 from selves.lineage import AgeCard
 from selves.speech import Form, Prompt, Sampling, Utterance
@@ -18,7 +18,18 @@ from selves.speech import Form, Prompt, Sampling, Utterance
 HUMAN_TEXT_KEPT = timedelta(days=30)
 """How long the words that people write on a platform are kept."""
 
-HUMAN_ORIGINS = ("parlor", "discord")
+EXPIRING_ORIGINS = ("discord", "interaction", "selfhosted")
+"""What people say on a platform goes after its time; what they type in the house's own parlor, and what the
+operator imports, stays until it is taken back."""
+
+Keys = Mapping[int, str]
+"""Keys of people, by person id."""
+
+
+def words_end(origin: str, said_at: datetime, store: bool | None) -> datetime | None:
+    """Return when a person's words must be gone; `store` is what the person last said of keeping them."""
+    kept_by_default = origin not in EXPIRING_ORIGINS
+    return None if (kept_by_default if store is None else store) else said_at + HUMAN_TEXT_KEPT
 
 
 def nonce(house_id: str, scene_id: int, sequence: int) -> str:
@@ -32,45 +43,75 @@ def user_hash(secret: str, platform: str, user_id: int | str) -> str:
     return hmac.digest(bytes.fromhex(secret), f"{platform}:{user_id}".encode(), "sha256").hex()
 
 
+def hidden_id(secret: str, platform_id: int) -> int:
+    """Return what stands for the platform id of a forgotten person's message: below 0, the same every time.
+
+    So hearing that message once more is noticed, and nobody can look it up on the platform.
+    """
+    digest = hmac.digest(bytes.fromhex(secret), f"message:{platform_id}".encode(), "sha256")
+    return -1 - (int.from_bytes(digest[:8], "big") >> 1)
+
+
 class HumanPart(NamedTuple):
-    """What a prompt holds of people's words."""
+    """What a prompt holds of other people's words."""
 
     present: bool
-    expires_at: datetime | None
+    expires_at: datetime | None = None
     """When the first of them must be gone."""
-    gone: bool
+    gone: bool = False
     """Whether some were erased or changed while the model was answering: then the prompt is not kept."""
+    origins: tuple[str, ...] | None = ()
+    """Where the words in it come from that no self said; None when nobody named the messages."""
+    message_ids: tuple[int, ...] = ()
+    """People's messages that are in it."""
+    people: tuple[int, ...] = ()
+    """Who said them."""
 
 
-def human_part(utterance: Utterance, heard: Mapping[int, models.MessageRow]) -> HumanPart:
-    """Return what of people's words is in an utterance's prompt; `heard` has people's messages by id.
+def human_part(utterance: Utterance, said: Mapping[int, models.MessageRow]) -> HumanPart:
+    """Return what of people's words is in an utterance's prompt; `said` has what no self said, by message id.
 
     A prompt that has human words from messages that nobody names is kept as long as the shortest-lived ones.
     """
     prompt = utterance.prompt
-    inside = [heard[message_id] for message_id in prompt.message_ids if message_id in heard]
+    read = [said[message_id] for message_id in dict.fromkeys(prompt.message_ids) if message_id in said]
+    inside = [m for m in read if m.origin in HUMAN_ORIGINS]
     if not inside:
-        expires_at = utterance.started_at + HUMAN_TEXT_KEPT if prompt.has_human else None
-        return HumanPart(prompt.has_human, expires_at, False)
+        if prompt.has_human:
+            return HumanPart(True, utterance.started_at + HUMAN_TEXT_KEPT, origins=None)
+        return HumanPart(False, origins=_origins(read))
     return HumanPart(
         True,
         min((m.expires_at for m in inside if m.expires_at is not None), default=None),
         any(m.status != "posted" or (m.edited_at and m.edited_at >= utterance.started_at) for m in inside),
+        _origins(read),
+        tuple(m.id for m in inside),
+        tuple(sorted({m.person_id for m in inside if m.person_id is not None})),
     )
+
+
+def _origins(read: Sequence[models.MessageRow]) -> tuple[str, ...]:
+    return tuple(sorted({m.origin for m in read}))
 
 
 def generation_row(
     utterance: Utterance,
     kind: GenerationKind,
     human: HumanPart,
+    keys: Keys,
     *,
     scene_id: int | None = None,
     turn: int | None = None,
     speaker: str | None = None,
     chosen: bool = False,
 ) -> models.GenerationRow:
-    """Return the row of one sample."""
+    """Return the row of one sample; `keys` are those of the people whose words its prompt holds."""
     prompt = utterance.prompt
+    kept = not human.gone and all(person in keys for person in human.people)
+    sealed = kept and bool(human.people)
+    text = _prompt_text(prompt) if kept else None
+    if text is not None and sealed:
+        text = sealing.seal(text, [keys[person] for person in human.people])
     return models.GenerationRow(
         kind=kind,
         address=utterance.address,
@@ -78,11 +119,13 @@ def generation_row(
         engine=utterance.engine,
         engine_version=utterance.engine_version,
         form=prompt.form,
-        prompt=None if human.gone else _prompt_text(prompt),
+        prompt=text,
         prompt_sha256=prompt.sha256,
         prompt_message_ids=list(prompt.message_ids),
         prompt_has_human=human.present,
         prompt_expires_at=human.expires_at,
+        prompt_origins=None if human.origins is None else list(human.origins),
+        prompt_sealed_by=list(human.people) if sealed else None,
         sampling=utterance.sampling.model_dump(mode="json"),
         seed=utterance.sampling.seed,
         text=utterance.text,
@@ -106,20 +149,31 @@ def _prompt_text(prompt: Prompt) -> str:
     return json.dumps([m.model_dump() for m in prompt.messages], ensure_ascii=False)
 
 
-def _prompt(row: models.GenerationRow) -> Prompt | None:
-    if row.prompt is None:
+def _prompt(row: models.GenerationRow, keys: Keys) -> Prompt | None:
+    text = row.prompt
+    if text is not None and row.prompt_sealed_by is not None:
+        text = _open(text, row.prompt_sealed_by, keys)
+    if text is None:
         return None
     form = cast(Form, row.form)
     return Prompt(
         form=form,
-        text=row.prompt if form == "transcript" else "",
-        messages=() if form == "transcript" else json.loads(row.prompt),
+        text=text if form == "transcript" else "",
+        messages=() if form == "transcript" else json.loads(text),
         message_ids=tuple(row.prompt_message_ids),
         has_human=row.prompt_has_human,
     )
 
 
-def to_generation(row: models.GenerationRow) -> Generation:
+def _open(sealed: str, people: Sequence[int], keys: Keys) -> str | None:
+    """What is sealed, or None when a key is gone or does not fit."""
+    try:
+        return sealing.unseal(sealed, [keys[person] for person in people])
+    except (KeyError, ValueError):
+        return None
+
+
+def to_generation(row: models.GenerationRow, keys: Keys) -> Generation:
     return Generation(
         id=row.id,
         kind=cast(GenerationKind, row.kind),
@@ -128,10 +182,11 @@ def to_generation(row: models.GenerationRow) -> Generation:
         engine=row.engine,
         engine_version=row.engine_version,
         form=cast(Form, row.form),
-        prompt=_prompt(row),
+        prompt=_prompt(row, keys),
         prompt_sha256=row.prompt_sha256,
         prompt_message_ids=tuple(row.prompt_message_ids),
         prompt_has_human=row.prompt_has_human,
+        prompt_origins=None if row.prompt_origins is None else tuple(row.prompt_origins),
         sampling=Sampling.model_validate(row.sampling),
         text=row.text,
         token_ids=tuple(row.token_ids),
@@ -147,20 +202,27 @@ def to_generation(row: models.GenerationRow) -> Generation:
     )
 
 
-def to_message(row: models.MessageRow) -> Message:
+def to_message(row: models.MessageRow, keys: Keys) -> Message:
+    text: str | None = row.text
+    if row.person_id is not None and row.text:
+        text = _open(row.text, [row.person_id], keys)
     return Message(
         id=row.id,
         scene_id=row.scene_id,
         sequence=row.sequence,
         speaker=row.speaker,
         address=row.address,
+        person_id=row.person_id,
         origin=row.origin,  # type: ignore[arg-type]
-        text=row.text,
+        text=text or "",
+        shut=text is None,
         generation_id=row.generation_id,
         reply_to=row.reply_to,
         nonce=row.nonce,
         place=row.place,
-        platform_id=row.platform_id,
+        # what a forgotten person's message had is hidden
+        platform_id=row.platform_id if row.platform_id is None or row.platform_id >= 0 else None,
+        thread_id=row.thread_id,
         status=row.status,  # type: ignore[arg-type]
         created_at=row.created_at,
         posted_at=row.posted_at,
@@ -185,6 +247,7 @@ def to_scene(row: models.SceneRow) -> Scene:
         turns=row.turns,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        from_message_id=row.from_message_id,
     )
 
 

@@ -65,9 +65,10 @@ def _plain(value: Any) -> Any:
             return [_plain(item) for item in value]
         case _ if dataclasses.is_dataclass(value):
             fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            if fields.get("platform_id") is not None:
-                # larger than what JavaScript's numbers hold
-                fields["platform_id"] = str(fields["platform_id"])
+            for name in ("platform_id", "thread_id"):
+                if fields.get(name) is not None:
+                    # larger than what JavaScript's numbers hold
+                    fields[name] = str(fields[name])
             return fields
         case _:
             return value
@@ -84,11 +85,18 @@ def style_of(color: str) -> Style:
         return Style(bold=True)
 
 
+_ERASED = {
+    "deleted": "[deleted]",
+    "expired": "[a person's words, erased after their time]",
+    "forgotten": "[erased, because somebody asked to be forgotten]",
+}
+
+
 def words_of(message: Message) -> str:
     """Return a message's text, or in brackets why it has none."""
-    if message.text or message.status not in ("deleted", "expired"):
-        return visible(message.text)
-    return "[deleted]" if message.status == "deleted" else "[a person's words, erased after their time]"
+    if message.shut:
+        return "[a person's words, whose key is not here]"
+    return visible(message.text) or _ERASED.get(message.status, "")
 
 
 def print_transcript(console: Console, scene: Scene, messages: Sequence[Message], colors: Styles) -> None:

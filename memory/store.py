@@ -8,7 +8,8 @@
 
 One method, one transaction. What a method returned is on disk: killing the process at any moment loses
 nothing of it, and doubles nothing, since scenes have keys, messages have nonces and people's messages have
-platform ids.
+platform ids. People's words, and the prompts that hold them, are sealed with their keys as they are written
+(`people.py`).
 """
 
 from __future__ import annotations
@@ -23,18 +24,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from memory import database, rows
+from memory import database, rows, sealing
+from memory.consent import wants_stored
 from memory.models import (
     Base,
     CheckpointRow,
     GenerationRow,
+    HeardInRow,
     HouseRow,
     MessageRow,
     PersonRow,
     SceneRow,
     WritingRow,
 )
+from memory.people import in_parts, key_of, keys_of, meet, read_generations, read_messages
 from memory.types import (
+    HUMAN_ORIGINS,
     Checkpoint,
     Generation,
     GenerationKind,
@@ -135,7 +140,7 @@ class Store:
 
     async def _add_writings(self, session: AsyncSession, age: Age, writings: Sequence[Writing]) -> None:
         generations = [
-            rows.generation_row(w.utterance, w.kind, rows.human_part(w.utterance, {})) for w in writings
+            rows.generation_row(w.utterance, w.kind, rows.human_part(w.utterance, {}), {}) for w in writings
         ]
         session.add_all(generations)
         await session.flush()
@@ -171,6 +176,7 @@ class Store:
             query = query.where(WritingRow.address.startswith(f"{lineage}@", autoescape=True))
         async with self.reading() as session:
             found = (await session.execute(query)).all()
+            generations = await read_generations(session, [generation for _, generation in found])
             return [
                 StoredWriting(
                     id=writing.id,
@@ -178,22 +184,27 @@ class Store:
                     kind=writing.kind,  # type: ignore[arg-type]
                     number=writing.number,
                     to=writing.addressee,
-                    generation=rows.to_generation(generation),
+                    generation=generation,
                 )
-                for writing, generation in found
+                for (writing, _), generation in zip(found, generations, strict=True)
             ]
 
     # scenes
 
-    async def begin_scene(self, spec: SceneSpec, *, place: str, key: str | None = None) -> Scene:
+    async def begin_scene(
+        self, spec: SceneSpec, *, place: str, key: str | None = None, from_message_id: int | None = None
+    ) -> Scene:
         """Begin a scene, or with a known `key` return the scene that has it, as it stands.
 
         Whoever asks with the same key gets the same scene, even when two processes ask at once. Without a key
-        every call begins another one.
+        every call begins another one. A thread, a fork or a continuation names the message it branches off
+        from. Raises StoreError if there is no such message.
         """
         if key is not None and (known := await self._first(select(SceneRow).where(SceneRow.key == key))):
             return rows.to_scene(known)
         async with self.writing() as session:
+            if from_message_id is not None:
+                _found(await session.get(MessageRow, from_message_id), "message", from_message_id)
             new = await session.scalar(
                 self.insert(SceneRow)
                 .values(
@@ -207,6 +218,7 @@ class Store:
                     messages=0,
                     turns=0,
                     started_at=self.clock(),
+                    from_message_id=from_message_id,
                 )
                 .on_conflict_do_nothing(index_elements=["key"])
                 .returning(SceneRow.id)
@@ -269,27 +281,35 @@ class Store:
         if chosen is not None and not 0 <= chosen < len(utterances):
             raise IndexError(f"chosen is {chosen}, but there are {len(utterances)} utterances")
         async with self.writing() as session:
-            heard = await self._lock_heard(session, utterances)
-            scene = await self._lock_scene(session, scene_id)
+            said = await self._lock_said(session, utterances)
+            parts = [rows.human_part(utterance, said) for utterance in utterances]
+            keys = await keys_of(session, {person for part in parts for person in part.people})
+            scene = await self.lock_scene(session, scene_id)
             scene.turns += 1
             generations = [
                 rows.generation_row(
                     utterance,
                     kind,
-                    rows.human_part(utterance, heard),
+                    part,
+                    keys,
                     scene_id=scene_id,
                     turn=scene.turns,
                     speaker=speaker,
                     chosen=index == chosen,
                 )
-                for index, utterance in enumerate(utterances)
+                for index, (utterance, part) in enumerate(zip(utterances, parts, strict=True))
             ]
             session.add_all(generations)
             await session.flush()
+            session.add_all(
+                HeardInRow(message_id=message_id, generation_id=generation.id)
+                for generation, part in zip(generations, parts, strict=True)
+                for message_id in part.message_ids
+            )
             if chosen is None:
                 return None
             utterance, generation = utterances[chosen], generations[chosen]
-            return await self._add_message(
+            row = await self.add_message(
                 session,
                 scene,
                 speaker=speaker,
@@ -301,6 +321,7 @@ class Store:
                 reply_to=reply_to,
                 status="pending",
             )
+            return rows.to_message(row, {})
 
     async def say(
         self,
@@ -313,22 +334,33 @@ class Store:
     ) -> Message:
         """Keep a line that no self said: the operator's opening, or what a person types in the parlor.
 
-        The operator's line is pending until `mark_posted`; a person's stands in the parlor already. Raises
-        StoreError if there is no such scene.
+        The operator's line is pending until `mark_posted`; a person's stands in the parlor already, sealed
+        with the key of whoever has that name there. Raises StoreError if there is no such scene.
         """
         async with self.writing() as session:
-            scene = await self._lock_scene(session, scene_id)
-            return await self._add_message(
+            if origin == "operator":
+                scene = await self.lock_scene(session, scene_id)
+                row = await self.add_message(
+                    session, scene, speaker=speaker, origin=origin, text=text, reply_to=reply_to
+                )
+                return rows.to_message(row, {})
+            now = self.clock()
+            person = await meet(session, self.house, "parlor", speaker, now)
+            store = await wants_stored(session, person.id)
+            scene = await self.lock_scene(session, scene_id)
+            row = await self.add_message(
                 session,
                 scene,
                 speaker=speaker,
+                person_id=person.id,
                 origin=origin,
-                text=text,
-                place=scene.place,
+                text=sealing.seal(text, [person.key]),
                 reply_to=reply_to,
-                status="pending" if origin == "operator" else "posted",
-                posted_at=None if origin == "operator" else self.clock(),
+                status="posted",
+                posted_at=now,
+                expires_at=rows.words_end(origin, now, store),
             )
+            return rows.to_message(row, {person.id: person.key})
 
     async def hear(
         self,
@@ -338,43 +370,50 @@ class Store:
         user_id: int | str,
         text: str,
         created_at: datetime,
+        origin: Literal["discord", "interaction", "selfhosted"] = "discord",
         place: str | None = None,
         reply_to_platform_id: int | None = None,
     ) -> Message:
-        """Keep what a person said on a platform, for 30 days; hearing the same message again changes nothing.
+        """Keep what a person said on a platform; hearing the same message again changes nothing.
 
-        The person is `guest-N` here, the same in every scene; neither the user id nor a name is stored.
-        Raises StoreError if there is no such scene.
+        The words are sealed with the person's key, and kept for 30 days unless the person allowed more. The
+        person is `guest-N` here, the same in every scene; neither the user id nor a name is stored. Raises
+        StoreError if there is no such scene.
         """
-        same = select(MessageRow).where(MessageRow.platform_id == platform_id)
-        if known := await self._first(same):
-            return rows.to_message(known)
-        async with self.writing() as session:
-            # the lock first: who hears the same event at the same time waits here, and then finds the message
-            scene = await self._lock_scene(session, scene_id)
+        hidden = rows.hidden_id(self.house.secret, platform_id)
+        same = select(MessageRow).where(MessageRow.platform_id.in_((platform_id, hidden)))
+        async with self.reading() as session:
             if known := await session.scalar(same):
-                return rows.to_message(known)
-            person = await self._person(session, "discord", user_id)
+                return await _read(session, known)
+        async with self.writing() as session:
+            platform = "selfhosted" if origin == "selfhosted" else "discord"
+            person = await meet(session, self.house, platform, user_id, self.clock())
+            store = await wants_stored(session, person.id)
+            # then the lock: who hears the same event at the same time waits here, and then finds the message
+            scene = await self.lock_scene(session, scene_id)
+            if known := await session.scalar(same):
+                return await _read(session, known)
             answered = None
             if reply_to_platform_id is not None:
                 answered = await session.scalar(
                     select(MessageRow.id).where(MessageRow.platform_id == reply_to_platform_id)
                 )
-            return await self._add_message(
+            row = await self.add_message(
                 session,
                 scene,
                 speaker=person.pseudonym,
                 person_id=person.id,
-                origin="discord",
-                text=text,
+                origin=origin,
+                text=sealing.seal(text, [person.key]),
                 place=scene.place if place is None else place,
                 reply_to=answered,
                 platform_id=platform_id,
                 status="posted",
                 created_at=created_at,
                 posted_at=created_at,
-                expires_at=created_at + rows.HUMAN_TEXT_KEPT,
+                expires_at=rows.words_end(origin, created_at, store),
             )
+            return rows.to_message(row, {person.id: person.key})
 
     async def edit_heard(self, platform_id: int, *, text: str, edited_at: datetime) -> Message | None:
         """Follow a person's edit on the platform: the old words are gone, from prompts too.
@@ -389,10 +428,11 @@ class Store:
                 return None
             newer = row.edited_at is None or row.edited_at < edited_at
             erased = row.person_id is not None and row.status == "posted" and newer
-            if erased:
-                row.text, row.edited_at = text, edited_at
-                await self._erase_prompts(session, {row.id})
-            message = rows.to_message(row)
+            if row.person_id is not None and erased:
+                key = await key_of(session, row.person_id)
+                row.text, row.edited_at = sealing.seal(text, [key]), edited_at
+                await self._erase_prompts(session, [row.id])
+            message = await _read(session, row)
         if erased:
             await self._empty_log()
         return message
@@ -410,13 +450,25 @@ class Store:
             erased = row.person_id is not None and row.status != "deleted"
             if erased:
                 row.text = ""
-                await self._erase_prompts(session, {row.id})
+                await self._erase_prompts(session, [row.id])
             if row.status != "deleted":
                 row.deleted_at, row.status = self.clock(), "deleted"
-            message = rows.to_message(row)
+            message = await _read(session, row)
         if erased:
             await self._empty_log()
         return message
+
+    async def mark_thread(self, platform_id: int, thread_id: int) -> Message | None:
+        """Note that a thread begins at a message; saying so again changes nothing.
+
+        Returns the message as it now is, None if it was never kept.
+        """
+        async with self.writing() as session:
+            row = await session.scalar(_heard(platform_id))
+            if row is None:
+                return None
+            row.thread_id = thread_id
+            return await _read(session, row)
 
     async def mark_posted(self, message_id: int, platform_id: int | None = None) -> Message:
         """Note that a message stands where people read it; saying so again changes nothing.
@@ -431,14 +483,15 @@ class Store:
                 row.status, row.posted_at = "posted", self.clock()
             if row.platform_id is None:
                 row.platform_id = platform_id
-            return rows.to_message(row)
+            return await _read(session, row)
 
     async def unposted(self, place: str | None = None) -> list[Message]:
         """Return what was kept and not yet posted, in the order it was kept; at one place, or at all."""
         query = select(MessageRow).where(text("status = 'pending'")).order_by(MessageRow.id)
         if place is not None:
             query = query.where(MessageRow.place == place)
-        return [rows.to_message(row) for row in await self._all(query)]
+        async with self.reading() as session:
+            return await read_messages(session, list(await session.scalars(query)))
 
     async def messages(self, scene_id: int, *, last: int | None = None) -> list[Message]:
         """Return a scene's messages in order; `last` of them at most, the newest."""
@@ -448,23 +501,30 @@ class Store:
             .order_by(MessageRow.sequence.desc())
             .limit(last)
         )
-        return [rows.to_message(row) for row in reversed(await self._all(query))]
+        async with self.reading() as session:
+            return await read_messages(session, list(await session.scalars(query))[::-1])
 
     async def message(self, message_id: int) -> Message:
         """Return a message. Raises StoreError if there is none with this id."""
-        return rows.to_message(await self._get(MessageRow, message_id, "message"))
+        async with self.reading() as session:
+            return await _read(
+                session, _found(await session.get(MessageRow, message_id), "message", message_id)
+            )
 
     # where it came from
 
     async def generation(self, generation_id: int) -> Generation:
         """Return a sample. Raises StoreError if there is none with this id."""
-        return rows.to_generation(await self._get(GenerationRow, generation_id, "generation"))
+        async with self.reading() as session:
+            row = _found(await session.get(GenerationRow, generation_id), "generation", generation_id)
+            return (await read_generations(session, [row]))[0]
 
     async def generations(self, scene_id: int) -> list[Generation]:
         """Return every sample of a scene, candidates and failed ones too, by turn."""
         query = select(GenerationRow).where(GenerationRow.scene_id == scene_id)
         query = query.order_by(GenerationRow.turn, GenerationRow.id)
-        return [rows.to_generation(row) for row in await self._all(query)]
+        async with self.reading() as session:
+            return await read_generations(session, list(await session.scalars(query)))
 
     async def provenance(self, message_id: int) -> Provenance:
         """Return what produced a message. Raises StoreError if there is none with this id."""
@@ -491,11 +551,12 @@ class Store:
                         CheckpointRow.weights_sha256 == generation.weights_sha256,
                     )
                 )
+            made = await read_generations(session, [generation, *siblings]) if generation else []
             return Provenance(
-                message=rows.to_message(message),
+                message=await _read(session, message),
                 scene=rows.to_scene(scene),
-                generation=rows.to_generation(generation) if generation else None,
-                siblings=tuple(map(rows.to_generation, siblings)),
+                generation=made[0] if made else None,
+                siblings=tuple(made[1:]),
                 checkpoint=rows.to_checkpoint(checkpoint) if checkpoint else None,
             )
 
@@ -503,17 +564,17 @@ class Store:
 
     async def expire(self, now: datetime) -> int:
         """Erase people's words whose time is up, from messages and from prompts; return how many messages."""
+        due = select(MessageRow.id).where(
+            text("expires_at IS NOT NULL AND status = 'posted'"), MessageRow.expires_at <= now
+        )
         async with self.writing() as session:
-            due = await session.scalars(
-                select(MessageRow)
-                .where(text("expires_at IS NOT NULL AND status = 'posted'"), MessageRow.expires_at <= now)
-                .order_by(MessageRow.id)
-                .with_for_update()
-            )
-            expired = 0
-            for row in due:
-                row.text, row.status = "", "expired"
-                expired += 1
+            expired = list(await session.scalars(due.order_by(MessageRow.id).with_for_update()))
+            for part in in_parts(expired):
+                await session.execute(
+                    update(MessageRow).where(MessageRow.id.in_(part)).values(text="", status="expired")
+                )
+            await self._erase_prompts(session, expired)
+            # those that nobody named a message for
             await session.execute(
                 update(GenerationRow)
                 .where(
@@ -522,7 +583,7 @@ class Store:
                 .values(prompt=None)
             )
         await self._empty_log()
-        return expired
+        return len(expired)
 
     async def stats(self) -> Stats:
         """Count what is kept."""
@@ -587,16 +648,29 @@ class Store:
         insert = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
         return insert(model)
 
-    async def _lock_scene(self, session: AsyncSession, scene_id: int) -> SceneRow:
+    async def lock_scene(self, session: AsyncSession, scene_id: int) -> SceneRow:
         """Hold a scene's row, so that one writer at a time counts its messages up. (SQLite has one
         anyway.)
         """
         return _found(await session.get(SceneRow, scene_id, with_for_update=True), "scene", scene_id)
 
-    async def _lock_heard(
+    async def add_message(self, session: AsyncSession, scene: SceneRow, **values: Any) -> MessageRow:
+        """Add the next message of a scene whose lock is held; a person's words come sealed."""
+        scene.messages += 1
+        row = MessageRow(
+            scene_id=scene.id,
+            sequence=scene.messages,
+            nonce=rows.nonce(self.house.house_id, scene.id, scene.messages),
+            **{"place": scene.place, "created_at": self.clock(), "status": "pending", **values},
+        )
+        session.add(row)
+        await session.flush()
+        return row
+
+    async def _lock_said(
         self, session: AsyncSession, utterances: Sequence[Utterance]
     ) -> dict[int, MessageRow]:
-        """People's messages that are in the prompts, by id, held so that a deletion waits for this turn.
+        """What no self said and is in the prompts, by id, held so that a deletion waits for this turn.
 
         Otherwise a deletion could pass between this look and the commit, and leave its words in a prompt.
         """
@@ -605,55 +679,21 @@ class Store:
             return {}
         query = (
             select(MessageRow)
-            .where(MessageRow.id.in_(ids), MessageRow.origin.in_(rows.HUMAN_ORIGINS))
+            .where(MessageRow.id.in_(ids), MessageRow.origin.in_((*HUMAN_ORIGINS, "operator")))
             .order_by(MessageRow.id)
             .with_for_update(read=True)
         )
         return {row.id: row for row in await session.scalars(query)}
 
-    async def _add_message(self, session: AsyncSession, scene: SceneRow, **values: Any) -> Message:
-        """Add the next message of a scene whose lock is held."""
-        scene.messages += 1
-        row = MessageRow(
-            scene_id=scene.id,
-            sequence=scene.messages,
-            nonce=rows.nonce(self.house.house_id, scene.id, scene.messages),
-            **{"place": scene.place, "created_at": self.clock(), **values},
-        )
-        session.add(row)
-        await session.flush()
-        return rows.to_message(row)
-
-    async def _person(self, session: AsyncSession, platform: str, user_id: int | str) -> PersonRow:
-        hashed = rows.user_hash(self.house.secret, platform, user_id)
-        same = select(PersonRow).where(PersonRow.platform == platform, PersonRow.user_hash == hashed)
-        if known := await session.scalar(same):
-            return known
-        house = await session.get_one(HouseRow, 1, with_for_update=True)
-        # asked again: somebody else may have met this person while this one waited for the lock
-        if known := await session.scalar(same):
-            return known
-        house.guests += 1
-        person = PersonRow(
-            platform=platform,
-            user_hash=hashed,
-            pseudonym=f"guest-{house.guests}",
-            created_at=self.clock(),
-        )
-        session.add(person)
-        await session.flush()
-        return person
-
-    async def _erase_prompts(self, session: AsyncSession, message_ids: set[int]) -> None:
-        """Erase the prompts that hold these messages. Few are looked through: people's words expire."""
-        held = await session.execute(
-            select(GenerationRow.id, GenerationRow.prompt_message_ids).where(
-                text("prompt_has_human AND prompt IS NOT NULL")
+    async def _erase_prompts(self, session: AsyncSession, message_ids: Sequence[int]) -> None:
+        """Erase the prompts that hold these people's messages."""
+        for part in in_parts(message_ids):
+            holding = select(HeardInRow.generation_id).where(HeardInRow.message_id.in_(part))
+            await session.execute(
+                update(GenerationRow)
+                .where(GenerationRow.id.in_(holding), GenerationRow.prompt.is_not(None))
+                .values(prompt=None)
             )
-        )
-        ids = [{"id": row_id, "prompt": None} for row_id, inside in held if message_ids & set(inside)]
-        if ids:
-            await session.execute(update(GenerationRow), ids)
 
     async def _empty_log(self) -> None:
         with database.plain_errors(self.url):
@@ -664,6 +704,10 @@ _SIZE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgresql": "SELECT pg_database_size(current_database())",
 }
+
+
+async def _read(session: AsyncSession, row: MessageRow) -> Message:
+    return (await read_messages(session, [row]))[0]
 
 
 def _heard(platform_id: int) -> Select[MessageRow]:

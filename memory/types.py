@@ -12,13 +12,18 @@ from selves.cast import SceneSpec
 from selves.lineage import AgeCard
 from selves.speech import Form, Prompt, Sampling, WritingKind
 
-Origin = Literal["self", "operator", "parlor", "discord", "imported"]
-"""Where a message's words come from. What may be trained on follows from it: `self` and `operator` yes,
-`parlor` (a person in our own terminal or web room) under its own consent, `discord` never."""
+Origin = Literal["self", "operator", "parlor", "discord", "interaction", "selfhosted", "imported"]
+"""Where a message's words come from: a self, the operator, a person in the house's own terminal or web
+parlor, a person on Discord, what somebody typed into a command or form there, a person on a server of one's
+own that speaks Discord's protocol, or a file that was imported. What may be done with them follows from it,
+and from what their author allowed (`memory/firewall.py`)."""
 
-MessageStatus = Literal["pending", "posted", "deleted", "expired"]
+HUMAN_ORIGINS = ("parlor", "discord", "interaction", "selfhosted", "imported")
+
+MessageStatus = Literal["pending", "posted", "deleted", "expired", "forgotten"]
 """`pending`: kept, and still to be posted. `posted`: it stands where people read it. `deleted`: the platform
-took it away. `expired`: a person's words were erased because their time was up."""
+took it away. `expired`: a person's words were erased because their time was up. `forgotten`: words were
+erased because their author asked for it, or because they quoted somebody who did."""
 
 SceneStatus = Literal["open", "ended"]
 GenerationKind = Literal["turn", "diary", "letter", "continuation"]
@@ -44,6 +49,8 @@ class Scene:
     """How many turns selves took, failed ones included."""
     started_at: datetime
     ended_at: datetime | None
+    from_message_id: int | None = None
+    """The message that it branches off from: a thread, a fork, a continuation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +62,12 @@ class Message:
     sequence: int
     """1, 2, 3 ... within its scene, without gaps."""
     speaker: str
-    """A self's name; `guest-N` for a person on Discord; any name in the parlor."""
+    """A self's name; `guest-N` for a person on a platform; any name in the parlor."""
     address: str | None
     """Which age spoke; None for people."""
     origin: Origin
     text: str
-    """Empty when it was erased (status `expired`, or `deleted` for a person's words)."""
+    """Empty when it was erased (the status says why) or cannot be opened (`shut`)."""
     generation_id: int | None
     reply_to: int | None
     """Id of the message it answers."""
@@ -76,11 +83,16 @@ class Message:
     deleted_at: datetime | None
     expires_at: datetime | None
     """When a person's words are erased; None for words that may stay."""
+    person_id: int | None = None
+    thread_id: int | None = None
+    """The platform's id of the thread that begins at this message; a string in JSON."""
+    shut: bool = False
+    """Whether a person's words are there, and the key that opens them is not."""
 
     @property
     def human(self) -> bool:
         """Whether a person wrote it."""
-        return self.origin in ("parlor", "discord")
+        return self.origin in HUMAN_ORIGINS
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,7 @@ class Generation:
     engine_version: str
     form: Form
     prompt: Prompt | None
-    """None when it held a person's words that are gone by now; its hash stays."""
+    """None when it held a person's words that are gone or shut by now; its hash stays."""
     prompt_sha256: str
     prompt_message_ids: tuple[int, ...]
     prompt_has_human: bool
@@ -113,6 +125,8 @@ class Generation:
     speaker: str | None
     chosen: bool
     """Whether it became the turn's message; if not, it is a candidate."""
+    prompt_origins: tuple[str, ...] | None = ()
+    """Where the words in the prompt come from that no self said; None when nobody named the messages."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,129 @@
+"""People and their words: meeting a person, and opening what is sealed with a person's key.
+
+Everybody reads lines and samples through `read_messages` and `read_generations`. What cannot be opened,
+because its key is gone, comes back without words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from memory import rows, sealing
+from memory.models import GenerationRow, HouseRow, MessageRow, PersonKeyRow, PersonRow
+from memory.types import Generation, Message
+from selves.errors import StoreError
+
+Item = TypeVar("Item")
+
+AT_ONCE = 5000
+"""So many ids in one statement; SQLite takes 32,766 values and PostgreSQL's driver 65,535."""
+
+
+class Known(NamedTuple):
+    """Somebody who was met."""
+
+    id: int
+    pseudonym: str
+    key: str
+
+
+def in_parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield items in lists that fit into one statement each."""
+    everything = list(items)
+    for start in range(0, len(everything), AT_ONCE):
+        yield everything[start : start + AT_ONCE]
+
+
+async def keys_of(session: AsyncSession, person_ids: Iterable[int]) -> dict[int, str]:
+    """Return people's keys by person id; people whose key is gone are missing."""
+    keys: dict[int, str] = {}
+    for part in in_parts(set(person_ids)):
+        found = await session.execute(
+            select(PersonKeyRow.person_id, PersonKeyRow.key).where(PersonKeyRow.person_id.in_(part))
+        )
+        keys.update((person_id, key) for person_id, key in found)
+    return keys
+
+
+async def read_messages(session: AsyncSession, found: Sequence[MessageRow]) -> list[Message]:
+    """Return lines with people's words opened."""
+    keys = await keys_of(session, {row.person_id for row in found if row.person_id is not None})
+    return [rows.to_message(row, keys) for row in found]
+
+
+async def read_generations(session: AsyncSession, found: Sequence[GenerationRow]) -> list[Generation]:
+    """Return samples with their prompts opened."""
+    keys = await keys_of(session, {person for row in found for person in row.prompt_sealed_by or ()})
+    return [rows.to_generation(row, keys) for row in found]
+
+
+async def meet(
+    session: AsyncSession, house: HouseRow, platform: str, user_id: int | str, now: datetime
+) -> Known:
+    """Return the person with this id on a platform, made if unknown, and held: a forgetting waits.
+
+    Whoever also holds a scene meets its people first, so that no two wait for each other.
+    """
+    hashed = rows.user_hash(house.secret, platform, user_id)
+    same = select(PersonRow).where(PersonRow.platform == platform, PersonRow.user_hash == hashed)
+    same = same.with_for_update(read=True)
+    person = await session.scalar(same)
+    if person is None:
+        counter = await session.get_one(HouseRow, 1, with_for_update=True, populate_existing=True)
+        # asked again: somebody else may have met this person while this one waited for the lock
+        person = await session.scalar(same)
+        if person is None:
+            counter.guests += 1
+            person = PersonRow(
+                platform=platform,
+                user_hash=hashed,
+                pseudonym=f"guest-{counter.guests}",
+                created_at=now,
+            )
+            session.add(person)
+            await session.flush()
+    return Known(person.id, person.pseudonym, await key_of(session, person.id))
+
+
+async def key_of(session: AsyncSession, person_id: int) -> str:
+    """Return a person's key, made if there is none (a database restored without keys)."""
+    keys = await keys_of(session, [person_id])
+    if person_id in keys:
+        return keys[person_id]
+    await session.get_one(HouseRow, 1, with_for_update=True)
+    keys = await keys_of(session, [person_id])
+    if person_id not in keys:
+        keys[person_id] = sealing.new_key()
+        session.add(PersonKeyRow(person_id=person_id, key=keys[person_id]))
+        await session.flush()
+    return keys[person_id]
+
+
+async def find_person(session: AsyncSession, house: HouseRow, who: str) -> PersonRow:
+    """Return the person that `who` names: `guest-3`, a name in the parlor, or `platform:id`.
+
+    Raises StoreError if nobody is known by it.
+    """
+    person = await session.scalar(select(PersonRow).where(PersonRow.pseudonym == who))
+    # ids and platforms may have colons of their own
+    colons = [position for position, letter in enumerate(who) if letter == ":"]
+    names = [("parlor", who), *((who[:colon], who[colon + 1 :]) for colon in colons)]
+    for platform, user_id in names:
+        if person is not None:
+            return person
+        hashed = rows.user_hash(house.secret, platform, user_id)
+        person = await session.scalar(
+            select(PersonRow).where(PersonRow.platform == platform, PersonRow.user_hash == hashed)
+        )
+    if person is not None:
+        return person
+    raise StoreError(
+        f"nobody is known as {who!r}",
+        "name a guest as a transcript shows them (guest-3), somebody's name in the parlor, or platform:id "
+        "(discord:80351110224678912); `selves memory person list` shows everybody",
+    )
