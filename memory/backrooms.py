@@ -1,0 +1,124 @@
+"""Logs of models talking with each other, in the three ways such projects write them (pure).
+
+    actors: claude-1, claude-2          the infinite backrooms: a head, then what each was told, then turns
+    models: ..., ...
+    temp: 1, 1
+
+    <claude-1#SYSTEM>
+    ...
+    <claude-1>
+    ...
+
+    ### Claude 1 ###                    UniversalBackrooms, newer
+    ...
+
+    Claude 1:                           UniversalBackrooms, older: a name alone on its line after an empty one
+    ...
+
+The speakers are models, not people. See https://dreams-of-an-electric-mind.webflow.io and
+https://github.com/samhains/UniversalBackrooms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+_HEAD = re.compile(r"^(actors|models|temp):[ \t]*(.+)$", re.MULTILINE)
+_BLOCK = re.compile(r"^<([\w .'-]{1,80})(?:#([A-Z]+))?>[ \t]*$", re.MULTILINE)
+_HEADING = re.compile(r"^### (.+?) ###[ \t]*$", re.MULTILINE)
+_ROUND = re.compile(r"^### Round \d+(?:/\d+)?[ \t]*$", re.MULTILINE)
+_NAMED = re.compile(r"(?:\A|(?<=\n\n)|(?<=\A\n))([^\W_][\w .'-]{0,79}):[ \t]*$", re.MULTILINE)
+_ENDED = re.compile(r"^(.+) has ended the conversation with \^C(?:\^C)?\.\s*\Z", re.MULTILINE)
+_RUN = "Backrooms Run"
+_STARTED = re.compile(r"^Started:[ \t]*(\S+)", re.MULTILINE)
+_TEMPLATE = re.compile(r"^Template:[ \t]*(.+)$", re.MULTILINE)
+_STAMP = re.compile(r"(\d{8})_(\d{6})")
+_SECONDS = re.compile(r"conversation_(\d{9,10})(?:_scenario_([\w-]+?))?(?:\.txt)?$")
+_NOT_SAID = ("Media Agent", "Media Agent (Discord Post)", _RUN)
+
+
+class Turn(NamedTuple):
+    speaker: str
+    text: str
+
+
+class Log(NamedTuple):
+    """A conversation."""
+
+    name: str
+    premise: str
+    """What the models were told before it, if the log says so."""
+    turns: tuple[Turn, ...]
+    began_at: datetime | None
+    ended: bool
+    """Whether one of them ended it."""
+
+
+def from_backrooms(text: str, file_name: str) -> Log:
+    """Read a log. Raises ValueError if it is none."""
+    text = text.replace("\r\n", "\n")
+    ended = _ENDED.search(text)
+    if ended:
+        text = text[: ended.start()]
+    if _HEAD.search(text) and _BLOCK.search(text):
+        told, turns = _blocks(text)
+    elif _HEADING.search(text):
+        told, turns = "", _said(_HEADING, _ROUND.sub("", text))
+    else:
+        told, turns = "", _said(_NAMED, text)
+    if len({turn.speaker for turn in turns}) < 2:
+        raise ValueError(
+            "it is no log of a conversation: no two speak in it, as `<name>`, `### Name ###` or `Name:`"
+        )
+    template = _TEMPLATE.search(text)
+    named = _SECONDS.search(file_name)
+    name = template[1].strip() if template else (named and named[2]) or file_name.removesuffix(".txt")
+    return Log(name, told, tuple(turns), _began(text, file_name), ended is not None)
+
+
+def _blocks(text: str) -> tuple[str, list[Turn]]:
+    """Return what the actors were told, and what they said."""
+    actors = next((m[2] for m in _HEAD.finditer(text) if m[1] == "actors"), "")
+    known = [actor.strip() for actor in actors.split(",")]
+    told: dict[str, None] = {}
+    turns: list[Turn] = []
+    for name, kind, said in _cut(_BLOCK, text):
+        if kind == "SYSTEM":
+            told[said.removesuffix("</s>").strip()] = None
+        elif kind is None and said:
+            # `<claude-1-claude-3-opus-20240229>`: some logs add the model to the actor's name
+            turns.append(Turn(next((a for a in known if a and name.startswith(a)), name), said))
+    return "\n\n".join(filter(None, told)), turns
+
+
+def _said(heading: re.Pattern[str], text: str) -> list[Turn]:
+    return [Turn(name, said) for name, _, said in _cut(heading, text) if said and name not in _NOT_SAID]
+
+
+def _cut(heading: re.Pattern[str], text: str) -> Iterator[tuple[str, str | None, str]]:
+    """Yield (name, kind, text) of what stands below each heading."""
+    found = list(heading.finditer(text))
+    for match, following in zip(found, [*found[1:], None], strict=True):
+        said = text[match.end() : following.start() if following else None]
+        groups = match.groups()
+        yield groups[0].strip(), groups[1] if len(groups) > 1 else None, said.strip("\n").rstrip()
+
+
+def _began(text: str, file_name: str) -> datetime | None:
+    if started := _STARTED.search(text):
+        try:
+            moment = datetime.fromisoformat(started[1])
+        except ValueError:
+            return None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    if seconds := _SECONDS.search(file_name):
+        return datetime.fromtimestamp(int(seconds[1]), UTC)
+    if stamp := _STAMP.search(file_name):
+        try:
+            return datetime.strptime(f"{stamp[1]}{stamp[2]}", "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+    return None
