@@ -110,7 +110,7 @@ def every_cell(url: str) -> str:
             if url.startswith("sqlite")
             else "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         ).fetchall()
-        return repr([connection.execute(f'SELECT * FROM "{name}"').fetchall() for (name,) in tables])
+        return repr([connection.execute(f'SELECT * FROM "{name}" ORDER BY 1').fetchall() for (name,) in tables])
 
 
 def run_sql(url: str, statement: str) -> None:

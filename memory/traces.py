@@ -1,0 +1,259 @@
+"""All that one person left: their lines, the prompts that held them, who quoted them, what was made of it.
+
+Nothing is changed here. Quotations are looked for where selves could have read the words: in the scenes where
+the person spoke and those that branch off from them, in samples whose prompts held the words, and in
+everything that selves wrote while they were trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Select, case, exists, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from memory import sealing
+from memory.models import (
+    CheckpointRow,
+    ExportItemRow,
+    ExportRow,
+    FeedbackRow,
+    GenerationRow,
+    HeardInRow,
+    MessageRow,
+    PersonRow,
+    PickRow,
+    SceneRow,
+    WritingRow,
+)
+from memory.people import in_parts, keys_of
+from memory.quotes import Quotes
+
+AT_ONCE = 1000
+"""So many samples are held in memory at a time."""
+
+
+@dataclass
+class Traces:
+    """Ids of what one person left."""
+
+    messages: dict[int, int | None] = field(default_factory=dict)
+    """Their lines, with the platform's ids."""
+    names: set[str] = field(default_factory=set)
+    """What they are called in their lines, other than their pseudonym."""
+    scenes: set[int] = field(default_factory=set)
+    """Where they spoke, and what branches off."""
+    prompts: set[int] = field(default_factory=set)
+    """Samples whose prompts held their words, or may have."""
+    held: int = 0
+    """How many of these prompts are still there."""
+    open_prompts: bool = False
+    """Whether some of them are not sealed."""
+    quoting: set[int] = field(default_factory=set)
+    """Samples that quote them."""
+    quoting_lines: set[int] = field(default_factory=set)
+    """Lines of selves and the operator that quote them."""
+    diaries: set[str] = field(default_factory=set)
+    """Ages that quote them in what they wrote while they were trained."""
+    picks: set[int] = field(default_factory=set)
+    """Editors' marks on any of this, or that quote them."""
+    feedback: int = 0
+    exports: set[int] = field(default_factory=set)
+    """Files that were made of any of this."""
+    checkpoints: tuple[str, ...] = ()
+    """Ages that read such files, or descend from one that did."""
+
+
+async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
+    """Return what a person left, as far as their key still opens it."""
+    traces = Traces()
+    quotes = await _their_lines(session, person, traces)
+    await _follow_branches(session, traces)
+    for part in in_parts(traces.messages):
+        heard = select(HeardInRow.generation_id).where(HeardInRow.message_id.in_(part))
+        traces.prompts.update(await session.scalars(heard))
+    if quotes:
+        await _samples_that_quote(session, quotes, traces)
+        await _lines_that_quote(session, quotes, traces)
+    # nobody knows whose words these hold
+    named = exists().where(HeardInRow.generation_id == GenerationRow.id)
+    nameless = select(GenerationRow.id).where(
+        text("prompt_has_human AND prompt IS NOT NULL"), GenerationRow.prompt_sealed_by.is_(None), ~named
+    )
+    if traces.messages:
+        traces.prompts.update(await session.scalars(nameless))
+    for part in in_parts(traces.prompts):
+        there = await session.execute(
+            select(
+                func.count(), func.sum(case((GenerationRow.prompt_sealed_by.is_(None), 1), else_=0))
+            ).where(GenerationRow.id.in_(part), GenerationRow.prompt.is_not(None))
+        )
+        held, unsealed = there.one()
+        traces.held += held
+        traces.open_prompts |= bool(unsealed)
+    await _picks_of(session, quotes, traces)
+    count = select(func.count()).select_from(FeedbackRow).where(FeedbackRow.person_id == person.id)
+    traces.feedback = await session.scalar(count) or 0
+    await _exports_of(session, traces)
+    return traces
+
+
+async def _their_lines(session: AsyncSession, person: PersonRow, traces: Traces) -> Quotes:
+    found = await session.execute(
+        select(
+            MessageRow.id, MessageRow.platform_id, MessageRow.speaker, MessageRow.scene_id, MessageRow.text
+        ).where(MessageRow.person_id == person.id)
+    )
+    key = (await keys_of(session, [person.id])).get(person.id)
+    said = []
+    for message_id, platform_id, speaker, scene_id, sealed in found:
+        traces.messages[message_id] = platform_id
+        traces.scenes.add(scene_id)
+        traces.names.add(speaker)
+        if sealed and key is not None:
+            try:
+                said.append(sealing.unseal(sealed, [key]))
+            except ValueError:
+                continue  # sealed with a key that was lost before: there is nothing to compare
+    traces.names.discard(person.pseudonym)
+    return Quotes(said)
+
+
+async def _follow_branches(session: AsyncSession, traces: Traces) -> None:
+    branches = await session.execute(
+        select(SceneRow.id, MessageRow.scene_id).join(MessageRow, MessageRow.id == SceneRow.from_message_id)
+    )
+    links = branches.all()
+    while new := {branch for branch, trunk in links if trunk in traces.scenes} - traces.scenes:
+        traces.scenes |= new
+
+
+async def _samples_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
+    samples = select(GenerationRow.id, GenerationRow.kind, GenerationRow.address, GenerationRow.text)
+    in_scenes = [samples.where(GenerationRow.scene_id.in_(part)) for part in in_parts(traces.scenes)]
+    written = samples.join(WritingRow, WritingRow.generation_id == GenerationRow.id)
+    seen: set[int] = set()
+
+    async def look(query: Select[Any]) -> None:
+        async for row in _each(session, query):
+            if row.id in seen:
+                continue
+            seen.add(row.id)
+            if quotes.are_in(row.text):
+                traces.quoting.add(row.id)
+                if row.kind != "turn":
+                    traces.diaries.add(row.address)
+
+    for query in [*in_scenes, written]:
+        await look(query)
+    for part in in_parts(sorted(traces.prompts - seen)):
+        await look(samples.where(GenerationRow.id.in_(part)))
+    # a line that quotes them may be in the prompts of what was said after it
+    for part in in_parts(sorted(seen - traces.prompts)):
+        await _prompts_that_quote(session, part, quotes, traces)
+
+
+async def _prompts_that_quote(
+    session: AsyncSession, ids: Sequence[int], quotes: Quotes, traces: Traces
+) -> None:
+    prompts = select(GenerationRow.id, GenerationRow.prompt, GenerationRow.prompt_sealed_by)
+    held = prompts.where(GenerationRow.id.in_(ids), GenerationRow.prompt.is_not(None))
+    keys: dict[int, str] = {}
+    async for row in _each(session, held):
+        prompt = row.prompt
+        if row.prompt_sealed_by is not None:
+            keys |= await keys_of(session, set(row.prompt_sealed_by) - keys.keys())
+            try:
+                prompt = sealing.unseal(prompt, [keys[person] for person in row.prompt_sealed_by])
+            except (KeyError, ValueError):
+                continue  # shut for good
+        if quotes.are_in(prompt):
+            traces.prompts.add(row.id)
+
+
+async def _each(session: AsyncSession, query: Select[Any]) -> AsyncIterator[Any]:
+    """The rows of a query over samples, not all of them in memory at a time."""
+    last = 0
+    page = query.order_by(GenerationRow.id).limit(AT_ONCE)
+    while rows := (await session.execute(page.where(GenerationRow.id > last))).all():
+        for row in rows:
+            yield row
+        last = rows[-1].id
+
+
+async def _lines_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
+    for part in in_parts(traces.scenes):
+        lines = await session.execute(
+            select(MessageRow.id, MessageRow.text).where(
+                MessageRow.scene_id.in_(part), MessageRow.person_id.is_(None)
+            )
+        )
+        traces.quoting_lines.update(row.id for row in lines if quotes.are_in(row.text))
+    for part in in_parts(traces.quoting):
+        traces.quoting_lines.update(
+            await session.scalars(select(MessageRow.id).where(MessageRow.generation_id.in_(part)))
+        )
+
+
+async def _picks_of(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
+    lines = {*traces.messages, *traces.quoting_lines}
+    picks = await session.execute(
+        select(PickRow.id, PickRow.message_id, PickRow.generation_id, PickRow.value).where(
+            PickRow.kind != "retract"
+        )
+    )
+    traces.picks = {
+        row.id
+        for row in picks
+        if row.message_id in lines or row.generation_id in traces.quoting or quotes.are_in(row.value or "")
+    }
+
+
+async def _exports_of(session: AsyncSession, traces: Traces) -> None:
+    lines = [*traces.messages, *traces.quoting_lines]
+    shown = ExportRow.purpose != "publish"
+    for column, ids, only in (
+        (ExportItemRow.message_id, lines, None),
+        (ExportItemRow.generation_id, traces.quoting, None),
+        (ExportItemRow.other_id, traces.quoting, None),
+        (ExportItemRow.generation_id, traces.prompts, shown),
+        (ExportItemRow.other_id, traces.prompts, shown),
+    ):
+        for part in in_parts(sorted(ids)):
+            used = select(ExportRow.id).join(ExportItemRow, ExportItemRow.export_id == ExportRow.id)
+            used = used.where(column.in_(part)).distinct()
+            traces.exports.update(await session.scalars(used if only is None else used.where(only)))
+    traces.checkpoints = await _ages_that_read(session, traces.exports)
+
+
+async def _ages_that_read(session: AsyncSession, exports: Collection[int]) -> tuple[str, ...]:
+    """Addresses of ages whose cards name a file of these exports, and of all that descend from them."""
+    if not exports:
+        return ()
+    files = await session.scalars(select(ExportRow.files).where(ExportRow.id.in_(exports)))
+    hashes = {sha256 for named in files for sha256 in named.values()}
+    ages = (
+        await session.execute(
+            select(CheckpointRow.address, CheckpointRow.parent, CheckpointRow.card).order_by(
+                CheckpointRow.created_at, CheckpointRow.id
+            )
+        )
+    ).all()
+    affected = {age.address for age in ages if hashes & set(_texts_in(age.card.get("sources")))}
+    while new := {age.address for age in ages if age.parent in affected} - affected:
+        affected |= new
+    return tuple(dict.fromkeys(age.address for age in ages if age.address in affected))
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict():
+            for item in value.values():
+                yield from _texts_in(item)
+        case list():
+            for item in value:
+                yield from _texts_in(item)

@@ -1,0 +1,436 @@
+"""A person who asks for it is forgotten: nothing on disk says what they said, or who they were."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from memory import consent
+from memory.forget import Forgotten, forget
+from memory.models import (
+    CheckpointRow,
+    ExportItemRow,
+    ExportRow,
+    FeedbackRow,
+    PersonKeyRow,
+    PersonRow,
+    PickRow,
+    SceneRow,
+    ScoreRow,
+    WritingRow,
+)
+from memory.person_export import everybody, everything_of
+from memory.quotes import QUOTE, Quotes, plain
+from memory.rows import generation_row, human_part
+from memory.store import Store, open_store
+from memory.types import Message
+from selves.cast import SceneSpec
+from selves.errors import StoreError
+from selves.speech import Prompt
+from tests.memory.parts import NOON, SPEC, Clock, age, every_cell, reading, sqlite_bytes, utterance
+
+USER = 80351110224678912
+SNOWFLAKE = 1234567890123456789
+SECRET = "my grandmother kept her wedding ring in the blue teapot until the winter of the flood"
+QUOTED = f"You said that {SECRET.upper()[:60]}, did you not?"
+OTHER = "the harbour was quiet that evening and nobody spoke of the lighthouse keeper again"
+TRACES = (SECRET, SECRET[:60], SECRET.upper()[:60], "teapot", "TEAPOT", "wedding ring")
+
+
+async def hear(store: Store, scene_id: int, text: str, platform_id: int, user: int = USER) -> Message:
+    return await store.hear(scene_id, platform_id=platform_id, user_id=user, text=text, created_at=NOON)
+
+
+async def answer(store: Store, scene_id: int, text: str, *read: Message, also: str = "") -> Message:
+    prompt = "\n".join([*(f"{m.speaker}: {m.text}" for m in read), also])
+    said = utterance(text, prompt=reading(*(m.id for m in read), text=prompt, has_human=False))
+    message = await store.keep_turn(
+        scene_id, speaker="Ember", utterances=[said, utterance("Something else.")], chosen=0
+    )
+    assert message
+    assert message.generation_id
+    return message
+
+
+async def told(store: Store) -> dict[str, Message]:
+    """A scene in which somebody tells a secret, a self repeats it, and another person is there too."""
+    scene = await store.begin_scene(SPEC, place="discord:1")
+    lines = {"secret": await hear(store, scene.id, SECRET, SNOWFLAKE)}
+    lines["quote"] = await answer(store, scene.id, QUOTED, lines["secret"])
+    lines["other"] = await hear(store, scene.id, OTHER, SNOWFLAKE + 1, USER + 1)
+    # the self's line is read again, when the person's own is no longer in the window
+    lines["later"] = await answer(store, scene.id, "Yes.", lines["quote"], lines["other"])
+    lines["calm"] = await answer(store, scene.id, OTHER, lines["other"])
+    return lines
+
+
+def on_disk(url: str) -> bytes:
+    return every_cell(url).encode() + (sqlite_bytes(url) or b"")
+
+
+def assert_gone(url: str, *texts: str) -> None:
+    found = [text for text in texts if text.encode() in on_disk(url)]
+    assert found == []
+
+
+# what is gone
+
+
+async def test_a_forgotten_person_leaves_no_trace(store: Store, database_url: str) -> None:
+    lines = await told(store)
+    async with store.reading() as session:
+        person = (await session.scalars(select(PersonRow).order_by(PersonRow.id))).first()
+        keys = await session.scalars(select(PersonKeyRow.key).order_by(PersonKeyRow.person_id))
+        assert person
+        before = (keys.first() or "", person.user_hash, str(SNOWFLAKE))
+    for trace in (*before, SECRET.upper()[:60]):
+        assert trace.encode() in on_disk(database_url), trace
+
+    report = await forget(store, "guest-1")
+    assert (report.person, report.messages, report.prompts) == ("guest-1", 1, 2)
+    assert (report.samples, report.lines, report.dry_run) == (1, 1, False)
+    assert_gone(database_url, *TRACES, *before, str(USER))
+
+    kept = {name: await store.message(message.id) for name, message in lines.items()}
+    assert (kept["secret"].text, kept["secret"].status) == ("", "forgotten")
+    assert (kept["secret"].speaker, kept["secret"].platform_id) == ("guest-1", None)
+    assert (kept["quote"].text, kept["quote"].status) == ("", "forgotten")
+    assert (kept["later"].text, kept["calm"].text) == ("Yes.", OTHER)
+    assert kept["other"] == lines["other"]
+    generations = await store.generations(lines["secret"].scene_id)
+    assert [(g.text, bool(g.token_ids), g.prompt is not None) for g in generations] == [
+        ("", False, False),
+        ("Something else.", True, True),
+        ("Yes.", True, False),
+        ("Something else.", True, True),
+        (OTHER, True, True),
+        ("Something else.", True, True),
+    ]
+    async with open_store(database_url) as again:
+        assert len(await again.messages(lines["secret"].scene_id)) == 5
+
+
+async def test_forgetting_again_changes_nothing_more(store: Store, database_url: str, clock: Clock) -> None:
+    await told(store)
+    await forget(store, f"discord:{USER}")
+    before = every_cell(database_url)
+    clock.pass_days(1)
+    again = await forget(store, "guest-1")
+    assert (again.messages, again.prompts, again.samples, again.lines) == (0, 0, 0, 0)
+    assert every_cell(database_url) == before
+    with pytest.raises(StoreError, match="nobody is known as"):
+        await forget(store, f"discord:{USER}")
+
+
+async def test_a_dry_run_says_what_would_be_and_changes_nothing(store: Store, database_url: str) -> None:
+    await told(store)
+    before = every_cell(database_url)
+    foreseen = await forget(store, "guest-1", dry_run=True)
+    assert every_cell(database_url) == before
+    done = await forget(store, "guest-1")
+    assert foreseen.dry_run
+    for name in Forgotten.__slots__:
+        if name != "dry_run":
+            assert getattr(foreseen, name) == getattr(done, name), name
+
+
+async def test_a_message_that_was_forgotten_is_not_heard_again(store: Store, database_url: str) -> None:
+    lines = await told(store)
+    await forget(store, "guest-1")
+    again = await hear(store, lines["secret"].scene_id, SECRET, SNOWFLAKE)
+    assert (again.id, again.text, again.status) == (lines["secret"].id, "", "forgotten")
+    assert await store.edit_heard(SNOWFLAKE, text=SECRET, edited_at=NOON + timedelta(days=1)) is None
+    assert_gone(database_url, *TRACES)
+    new = await hear(store, lines["secret"].scene_id, "Hello", SNOWFLAKE + 9)
+    assert new.speaker == "guest-3"
+
+
+async def test_who_speaks_in_the_parlor_is_forgotten_by_name(store: Store, database_url: str) -> None:
+    name = "Wilhelmina"
+    scene = await store.begin_scene(SceneSpec(name="talk", cast=(name, "Ember")), place="terminal")
+    said = await store.say(scene.id, speaker=name, text=SECRET, origin="parlor")
+    asked = utterance(prompt=reading(said.id, text=f"<{name}> {SECRET}"))
+    asked = asked.model_copy(
+        update={"sampling": asked.sampling.model_copy(update={"stop": ("\n", f"<{name}>", f"\n{name}:")})}
+    )
+    await store.keep_turn(scene.id, speaker="Ember", utterances=[asked], chosen=0)
+    await forget(store, name)
+    assert_gone(database_url, *TRACES, name)
+    assert (await store.scene(scene.id)).spec.cast == ("guest-1", "Ember")
+    (line, _) = await store.messages(scene.id)
+    assert (line.speaker, line.text) == ("guest-1", "")
+    (sample,) = await store.generations(scene.id)
+    assert sample.sampling.stop == ("\n", "<guest-1>", "\nguest-1:")
+
+
+async def test_what_is_quoted_elsewhere_goes_too(store: Store, database_url: str, tmp_path: Path) -> None:
+    lines = await told(store)
+    fork = await store.begin_scene(SPEC, place="terminal", key="fork", from_message_id=lines["quote"].id)
+    twig = await store.say(fork.id, speaker="Operator", text="Go on.", origin="operator")
+    branch = await store.begin_scene(SPEC, place="terminal", from_message_id=twig.id)
+    repeated = await answer(store, branch.id, f"She said: {SECRET}")
+    elsewhere = await store.begin_scene(SPEC, place="terminal")
+    letter = await answer(store, elsewhere.id, f"Dear self, {SECRET}", lines["secret"])
+    await store.register_age(age(tmp_path, kinds=("diary",)))
+    async with store.writing() as session:
+        said = utterance(f"Today I heard that {SECRET[10:60]}.")
+        diary = generation_row(said, "diary", human_part(said, {}), {})
+        session.add(diary)
+        await session.flush()
+        session.add(
+            WritingRow(
+                generation_id=diary.id,
+                address="ember@base-000400",
+                weights_sha256="a" * 64,
+                kind="diary",
+                number=1,
+            )
+        )
+        session.add(ScoreRow(generation_id=diary.id, name="loop", value=0.5))
+    report = await forget(store, "guest-1")
+    assert (report.samples, report.lines) == (4, 3)
+    assert report.diaries == ("ember@base-000400",)
+    assert_gone(database_url, *TRACES)
+    assert (await store.message(repeated.id)).text == ""
+    assert (await store.message(letter.id)).text == ""
+    assert [w.generation.text for w in await store.writings()] == ["A diary of ember@base-000400.", ""]
+    async with store.reading() as session:
+        assert (await session.scalars(select(ScoreRow))).all() == []
+        assert (await session.get_one(SceneRow, branch.id)).from_message_id == twig.id
+
+
+async def test_prompts_of_which_nobody_knows_whose_words_they_hold_go_too(
+    store: Store, database_url: str
+) -> None:
+    lines = await told(store)
+    nameless = utterance(prompt=Prompt(form="transcript", text=f"someone: {SECRET}", has_human=True))
+    await store.keep_turn(lines["secret"].scene_id, speaker="Ember", utterances=[nameless], chosen=None)
+    report = await forget(store, "guest-1")
+    assert report.prompts == 3
+    assert_gone(database_url, *TRACES)
+
+
+async def test_marks_and_votes_of_the_forgotten_become_nobodys(store: Store, database_url: str) -> None:
+    lines = await told(store)
+    note = "she means the TEAPOT"
+    async with store.writing() as session:
+        quote = PickRow(
+            kind="quote",
+            message_id=lines["quote"].id,
+            start=14,
+            end=74,
+            quoted_sha256=hashlib.sha256(SECRET[:60].upper().encode()).hexdigest(),
+            editor="me",
+            at=NOON,
+        )
+        star = PickRow(kind="star", message_id=lines["calm"].id, editor="me", at=NOON)
+        session.add_all(
+            [
+                quote,
+                star,
+                PickRow(kind="note", message_id=lines["secret"].id, value=note, editor="me", at=NOON),
+                PickRow(
+                    kind="note", message_id=lines["calm"].id, value=f"cf. {SECRET}", editor="me", at=NOON
+                ),
+            ]
+        )
+        vote: dict[str, Any] = {"kind": "reaction", "blind": False, "via": "discord", "at": NOON}
+        generation = lines["calm"].generation_id
+        theirs = FeedbackRow(key="1 up", value="up", generation_id=generation, person_id=1, **vote)
+        others = FeedbackRow(key="2 up", value="up", generation_id=generation, person_id=2, **vote)
+        session.add_all([theirs, others])
+    report = await forget(store, "guest-1")
+    assert (report.picks, report.feedback) == (3, 1)
+    assert_gone(database_url, note, *TRACES)
+    async with store.reading() as session:
+        picks = (await session.scalars(select(PickRow).order_by(PickRow.id))).all()
+        assert [(p.kind, p.value, p.quoted_sha256) for p in picks[:4]] == [
+            ("quote", None, None),
+            ("star", None, None),
+            ("note", None, None),
+            ("note", None, None),
+        ]
+        assert [(p.kind, p.retracts) for p in picks[4:]] == [
+            ("retract", quote.id),
+            ("retract", picks[2].id),
+            ("retract", picks[3].id),
+        ]
+        votes = (await session.scalars(select(FeedbackRow).order_by(FeedbackRow.id))).all()
+        assert [(v.person_id, v.key, v.value) for v in votes] == [(None, None, "up"), (2, "2 up", "up")]
+
+
+async def test_exports_with_their_words_are_invalid_and_ages_that_read_them_are_named(
+    store: Store, tmp_path: Path
+) -> None:
+    lines = await told(store)
+    (tmp_path / "train.jsonl").write_text("{}")
+
+    def export(purpose: str, name: str) -> ExportRow:
+        return ExportRow(
+            format="dpo" if purpose == "train" else "transcript",
+            purpose=purpose,
+            request={"folder": str(tmp_path)},
+            version="0.1.0",
+            rows=1,
+            files={name: hashlib.sha256(name.encode()).hexdigest(), "gone.jsonl": "0" * 64},
+            created_at=NOON,
+        )
+
+    of_quote, of_reply, of_line, shown_reply, clean = exports = [
+        export("train", "train.jsonl"),
+        export("train", "replies.jsonl"),
+        export("publish", "scene.txt"),
+        export("publish", "reply.txt"),
+        export("train", "calm.jsonl"),
+    ]
+    async with store.writing() as session:
+        session.add_all(exports)
+        await session.flush()
+        reply, calm = lines["later"].generation_id, lines["calm"].generation_id
+        session.add_all(
+            [
+                ExportItemRow(
+                    export_id=of_quote.id,
+                    position=0,
+                    split="train",
+                    generation_id=calm,
+                    other_id=lines["quote"].generation_id,
+                ),
+                ExportItemRow(export_id=of_reply.id, position=0, split="train", generation_id=reply),
+                ExportItemRow(export_id=of_line.id, position=0, split="", message_id=lines["secret"].id),
+                ExportItemRow(export_id=shown_reply.id, position=0, split="", generation_id=reply),
+                ExportItemRow(export_id=clean.id, position=0, split="train", generation_id=calm),
+            ]
+        )
+        for number, (address, parent, source) in enumerate(
+            [
+                ("ember@base-000100", None, "calm.jsonl"),
+                ("ember@chat-000100", "ember@base-000100", "train.jsonl"),
+                ("ember@chat-000200", "ember@chat-000100", ""),
+            ]
+        ):
+            sources = [{"path": source, "sha256": hashlib.sha256(source.encode()).hexdigest()}]
+            session.add(
+                CheckpointRow(
+                    address=address,
+                    lineage="ember",
+                    age=address.partition("@")[2],
+                    stage="chat",
+                    step=number,
+                    parent=parent,
+                    weights_sha256=str(number) * 64,
+                    card={"sources": sources if source else []},
+                    created_at=NOON + timedelta(hours=number),
+                    registered_at=NOON,
+                )
+            )
+    report = await forget(store, "guest-1")
+    assert [(e.id, e.files) for e in report.exports] == [
+        (of_quote.id, (str(tmp_path / "train.jsonl"),)),
+        (of_reply.id, ()),
+        (of_line.id, ()),
+    ]
+    assert report.checkpoints == ("ember@chat-000100", "ember@chat-000200")
+    async with store.reading() as session:
+        found = (await session.scalars(select(ExportRow).order_by(ExportRow.id))).all()
+        assert [e.invalid_at is not None for e in found] == [True, True, True, False, False]
+        assert found[0].invalid_reason == "somebody whose words were used asked to be forgotten"
+
+
+async def test_words_that_a_copy_still_has_stay_shut_there(store: Store, database_url: str) -> None:
+    """A backup has no keys; here the rows are looked at as an older copy of them would be."""
+    await told(store)
+    async with store.reading() as session:
+        person = (await session.scalars(select(PersonRow))).first()
+        assert person
+    assert SECRET not in every_cell(database_url)
+    async with store.writing() as session:
+        await session.delete((await session.scalars(select(PersonKeyRow))).first())
+    (line, *_) = await store.messages(1)
+    assert (line.text, line.shut) == ("", True)
+    (first, *_) = await store.generations(1)
+    assert first.prompt is None
+
+
+async def test_a_backup_by_sqlite_after_a_forgetting_has_nothing(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    if not database_url.startswith("sqlite"):
+        return
+    await told(store)
+    await forget(store, "guest-1")
+    with sqlite3.connect(tmp_path / "copy.db") as copy:
+        source = sqlite3.connect(database_url.removeprefix("sqlite:///"))
+        source.backup(copy)
+        source.close()
+    copy.close()
+    data = (tmp_path / "copy.db").read_bytes()
+    assert [trace for trace in TRACES if trace.encode() in data] == []
+
+
+# what is kept of a person
+
+
+async def test_a_person_can_read_all_that_is_kept_of_them(store: Store) -> None:
+    lines = await told(store)
+    assert lines["secret"].person_id
+    await consent.allow(store, lines["secret"].person_id, "publish", granted=True, notice="2", via="cli")
+    kept = await everything_of(store, f"discord:{USER}")
+    assert (kept.person, kept.platform, kept.created_at) == ("guest-1", "discord", NOON)
+    assert [m.text for m in kept.messages] == [SECRET]
+    assert kept.allowed == {
+        "context": False,
+        "store": False,
+        "diary": False,
+        "publish": True,
+        "train": False,
+    }
+    assert [c["notice"] for c in kept.consents] == ["2"]
+    assert kept.read_by == ({"message": lines["secret"].id, "generation": 1, "address": "ember@base-000400"},)
+    await forget(store, "guest-1")
+    kept = await everything_of(store, "guest-1")
+    assert [m.text for m in kept.messages] == [""]
+    assert [(p.person, p.messages, p.forgotten_at) for p in await everybody(store)] == [
+        ("guest-1", 0, NOON),
+        ("guest-2", 1, None),
+    ]
+
+
+# quotations
+
+words = st.text(st.sampled_from("ab "), min_size=0, max_size=120)
+
+
+def quotes_slowly(said: list[str], text: str) -> bool:
+    other = plain(text)
+    return any(
+        plain(one)[start : start + QUOTE] in other
+        for one in said
+        for start in range(len(plain(one)) - QUOTE + 1)
+    )
+
+
+@given(st.lists(words, max_size=3), words)
+def test_quotations_are_found_as_by_looking_at_every_character(said: list[str], text: str) -> None:
+    assert Quotes(said).are_in(text) == quotes_slowly(said, text)
+
+
+@given(words, words, st.text(min_size=QUOTE, max_size=200), st.data())
+def test_forty_characters_in_a_row_are_found_wherever_they_stand(
+    before: str, after: str, said: str, data: st.DataObject
+) -> None:
+    flat = plain(said)
+    if len(flat) < QUOTE:
+        return
+    start = data.draw(st.integers(0, len(flat) - QUOTE))
+    part = flat[start : start + QUOTE]
+    if part == part.strip():
+        assert Quotes([said]).are_in(f"{before}{part}{after}")
