@@ -217,6 +217,12 @@ def _is_locked(error: DBAPIError) -> bool:
     return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def is_damaged(error: DBAPIError) -> bool:
+    """Whether SQLite says that what it read is damaged, or is no database."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def explain(error: DBAPIError, url: URL) -> StoreError:
     """Say in plain words what a driver's error means for the database at `url`."""
     name = show(url)

@@ -1,0 +1,214 @@
+"""Proof that what is kept is whole: `selves memory check`.
+
+Everything is read once: pages and indices by the database, rows by us. A row is wrong when it could not have
+been written so: a scene with a gap, a nonce of another place, a prompt that is not what its hash says, words
+of somebody who was forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from memory import database, people, portable, rows, sealing
+from memory.backup import OnRows, tables_kept
+from memory.models import GenerationRow, MessageRow, PersonKeyRow, PersonRow, SceneRow
+from memory.store import Store
+
+AT_ONCE = 1000
+SHOWN = 5
+"""Ids that a problem names."""
+INDICES = ("message_words", "generation_words")
+
+Wrong = tuple[str, list[int]]
+"""What is wrong, and the ids of the rows that are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at, and what is wrong."""
+
+    looked_at: dict[str, int]
+    """Table -> rows."""
+    shut: int
+    """People's messages that cannot be read, as nobody has their key: after a restore without keys."""
+    problems: tuple[str, ...]
+
+
+async def rows_to_check(store: Store) -> int:
+    """Return how many rows `check` will tell of."""
+    async with store.reading() as session:
+        messages = await session.scalar(select(func.count(MessageRow.id))) or 0
+        return messages + (await session.scalar(select(func.count(GenerationRow.id))) or 0)
+
+
+async def check(store: Store, *, on_rows: OnRows = lambda _rows: None) -> Report:
+    """Look for everything that should not be. Others may go on, but for a moment when nobody can write.
+
+    Raises StoreError when the database cannot be read at all.
+    """
+    wrong: list[Wrong] = []
+    with database.plain_errors(store.url):
+        async with store.engine.connect() as connection:
+            sqlite = connection.dialect.name == "sqlite"
+            problems = await connection.run_sync(_sqlite if sqlite else _postgresql)
+            looked_at = {table: await connection.run_sync(portable.count, table) for table in tables_kept()}
+    async with store.reading() as session:
+        wrong += [await _scenes(session), *await _people(session)]
+        shut = await _shut(session)
+        house_id = store.house.house_id
+        wrong += await _each(session, MessageRow, lambda found: _messages(session, house_id, found), on_rows)
+        wrong += await _each(session, GenerationRow, lambda found: _generations(session, found), on_rows)
+    if sqlite:
+        problems += [problem async for problem in _indices(store)]
+    return Report(looked_at, shut, (*problems, *_told(wrong)))
+
+
+def _told(wrong: Iterable[Wrong]) -> Iterator[str]:
+    together: dict[str, list[int]] = {}
+    for what, ids in wrong:
+        together.setdefault(what, []).extend(ids)
+    for what, ids in together.items():
+        if ids:
+            more = f" and {len(ids) - SHOWN:,} more" if len(ids) > SHOWN else ""
+            yield f"{what}: {', '.join(map(str, ids[:SHOWN]))}{more}"
+
+
+def _sqlite(connection: Connection) -> list[str]:
+    found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    pages = [f"a page is damaged: {line}" for line in found if line != "ok"]
+    pointers = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    return pages + [
+        f"row {row[1]} of {row[0]} points at a row of {row[2]} that is not there" for row in pointers
+    ]
+
+
+async def _indices(store: Store) -> AsyncIterator[str]:
+    """Compare the indices over words with the words."""
+    for index in INDICES:
+        try:
+            async with database.writing(store.engine).connect() as connection:
+                await connection.exec_driver_sql(
+                    f"INSERT INTO {index}({index}, rank) VALUES('integrity-check', 1)"
+                )
+        except DBAPIError as error:
+            if not database.is_damaged(error):
+                raise database.explain(error, store.url) from error
+            yield f"the index {index} is not what the words say (`selves memory vacuum` makes it anew)"
+
+
+def _postgresql(connection: Connection) -> list[str]:
+    invalid = connection.scalars(
+        text(
+            "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid AND indrelid = ANY "
+            "(SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace)"
+        )
+    )
+    problems = [f"the index {name} is not valid" for name in invalid]
+    for table in tables_kept():
+        if "id" in portable.columns(connection, table):
+            behind = connection.scalar(
+                text(
+                    "SELECT max(id) > coalesce(pg_sequence_last_value("
+                    f"pg_get_serial_sequence('{table}', 'id')::regclass), 0) FROM \"{table}\""
+                )
+            )
+            if behind:
+                problems.append(f"the counter of {table} is behind its rows")
+    return problems
+
+
+async def _scenes(session: AsyncSession) -> Wrong:
+    counted = (
+        select(
+            MessageRow.scene_id.label("scene"),
+            func.count().label("messages"),
+            func.min(MessageRow.sequence).label("first"),
+            func.max(MessageRow.sequence).label("last"),
+        )
+        .group_by(MessageRow.scene_id)
+        .subquery()
+    )
+    # numbers are unique in their scene, so as many as the last one says, from 1 on, have no gap
+    gaps = (
+        select(SceneRow.id)
+        .join(counted, counted.c.scene == SceneRow.id, isouter=True)
+        .where(
+            or_(
+                SceneRow.messages != func.coalesce(counted.c.messages, 0),
+                counted.c.messages != counted.c.last,
+                counted.c.first != 1,
+            )
+        )
+        .order_by(SceneRow.id)
+    )
+    return "messages of a scene are missing", list(await session.scalars(gaps))
+
+
+async def _people(session: AsyncSession) -> list[Wrong]:
+    forgotten = select(PersonRow.id).where(PersonRow.forgotten_at.is_not(None))
+    keys = select(PersonKeyRow.person_id).where(PersonKeyRow.person_id.in_(forgotten))
+    words = select(MessageRow.id).where(MessageRow.person_id.in_(forgotten), MessageRow.text != "")
+    return [
+        ("a person who was forgotten still has a key", list(await session.scalars(keys))),
+        ("a message of somebody who was forgotten still has words", list(await session.scalars(words))),
+    ]
+
+
+async def _shut(session: AsyncSession) -> int:
+    return (
+        await session.scalar(
+            select(func.count(MessageRow.id)).where(
+                MessageRow.person_id.is_not(None),
+                MessageRow.text != "",
+                MessageRow.person_id.not_in(select(PersonKeyRow.person_id)),
+            )
+        )
+        or 0
+    )
+
+
+async def _each(
+    session: AsyncSession, model: Any, look: Callable[[Any], Any], on_rows: OnRows
+) -> list[Wrong]:
+    """Look at all rows of a table, some at a time."""
+    wrong: list[Wrong] = []
+    last = 0
+    while found := list(
+        await session.scalars(select(model).where(model.id > last).order_by(model.id).limit(AT_ONCE))
+    ):
+        wrong += await look(found)
+        last = found[-1].id
+        on_rows(len(found))
+        session.expunge_all()
+    return wrong
+
+
+async def _messages(session: AsyncSession, house_id: str, found: list[MessageRow]) -> list[Wrong]:
+    keys = await people.keys_of(session, {row.person_id for row in found if row.person_id is not None})
+    nonces = [row.id for row in found if row.nonce != rows.nonce(house_id, row.scene_id, row.sequence)]
+    sealed = [row for row in found if row.text and row.person_id in keys]
+    shut = [row.id for row in sealed if not _opens(row.text, keys[row.person_id or 0])]
+    return [
+        ("the nonce of a message is that of another place", nonces),
+        ("a message does not open with its person's key (damaged, or restored without keys)", shut),
+    ]
+
+
+def _opens(sealed: str, key: str) -> bool:
+    try:
+        sealing.unseal(sealed, [key])
+    except ValueError:
+        return False
+    return True
+
+
+async def _generations(session: AsyncSession, found: list[GenerationRow]) -> list[Wrong]:
+    read = await people.read_generations(session, found)
+    other = [one.id for one in read if one.prompt is not None and one.prompt.sha256 != one.prompt_sha256]
+    return [("the prompt of a sample is not what its hash says", other)]
