@@ -46,9 +46,23 @@ class Channel(NamedTuple):
     """Notices, and messages without words (pictures, stickers)."""
 
 
-def to_dce(scene: Scene, lines: Sequence[Message], *, hidden: frozenset[int], exported_at: datetime) -> bytes:
-    """Return a scene as an export of a channel; messages whose id is in `hidden` keep only their place."""
-    messages = [_written(scene, line, line.id in hidden) for line in lines]
+class Written(NamedTuple):
+    """A scene to be written."""
+
+    scene: Scene
+    lines: tuple[Message, ...]
+    hidden: frozenset[int]
+    """Ids of messages that keep only their place."""
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.scene.id:06d}-{self.scene.name}.json"
+
+
+def to_dce(written: Written, exported_at: datetime) -> bytes:
+    """Return a scene as an export of a channel."""
+    scene, lines, hidden = written
+    messages = [_message(scene, line, line.id in hidden) for line in lines]
     exported = {
         "guild": {"id": GUILD, "name": "Selves", "iconUrl": None},
         "channel": {
@@ -67,7 +81,7 @@ def to_dce(scene: Scene, lines: Sequence[Message], *, hidden: frozenset[int], ex
     return (readable(json.dumps(exported, ensure_ascii=False, indent=2)) + "\n").encode()
 
 
-def _written(scene: Scene, line: Message, hidden: bool) -> dict[str, Any]:
+def _message(scene: Scene, line: Message, hidden: bool) -> dict[str, Any]:
     speaker = SOMEBODY if hidden else line.speaker
     written: dict[str, Any] = {
         # never the platform's id of a message: it leads to who wrote it

@@ -112,3 +112,16 @@ def transcript_row(scene: Scene, lines: Sequence[Message | None]) -> Row:
 def prompt_words(prompt: list[Said]) -> str:
     """Return all that a prompt says, to compare it with others."""
     return "\n".join(message["content"] for message in prompt)
+
+
+def readable_row(value: Any) -> Any:
+    """Return a row whose texts any program can read."""
+    match value:
+        case str():
+            return readable(value)
+        case dict():
+            return {name: readable_row(item) for name, item in value.items()}
+        case list():
+            return [readable_row(item) for item in value]
+        case _:
+            return value
