@@ -141,6 +141,8 @@ async def _make_current(engine: AsyncEngine, url: URL, lock_wait_s: float) -> No
         if connection.dialect.name == "postgresql":
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
         await connection.run_sync(_migrate_if_older, url)
+    # what people said was sealed on the way, and was there in plain text before
+    await empty_log(engine)
 
 
 async def _use_write_ahead_log(engine: AsyncEngine, lock_wait_s: float) -> None:

@@ -106,11 +106,13 @@ def every_cell(url: str) -> str:
     """Every value of every table, as text."""
     with _connect(url) as connection:
         tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"
             if url.startswith("sqlite")
-            else "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+            else "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
         ).fetchall()
-        return repr([connection.execute(f'SELECT * FROM "{name}" ORDER BY 1').fetchall() for (name,) in tables])
+        return repr(
+            [connection.execute(f'SELECT * FROM "{name}" ORDER BY 1').fetchall() for (name,) in tables]
+        )
 
 
 def run_sql(url: str, statement: str) -> None:

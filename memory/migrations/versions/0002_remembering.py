@@ -5,8 +5,12 @@ People's words that were kept in plain text are sealed here, and opened again on
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import sqlalchemy as sa
 from alembic import op
+
+from memory.migrations import people_0002
 
 revision = "0002"
 down_revision = "0001"
@@ -157,11 +161,13 @@ def upgrade() -> None:
     op.add_column("message", sa.Column("thread_id", sa.BigInteger(), nullable=True))
     op.add_column("person", sa.Column("forgotten_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("scene", sa.Column("from_message_id", ID, nullable=True))
+    people_0002.seal(op.get_bind())
     (_index_words_sqlite if op.get_bind().dialect.name == "sqlite" else _index_words_postgresql)()
 
 
 def downgrade() -> None:
     _drop_words()
+    people_0002.unseal(op.get_bind())
     op.drop_column("scene", "from_message_id")
     op.drop_column("person", "forgotten_at")
     op.drop_column("message", "thread_id")
@@ -179,44 +185,101 @@ def downgrade() -> None:
     op.drop_table("export")
 
 
-READABLE = {"message": "{row}person_id IS NULL", "generation": "NOT {row}chosen"}
-"""Table -> which rows of it are in the index over words: lines of selves and the operator, and samples that
-became no line. What people said is sealed."""
+class Words(NamedTuple):
+    """What of a table's rows is in the index over words, and which facts beside their text."""
+
+    readable: str
+    """Which rows: lines of selves and the operator, and samples that became no line. What people said is
+    sealed."""
+    at: str
+    kind: str
+    columns: str
+    """Whoever changes one of these changes the index."""
+
+
+WORDS = {
+    "message": Words(
+        "{row}person_id IS NULL", "{row}created_at", "NULL", "text, person_id, address, speaker, created_at"
+    ),
+    "generation": Words(
+        "NOT {row}chosen", "{row}started_at", "{row}kind", "text, chosen, address, speaker, started_at, kind"
+    ),
+}
+
+FACTS_SQLITE = (
+    "'a' || hex({row}address) "
+    "|| ' l' || hex(substr({row}address, 1, instr({row}address, '@') - 1)) "
+    "|| ' s' || hex({row}speaker) || ' k' || hex({kind}) "
+    "|| ' m' || strftime('%Y%m', {at}) || ' y' || strftime('%Y', {at})"
+)
+"""One word per fact, so that a filter is one more word to look for."""
+
+SEPARATORS = r"[^a-zA-Z0-9\u00aa\u00b2\u00b3\u00b5\u00b9\u00ba\u00c0-\u1fff\u2070-\u2bff\u3040-\U0010ffff]+"
+"""What ends a word in any language, so that PostgreSQL sees no addresses and paths, only words."""
+
+WORDS_POSTGRESQL = rf"""
+CREATE FUNCTION selves_words(text text, address text, speaker text, kind text, at timestamptz)
+RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT to_tsvector('simple', regexp_replace(normalize(regexp_replace(normalize(
+            left(text, {INDEXED_CHARACTERS}), NFD), '([a-zA-Z])[\u0300-\u036f]+', '\1', 'g'), NFC),
+            '{SEPARATORS}', ' ', 'g'))
+        || array_to_tsvector(ARRAY[
+            '@a' || coalesce(address, ''),
+            '@l' || split_part(coalesce(address, ''), '@', 1),
+            '@s' || left(coalesce(speaker, ''), 200),
+            '@k' || coalesce(kind, ''),
+            '@m' || (extract(year FROM timezone('UTC', at)) * 100
+                + extract(month FROM timezone('UTC', at)))::int,
+            '@y' || extract(year FROM timezone('UTC', at))::int])
+$$"""
+"""The same words as on SQLite: letters and digits, without the accents on a to z; and the same facts."""
 
 
 def _index_words_sqlite() -> None:
-    for table, readable in READABLE.items():
+    for table, (readable, at, kind, columns) in WORDS.items():
         words = f"{table}_words"
-        add = f"INSERT INTO {words}(rowid, text) VALUES (new.id, new.text);"
-        drop = f"INSERT INTO {words}({words}, rowid, text) VALUES ('delete', old.id, old.text);"
-        old, new = readable.format(row="old."), readable.format(row="new.")
+
+        def of(what: str, row: str, at: str = at, kind: str = kind) -> str:
+            return what.format(row=row, at=at.format(row=row), kind=kind.format(row=row))
+
+        old, new, facts = of(readable, "old."), of(readable, "new."), FACTS_SQLITE
+        add = f"INSERT INTO {words}(rowid, text, facts) VALUES (new.id, new.text, {of(facts, 'new.')});"
+        drop = (
+            f"INSERT INTO {words}({words}, rowid, text, facts) "
+            f"VALUES ('delete', old.id, old.text, {of(facts, 'old.')});"
+        )
         for statement in (
-            f"CREATE VIEW {table}_readable AS SELECT id, text FROM {table} WHERE {readable.format(row='')}",
-            f"CREATE VIRTUAL TABLE {words} USING fts5(text, content='{table}_readable', content_rowid='id', "
-            "tokenize='unicode61 remove_diacritics 2')",
+            f"CREATE VIEW {table}_readable AS SELECT id, text, {of(facts, '')} AS facts "
+            f"FROM {table} WHERE {of(readable, '')}",
+            f"CREATE VIRTUAL TABLE {words} USING fts5(text, facts, content='{table}_readable', "
+            "content_rowid='id', tokenize='unicode61 remove_diacritics 2')",
             f"CREATE TRIGGER {words}_insert AFTER INSERT ON {table} WHEN {new} BEGIN {add} END",
             f"CREATE TRIGGER {words}_delete AFTER DELETE ON {table} WHEN {old} BEGIN {drop} END",
-            f"CREATE TRIGGER {words}_update AFTER UPDATE OF text ON {table} WHEN {old} "
-            f"BEGIN {drop} {add} END",
+            f"CREATE TRIGGER {words}_before BEFORE UPDATE OF {columns} ON {table} WHEN {old} "
+            f"BEGIN {drop} END",
+            f"CREATE TRIGGER {words}_after AFTER UPDATE OF {columns} ON {table} WHEN {new} BEGIN {add} END",
             f"INSERT INTO {words}({words}) VALUES ('rebuild')",
         ):
             op.execute(statement)
 
 
 def _index_words_postgresql() -> None:
-    for table, readable in READABLE.items():
+    op.get_bind().exec_driver_sql(WORDS_POSTGRESQL)
+    for table, (readable, at, kind, _) in WORDS.items():
         op.execute(
-            f"CREATE INDEX {table}_words ON {table} USING gin "
-            f"(to_tsvector('simple', left(text, {INDEXED_CHARACTERS}))) WHERE {readable.format(row='')}"
+            f"CREATE INDEX {table}_words ON {table} USING gin (selves_words("
+            f"text, address, speaker, {kind}, {at.format(row='')})) WHERE {readable}".format(row="")
         )
 
 
 def _drop_words() -> None:
-    for table in READABLE:
-        if op.get_bind().dialect.name == "postgresql":
+    if op.get_bind().dialect.name == "postgresql":
+        for table in WORDS:
             op.execute(f"DROP INDEX {table}_words")
-            continue
-        for what in ("insert", "delete", "update"):
+        op.execute("DROP FUNCTION selves_words")
+        return
+    for table in WORDS:
+        for what in ("insert", "delete", "before", "after"):
             op.execute(f"DROP TRIGGER {table}_words_{what}")
         op.execute(f"DROP TABLE {table}_words")
         op.execute(f"DROP VIEW {table}_readable")
