@@ -1,7 +1,8 @@
 """What a backup leaves out: the key of each person's words, and the secret that people's ids are hidden by.
 
 Kept in a file of its own, which each backup writes anew. So what was forgotten since stays shut in older
-backups, and who was forgotten is known when one of them is restored.
+backups; and as the file also says whose and which words were erased, they are erased again when an older
+backup is restored.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from memory.models import HouseRow, PersonKeyRow, PersonRow
+from memory.models import GenerationRow, HouseRow, MessageRow, PersonKeyRow, PersonRow
 from memory.whole import private_file
 from selves.errors import StoreError
 from selves.speech import Frozen
@@ -29,12 +30,24 @@ class PersonKey(Frozen):
     """None: the person was forgotten."""
 
 
+class Erased(Frozen):
+    """Rows whose words are gone: the id and the moment of each, and of a message what became of it.
+
+    The moment tells rows apart to which different futures gave one id.
+    """
+
+    messages: tuple[tuple[int, datetime, str], ...] = ()
+    samples: tuple[tuple[int, datetime], ...] = ()
+    prompts: tuple[tuple[int, datetime], ...] = ()
+
+
 class Keys(Frozen):
-    """All keys of a house, as the keys file has them."""
+    """All keys of a house, and what it erased, as the keys file has them."""
 
     house_id: str
     secret: str
     people: tuple[PersonKey, ...]
+    erased: Erased = Erased()
 
 
 async def keys_of_house(session: AsyncSession) -> Keys:
@@ -51,7 +64,21 @@ async def keys_of_house(session: AsyncSession) -> Keys:
         # somebody whose key was lost was not forgotten
         if row.key is not None or row.forgotten_at is not None
     )
-    return Keys(house_id=house.house_id, secret=house.secret, people=people)
+    return Keys(house_id=house.house_id, secret=house.secret, people=people, erased=await _erased(session))
+
+
+async def _erased(session: AsyncSession) -> Erased:
+    messages = await session.execute(
+        select(MessageRow.id, MessageRow.created_at, MessageRow.status)
+        .where(MessageRow.text == "")
+        .order_by(MessageRow.id)
+    )
+    sample = select(GenerationRow.id, GenerationRow.started_at).order_by(GenerationRow.id)
+    return Erased(
+        messages=tuple(map(tuple, messages)),
+        samples=tuple(map(tuple, await session.execute(sample.where(GenerationRow.text == "")))),
+        prompts=tuple(map(tuple, await session.execute(sample.where(GenerationRow.prompt.is_(None))))),
+    )
 
 
 def write_keys(path: Path, keys: Keys) -> None:
@@ -59,7 +86,7 @@ def write_keys(path: Path, keys: Keys) -> None:
     if path.exists():
         read_keys(path)  # never over something else
     with private_file(path) as partial:
-        partial.write_text(keys.model_dump_json(indent=1) + "\n", "utf-8")
+        partial.write_text(keys.model_dump_json() + "\n", "utf-8")
 
 
 def read_keys(path: Path) -> Keys:

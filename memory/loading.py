@@ -6,26 +6,26 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from memory import portable
 from memory.backup import Manifest, OnRows, insert_sql
 from memory.database import plain_errors
-from memory.keys import Keys
+from memory.keys import Erased, Keys
 from memory.migrations import upgrade
-from memory.models import HouseRow, PersonKeyRow, PersonRow
+from memory.models import GenerationRow, HouseRow, MessageRow, PersonKeyRow, PersonRow
 from memory.portable import Hasher, Row
 from selves.errors import StoreError
 
 
 def load(
     connection: Connection, backup: Connection, manifest: Manifest, keys: Keys | None, on_rows: OnRows
-) -> None:
+) -> int:
     """Make the tables, as the version of the backup had them, and fill them; what came is read back.
 
-    `on_rows` is told of every row twice: written, and proved. Raises StoreError when the backup is not what
-    it says, or the rows came otherwise.
+    Returns how many words were erased again. `on_rows` is told of every row twice: written, and proved.
+    Raises StoreError when the backup is not what it says, or the rows came otherwise.
     """
     upgrade(connection, manifest.version)
     postgresql = connection.dialect.name == "postgresql"
@@ -57,6 +57,7 @@ def load(
     _put_keys(connection, keys)
     if postgresql:
         _count_on(connection, list(manifest.tables))
+    return _erase_again(connection, keys.erased) if keys else 0
 
 
 def _of_backup(backup: Connection, table: str) -> Iterator[list[Row]]:
@@ -95,6 +96,39 @@ def _put_keys(connection: Connection, keys: Keys | None) -> None:
     ]
     if known:
         connection.execute(insert(PersonKeyRow), known)
+
+
+def _erase_again(connection: Connection, erased: Erased) -> int:
+    """Erase what the house has erased since; return how much of that was still there."""
+    message, sample = MessageRow.__table__.c, GenerationRow.__table__.c
+    statuses = {(row_id, at): status for row_id, at, status in erased.messages}
+    spoken = _still(connection, select(message.id, message.created_at).where(message.text != ""), statuses)
+    said = _still(connection, select(sample.id, sample.started_at).where(sample.text != ""), erased.samples)
+    asked = _still(
+        connection, select(sample.id, sample.started_at).where(sample.prompt.is_not(None)), erased.prompts
+    )
+    for rows, statement in (
+        (
+            [{"of": key[0], "status": statuses[key]} for key in spoken],
+            update(MessageRow.__table__).where(message.id == bindparam("of")).values(text=""),
+        ),
+        (
+            [{"of": key[0]} for key in said],
+            update(GenerationRow.__table__).where(sample.id == bindparam("of")).values(text="", token_ids=[]),
+        ),
+        (
+            [{"of": key[0]} for key in asked],
+            update(GenerationRow.__table__).where(sample.id == bindparam("of")).values(prompt=None),
+        ),
+    ):
+        if rows:
+            connection.execute(statement, rows)
+    return len(spoken) + len(said) + len(asked)
+
+
+def _still(connection: Connection, query: Select[Any], erased: Iterable[Any]) -> list[Any]:
+    gone = set(erased)
+    return [key for row in connection.execute(query) if (key := tuple(row)) in gone] if gone else []
 
 
 def _count_on(connection: Connection, tables: list[str]) -> None:

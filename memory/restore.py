@@ -23,6 +23,7 @@ from memory.keys import Keys, keys_of_house
 from memory.loading import load
 from memory.models import Base, PersonKeyRow, PersonRow
 from memory.store import Clock, Store, open_store, utc_now
+from memory.upkeep import vacuum
 from memory.whole import SIDES, private_file
 from selves.errors import StoreError, UsageError
 
@@ -129,11 +130,11 @@ async def _old_keys(database_url: str, manifest: Manifest) -> Keys | None:
     return keys if keys.house_id == manifest.house_id else None
 
 
-def _load_from_file(connection: Connection, job: _Job) -> None:
+def _load_from_file(connection: Connection, job: _Job) -> int:
     engine = open_backup(job.backup)
     try:
         with engine.connect() as backup:
-            load(connection, backup, job.manifest, job.keys, job.on_rows)
+            return load(connection, backup, job.manifest, job.keys, job.on_rows)
     finally:
         engine.dispose()
 
@@ -147,10 +148,10 @@ async def _into_sqlite(job: _Job, there: bool) -> Restored:
         try:
             with database.plain_errors(url):
                 async with database.writing(engine).begin() as connection:
-                    await connection.run_sync(_load_from_file, job)
+                    erased = await connection.run_sync(_load_from_file, job)
         finally:
             await engine.dispose()
-        forgotten, expired, people, shut = await _afterwards(job, f"sqlite:///{partial}")
+        forgotten, expired, people, shut = await _afterwards(job, f"sqlite:///{partial}", erased)
         if there:
             kept = str(_keep_beside(path, job))
     return Restored(job.manifest.rows, people, shut, forgotten, expired, kept)
@@ -190,11 +191,11 @@ async def _into_postgresql(job: _Job, there: bool) -> Restored:
             async with engine.begin() as connection:
                 if kept is not None:
                     await connection.run_sync(_move_tables, kept)
-                await connection.run_sync(_load_from_file, job)
+                erased = await connection.run_sync(_load_from_file, job)
     finally:
         await engine.dispose()
     address = job.url.render_as_string(hide_password=False)
-    forgotten, expired, people, shut = await _afterwards(job, address)
+    forgotten, expired, people, shut = await _afterwards(job, address, erased)
     return Restored(job.manifest.rows, people, shut, forgotten, expired, kept)
 
 
@@ -219,11 +220,13 @@ def _stamp(job: _Job) -> str:
     return job.clock().strftime("%Y%m%dT%H%M%SZ")
 
 
-async def _afterwards(job: _Job, address: str) -> tuple[tuple[str, ...], int, int, int]:
+async def _afterwards(job: _Job, address: str, erased: int) -> tuple[tuple[str, ...], int, int, int]:
     """Bring it up to date: the schema, and what was erased since; count the people, and those without key."""
     async with open_store(address, clock=job.clock) as store:
         forgotten = tuple([who async for who in _forget_again(store, job.keys)])
         expired = await store.expire(store.clock())
+        if erased or forgotten or expired:
+            await vacuum(store)  # so that the words leave the disk too
         async with store.reading() as session:
             people = await session.scalar(select(func.count(PersonRow.id))) or 0
             shut = await session.scalar(

@@ -38,7 +38,7 @@ async def migrate(database_url: str) -> str:
 async def vacuum(store: Store) -> tuple[int, int]:
     """Give space back to the disk and bring indices and statistics up to date; return bytes before and after.
 
-    SQLite writes the whole file anew, which takes as much space again meanwhile. Raises StoreError.
+    Everything is written anew, which takes as much space again meanwhile, and others wait. Raises StoreError.
     """
     before = (await store.stats()).size_bytes
     with database.plain_errors(store.url):
@@ -50,6 +50,6 @@ async def vacuum(store: Store) -> tuple[int, int]:
                     await connection.exec_driver_sql(statement)
             else:
                 for table in Base.metadata.tables:
-                    await connection.execute(text(f'VACUUM (ANALYZE) "{table}"'))
+                    await connection.execute(text(f'VACUUM (FULL, ANALYZE) "{table}"'))
     await database.empty_log(store.engine)
     return before, (await store.stats()).size_bytes
