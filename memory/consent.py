@@ -6,6 +6,7 @@ The newest line about a purpose counts; without one nothing is allowed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -89,6 +90,65 @@ async def permit(store: Store, platform: str, purpose: Purpose, *, granted: bool
                 platform=platform, purpose=purpose, granted=granted, statement=statement, at=store.clock()
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One line of a person's ledger."""
+
+    purpose: str
+    granted: bool
+    notice: str
+    via: str
+    at: datetime
+    counts: bool
+    """Whether it is the newest about its purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One line of the platforms' ledger."""
+
+    platform: str
+    purpose: str
+    granted: bool
+    statement: str
+    at: datetime
+    counts: bool
+    """Whether it is the newest about its platform and purpose."""
+
+
+async def ledger_of(store: Store, person_id: int) -> list[Given]:
+    """Return all that a person said of purposes, oldest first."""
+    query = select(ConsentRow).where(ConsentRow.person_id == person_id).order_by(ConsentRow.id)
+    async with store.reading() as session:
+        lines = (await session.scalars(query)).all()
+    newest = {line.purpose: line.id for line in lines}
+    return [
+        Given(line.purpose, line.granted, line.notice, line.via, line.at, newest[line.purpose] == line.id)
+        for line in lines
+    ]
+
+
+async def platform_ledger(store: Store, platform: str | None = None) -> list[Permission]:
+    """Return all that a platform said of purposes, or that all did, oldest first."""
+    query = select(PermissionRow).order_by(PermissionRow.id)
+    if platform is not None:
+        query = query.where(PermissionRow.platform == platform)
+    async with store.reading() as session:
+        lines = (await session.scalars(query)).all()
+    newest = {(line.platform, line.purpose): line.id for line in lines}
+    return [
+        Permission(
+            line.platform,
+            line.purpose,
+            line.granted,
+            line.statement,
+            line.at,
+            newest[line.platform, line.purpose] == line.id,
+        )
+        for line in lines
+    ]
 
 
 async def _set_end(session: AsyncSession, person_id: int, granted: bool) -> None:

@@ -16,7 +16,7 @@ All of it is one transaction: when the process dies in the middle nothing has ha
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,12 +80,15 @@ class Forgotten:
     """Ages whose own folder may still hold a diary line that quotes them."""
 
 
-async def forget(store: Store, who: str, *, dry_run: bool = False) -> Forgotten:
+async def forget(
+    store: Store, who: str, *, dry_run: bool = False, on_step: Callable[[str], None] = lambda _: None
+) -> Forgotten:
     """Forget the person that `who` names (`guest-3`, a name in the parlor, `platform:id`).
 
-    Doing it again changes nothing more. With `dry_run` nothing is changed at all. Raises StoreError if nobody
-    is known by that name.
+    Doing it again changes nothing more. With `dry_run` nothing is changed at all. `on_step` is told what is
+    being done. Raises StoreError if nobody is known by that name.
     """
+    on_step("looking for all that they left")
     if dry_run:
         async with store.reading() as session:
             person = await find_person(session, store.house, who)
@@ -99,7 +102,9 @@ async def forget(store: Store, who: str, *, dry_run: bool = False) -> Forgotten:
         )
         traces = await find_traces(session, person)
         report = await _report(session, person, traces, dry_run)
+        on_step(f"erasing {len(traces.messages):,} messages and what came of them")
         await _erase(session, store, person, traces)
+    on_step("cleaning up behind it")
     quoted = bool(traces.quoting or traces.quoting_lines)
     await _clean_up(store, was_indexed=quoted, was_open=quoted or traces.open_prompts)
     return report

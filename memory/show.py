@@ -103,12 +103,12 @@ def print_transcript(console: Console, scene: Scene, messages: Sequence[Message]
     """Write a scene: who is who, then each line with its message id, then why it ended."""
     who = {m.speaker: m.address for m in messages if m.address}
     ending = f"ended: {scene.stop_reason}" if scene.status == "ended" else "not ended yet"
-    about = f"scene {scene.id}, {scene.kind} at {scene.place}, {_time(scene.started_at)}"
+    about = f"scene {scene.id}, {scene.kind} at {scene.place}, {show_time(scene.started_at)}"
     if not console.is_terminal:
         lines = [f"{scene.name}: {visible(scene.premise)}" if scene.premise else scene.name, about]
         lines += [f"  {speaker} is {address}" for speaker, address in who.items()]
         lines += ["", *(f"{m.id}\t{visible(m.speaker)}: {words_of(m)}" for m in messages), "", f"({ending})"]
-        _write(console, lines)
+        write_lines(console, lines)
         return
     width = max((len(visible(m.speaker)) for m in messages), default=0)
     console.print()
@@ -142,7 +142,7 @@ def _row(width: int, number: str, speaker: str, what: RenderableType, colors: St
 
 def print_scenes(console: Console, scenes: Sequence[Scene]) -> None:
     """Write one row a scene."""
-    table = _table("id", "name", "kind", "place", "started", "lines", "stopped by")
+    table = make_table("id", "name", "kind", "place", "started", "lines", "stopped by")
     for scene in scenes:
         stopped = visible(scene.stop_reason or "") if scene.status == "ended" else "(open)"
         cells = (
@@ -150,12 +150,12 @@ def print_scenes(console: Console, scenes: Sequence[Scene]) -> None:
             scene.name,
             scene.kind,
             scene.place,
-            _time(scene.started_at),
+            show_time(scene.started_at),
             scene.messages,
             stopped,
         )
         table.add_row(*map(str, cells))
-    _print_table(console, table, "no scene was played yet")
+    print_table(console, table, "no scene was played yet")
 
 
 def print_provenance(console: Console, what: Provenance) -> None:
@@ -169,7 +169,7 @@ def print_provenance(console: Console, what: Provenance) -> None:
         ("speaker", visible(message.speaker)),
         ("text", words_of(message)),
         ("origin", message.origin),
-        ("status", f"{message.status}, kept {_time(message.created_at)}"),
+        ("status", f"{message.status}, kept {show_time(message.created_at)}"),
     ]
     if message.platform_id is not None:
         facts.append(("platform id", str(message.platform_id)))
@@ -186,7 +186,7 @@ def print_provenance(console: Console, what: Provenance) -> None:
             (f"sibling {g.id}", visible(g.text) + (f" (error: {visible(g.error)})" if g.error else ""))
             for g in what.siblings
         ]
-    _print_facts(console, facts)
+    print_facts(console, facts)
 
 
 def _generation_facts(generation: Generation) -> list[tuple[str, str]]:
@@ -217,13 +217,13 @@ def _generation_facts(generation: Generation) -> list[tuple[str, str]]:
 def print_writings(console: Console, writings: Sequence[StoredWriting]) -> None:
     """Write what selves wrote while they were trained, age by age."""
     if not writings:
-        _write(console, ["nothing yet; `selves memory register` reads what the ages on disk wrote"])
+        write_lines(console, ["nothing yet; `selves memory register` reads what the ages on disk wrote"])
     address = ""
     for writing in writings:
         text = visible(writing.generation.text.strip())
         kind = f"{writing.kind} to {writing.to}" if writing.to else writing.kind
         if not console.is_terminal:
-            _write(console, [f"{writing.address}\t{kind}: {text}"])
+            write_lines(console, [f"{writing.address}\t{kind}: {text}"])
             continue
         if writing.address != address:
             address = writing.address
@@ -235,7 +235,7 @@ def print_writings(console: Console, writings: Sequence[StoredWriting]) -> None:
 def print_stats(console: Console, stats: Stats) -> None:
     """Write how much is kept."""
     origins = ", ".join(f"{number} {origin}" for origin, number in stats.by_origin.items())
-    _print_facts(
+    print_facts(
         console,
         [
             ("ages", str(stats.ages)),
@@ -250,9 +250,10 @@ def print_stats(console: Console, stats: Stats) -> None:
     )
 
 
-def _print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
+def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
+    """Write one fact a line: its name, and what it is."""
     if not console.is_terminal:
-        _write(console, [f"{name}: {value}" for name, value in facts])
+        write_lines(console, [f"{name}: {value}" for name, value in facts])
         return
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", justify="right", no_wrap=True)
@@ -262,28 +263,31 @@ def _print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
     console.print(grid)
 
 
-def _table(*columns: str) -> Table:
+def make_table(*columns: str) -> Table:
+    """Return an empty table for `print_table`."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold", justify="right" if column in ("id", "lines") else "left")
     return table
 
 
-def _print_table(console: Console, table: Table, empty: str) -> None:
+def print_table(console: Console, table: Table, empty: str) -> None:
+    """Write a table, tabs between its columns where a program may read it; `empty` when it has no rows."""
     if not table.row_count:
-        _write(console, [empty])
+        write_lines(console, [empty])
     elif console.is_terminal:
         console.print(table)
     else:
         header = [str(column.header) for column in table.columns]
         rows = zip(*(column.cells for column in table.columns), strict=True)
-        _write(console, ["\t".join(header), *("\t".join(map(str, row)) for row in rows)])
+        write_lines(console, ["\t".join(header), *("\t".join(map(str, row)) for row in rows)])
 
 
-def _write(console: Console, lines: Sequence[str]) -> None:
+def write_lines(console: Console, lines: Sequence[str]) -> None:
     """Write bare lines, never folded: other programs may read them."""
     console.file.write("".join(f"{line}\n" for line in lines))
 
 
-def _time(moment: datetime) -> str:
+def show_time(moment: datetime) -> str:
+    """Return a moment as people read it, to the minute."""
     return moment.strftime("%Y-%m-%d %H:%M UTC")
