@@ -76,7 +76,8 @@ async def _backup(store: Store, house: House, arguments: argparse.Namespace) -> 
             "the keys of people's words are in no backup; --keys FILE writes them to a file of their own"
         )
     if arguments.json:
-        print(show.to_json({"file": str(target), "bytes": target.stat().st_size, **manifest.model_dump()}))
+        tables = {name: digest.rows for name, digest in manifest.tables.items()}
+        print(show.to_json({"file": str(target), "bytes": target.stat().st_size, "rows": tables}))
     else:
         print(f"{target}: {manifest.rows:,} rows, {target.stat().st_size / 1e6:,.1f} MB")
 
