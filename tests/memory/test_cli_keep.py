@@ -15,9 +15,9 @@ import pytest
 from memory import database, migrations
 from memory.cli import main
 from memory.rows import nonce
-from memory.store import open_store
+from memory.store import open_store, utc_now
 from selves.errors import StoreError
-from tests.memory.parts import NOON, SPEC, run_sql, utterance
+from tests.memory.parts import SPEC, run_sql, utterance
 
 Printed = pytest.CaptureFixture[str]
 
@@ -31,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     async def talk() -> None:
         async with open_store(f"sqlite:///{tmp_path}/selves.db") as store:
             scene = await store.begin_scene(SPEC, place="discord:1")
-            await store.hear(scene.id, platform_id=1, user_id=5, text="Hi", created_at=NOON)
+            await store.hear(scene.id, platform_id=1, user_id=5, text="Hi", created_at=utc_now())
             await store.keep_turn(scene.id, speaker="Ember", utterances=[utterance()], chosen=0)
 
     asyncio.run(talk())
