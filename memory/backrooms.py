@@ -22,7 +22,8 @@ https://github.com/samhains/UniversalBackrooms.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -32,12 +33,12 @@ _HEADING = re.compile(r"^### (.+?) ###[ \t]*$", re.MULTILINE)
 _ROUND = re.compile(r"^### Round \d+(?:/\d+)?[ \t]*$", re.MULTILINE)
 _NAMED = re.compile(r"(?:\A|(?<=\n\n)|(?<=\A\n))([^\W_][\w .'-]{0,79}):[ \t]*$", re.MULTILINE)
 _ENDED = re.compile(r"^(.+) has ended the conversation with \^C(?:\^C)?\.\s*\Z", re.MULTILINE)
-_RUN = "Backrooms Run"
+_NO_SPEAKERS = ("Backrooms Run",)
 _STARTED = re.compile(r"^Started:[ \t]*(\S+)", re.MULTILINE)
 _TEMPLATE = re.compile(r"^Template:[ \t]*(.+)$", re.MULTILINE)
 _STAMP = re.compile(r"(\d{8})_(\d{6})")
 _SECONDS = re.compile(r"conversation_(\d{9,10})(?:_scenario_([\w-]+?))?(?:\.txt)?$")
-_NOT_SAID = ("Media Agent", "Media Agent (Discord Post)", _RUN)
+_PICTURES = ("Media Agent", "Media Agent (Discord Post)")
 
 
 class Turn(NamedTuple):
@@ -85,7 +86,7 @@ def _blocks(text: str) -> tuple[str, list[Turn]]:
     known = [actor.strip() for actor in actors.split(",")]
     told: dict[str, None] = {}
     turns: list[Turn] = []
-    for name, kind, said in _cut(_BLOCK, text):
+    for name, kind, said in _cut(list(_BLOCK.finditer(text)), text):
         if kind == "SYSTEM":
             told[said.removesuffix("</s>").strip()] = None
         elif kind is None and said:
@@ -95,16 +96,21 @@ def _blocks(text: str) -> tuple[str, list[Turn]]:
 
 
 def _said(heading: re.Pattern[str], text: str) -> list[Turn]:
-    return [Turn(name, said) for name, _, said in _cut(heading, text) if said and name not in _NOT_SAID]
+    found = [match for match in heading.finditer(text) if match[1].strip() not in _NO_SPEAKERS]
+    if heading is _NAMED:
+        # `Warning:` may stand alone on a line too; but models take turns, so all of them speak equally often
+        often = Counter(match[1].strip() for match in found)
+        most = max(often.values(), default=0)
+        found = [match for match in found if often[match[1].strip()] >= most - 1]
+    return [Turn(name, said) for name, _, said in _cut(found, text) if said and name not in _PICTURES]
 
 
-def _cut(heading: re.Pattern[str], text: str) -> Iterator[tuple[str, str | None, str]]:
+def _cut(headings: Sequence[re.Match[str]], text: str) -> Iterator[tuple[str, str | None, str]]:
     """Yield (name, kind, text) of what stands below each heading."""
-    found = list(heading.finditer(text))
-    for match, following in zip(found, [*found[1:], None], strict=True):
-        said = text[match.end() : following.start() if following else None]
-        groups = match.groups()
-        yield groups[0].strip(), groups[1] if len(groups) > 1 else None, said.strip("\n").rstrip()
+    ends = [*(match.start() for match in headings[1:]), len(text)]
+    for match, end in zip(headings, ends, strict=False):
+        kind = match[2] if match.re is _BLOCK else None
+        yield match[1].strip(), kind, text[match.end() : end].strip("\n").rstrip()
 
 
 def _began(text: str, file_name: str) -> datetime | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -41,6 +42,8 @@ class Channel(NamedTuple):
     name: str
     topic: str
     guild: str
+    direct: bool
+    """Whether it was a talk in private, which is called by the names of people."""
     messages: tuple[Heard, ...]
     skipped: int
     """Notices, and messages without words (pictures, stickers)."""
@@ -131,8 +134,8 @@ def is_dce(value: Any) -> bool:
 def from_dce(value: Any) -> Channel:
     """Read an export. Raises ValueError saying what is wrong with it.
 
-    In a person's words the names of people who are mentioned are replaced by `@` and their user id in
-    braces, for whoever gives out pseudonyms.
+    The names of people who are mentioned are replaced by their ids (`mention`), for whoever gives out
+    pseudonyms.
     """
     channel = _object(value, "channel")
     guild = _object(value, "guild")
@@ -145,6 +148,7 @@ def from_dce(value: Any) -> Channel:
         name=_text(channel, "name"),
         topic=channel.get("topic") or "",
         guild=_text(guild, "name"),
+        direct=str(channel.get("type", "")).startswith("Direct"),
         messages=tuple(heard),
         skipped=len(messages) - len(heard),
     )
@@ -168,16 +172,16 @@ def _heard(messages: Sequence[Any]) -> Iterator[Heard]:
                 edited_at=_moment(edited) if edited else None,
                 reply_to=reference.get("messageId"),
             )
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"message {number}: {error}") from error
 
 
 def _without_names(message: Mapping[str, Any]) -> str:
     text = _text(message, "content")
-    mentioned = [m for m in message.get("mentions") or [] if isinstance(m, dict) and m.get("id")]
-    for person in mentioned:
+    people = [m for m in message.get("mentions") or [] if m.get("isBot") is not True]
+    for person in people:
         text = text.replace(f"<@{person['id']}>", mention(person["id"]))
-    names = {name: m["id"] for m in mentioned for name in (m.get("nickname"), m.get("name")) if name}
+    names = {name: m["id"] for m in people for name in (m.get("nickname"), m.get("name")) if name}
     # the longest first, so that @Anna is not found in @Annabel
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(f"@{name}", mention(names[name]))
@@ -187,6 +191,11 @@ def _without_names(message: Mapping[str, Any]) -> str:
 def mention(user_id: str) -> str:
     """What stands for a person's name until there is a pseudonym."""
     return f"@{{{user_id}}}"
+
+
+def mentioned(text: str) -> list[str]:
+    """Return the ids of the people that a text mentions."""
+    return re.findall(r"@\{([^{}]+)\}", text)
 
 
 def _object(value: Any, name: str) -> Mapping[str, Any]:
