@@ -7,11 +7,11 @@ everything that selves wrote while they were trained.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, case, exists, func, select, text
+from sqlalchemy import case, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import sealing
@@ -31,7 +31,7 @@ from memory.models import (
 from memory.people import in_parts, keys_of
 from memory.quotes import Quotes
 
-AT_ONCE = 1000
+AT_ONCE = 2000
 """So many samples are held in memory at a time."""
 
 
@@ -77,6 +77,8 @@ async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
     if quotes:
         await _samples_that_quote(session, quotes, traces)
         await _lines_that_quote(session, quotes, traces)
+    if traces.quoting_lines:
+        await _prompts_that_quote(session, quotes, traces)
     # nobody knows whose words these hold
     named = exists().where(HeardInRow.generation_id == GenerationRow.id)
     nameless = select(GenerationRow.id).where(
@@ -132,48 +134,42 @@ async def _follow_branches(session: AsyncSession, traces: Traces) -> None:
 
 async def _samples_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
     samples = select(GenerationRow.id, GenerationRow.kind, GenerationRow.address, GenerationRow.text)
-    in_scenes = [samples.where(GenerationRow.scene_id.in_(part)) for part in in_parts(traces.scenes)]
     written = samples.join(WritingRow, WritingRow.generation_id == GenerationRow.id)
     seen: set[int] = set()
 
-    async def look(query: Select[Any]) -> None:
+    async def look(query: Any) -> None:
         async for row in _each(session, query):
-            if row.id in seen:
-                continue
-            seen.add(row.id)
-            if quotes.are_in(row.text):
+            if row.id not in seen and quotes.are_in(row.text):
                 traces.quoting.add(row.id)
                 if row.kind != "turn":
                     traces.diaries.add(row.address)
+            seen.add(row.id)
 
-    for query in [*in_scenes, written]:
-        await look(query)
+    for part in in_parts(traces.scenes):
+        await look(samples.where(GenerationRow.scene_id.in_(part)))
+    await look(written)
     for part in in_parts(sorted(traces.prompts - seen)):
         await look(samples.where(GenerationRow.id.in_(part)))
-    # a line that quotes them may be in the prompts of what was said after it
-    for part in in_parts(sorted(seen - traces.prompts)):
-        await _prompts_that_quote(session, part, quotes, traces)
 
 
-async def _prompts_that_quote(
-    session: AsyncSession, ids: Sequence[int], quotes: Quotes, traces: Traces
-) -> None:
-    prompts = select(GenerationRow.id, GenerationRow.prompt, GenerationRow.prompt_sealed_by)
-    held = prompts.where(GenerationRow.id.in_(ids), GenerationRow.prompt.is_not(None))
-    keys: dict[int, str] = {}
-    async for row in _each(session, held):
-        prompt = row.prompt
-        if row.prompt_sealed_by is not None:
-            keys |= await keys_of(session, set(row.prompt_sealed_by) - keys.keys())
-            try:
-                prompt = sealing.unseal(prompt, [keys[person] for person in row.prompt_sealed_by])
-            except (KeyError, ValueError):
-                continue  # shut for good
-        if quotes.are_in(prompt):
-            traces.prompts.add(row.id)
+async def _prompts_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
+    """Lines that quote them were read again by those who spoke after."""
+    prompts = select(
+        GenerationRow.id,
+        GenerationRow.prompt_message_ids,
+        # whose lines are not named, the prompt itself must be looked at
+        case((GenerationRow.prompt_sealed_by.is_(None), GenerationRow.prompt)).label("open"),
+    )
+    for part in in_parts(traces.scenes):
+        held = prompts.where(GenerationRow.scene_id.in_(part), GenerationRow.prompt.is_not(None))
+        async for row in _each(session, held):
+            if not traces.quoting_lines.isdisjoint(row.prompt_message_ids or ()) or (
+                not row.prompt_message_ids and quotes.are_in(row.open or "")
+            ):
+                traces.prompts.add(row.id)
 
 
-async def _each(session: AsyncSession, query: Select[Any]) -> AsyncIterator[Any]:
+async def _each(session: AsyncSession, query: Any) -> AsyncIterator[Any]:
     """The rows of a query over samples, not all of them in memory at a time."""
     last = 0
     page = query.order_by(GenerationRow.id).limit(AT_ONCE)
@@ -212,6 +208,8 @@ async def _picks_of(session: AsyncSession, quotes: Quotes, traces: Traces) -> No
 
 
 async def _exports_of(session: AsyncSession, traces: Traces) -> None:
+    if await session.scalar(select(ExportRow.id).limit(1)) is None:
+        return
     lines = [*traces.messages, *traces.quoting_lines]
     shown = ExportRow.purpose != "publish"
     for column, ids, only in (
