@@ -114,7 +114,7 @@ def command_help(command: str) -> list[str]:
 
     def text(*arguments: str) -> str:
         result = subprocess.run(
-            [sys.executable, "-m", "selves", command, *arguments, "--help"],
+            [sys.executable, "-m", "selves", *command.split(), *arguments, "--help"],
             capture_output=True,
             text=True,
             env=environment,

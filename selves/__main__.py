@@ -28,6 +28,7 @@ COMMANDS = {
     "scene": Command("bots.scene_cli", "", "let selves talk with each other, or write letters"),
     "bots": Command("bots.cli", "discord", "run the selves on Discord"),
     "memory": Command("memory.cli", "", "read what was said: transcripts, diaries, provenance"),
+    "memory repeat": Command("bots.repeat", "", "say a line again from its stored row, and compare"),
     "book": Command("book.cli", "", "make pages from ages, diaries and transcripts"),
     "app": Command("app.cli", "app", "open the parlor in the browser"),
     "doctor": Command("selves.doctor", "", "check this machine and this house, and say what to do"),
@@ -63,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] in ("-V", "--version"):
         print(metadata.version("selves"))
         return 0
-    name, rest = arguments[0], arguments[1:]
+    # a verb that needs other rooms than its own is a command of two words
+    words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
+    name, rest = " ".join(arguments[:words]), arguments[words:]
     command = COMMANDS.get(name)
     if command is None:
         print(f"selves: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
