@@ -235,6 +235,7 @@ class MessageRow(Base):
         # UNIQUE lets NULLs through, and most messages never have a platform id
         Index("uq_message_platform_id", "platform_id", unique=True, **_only("platform_id IS NOT NULL")),
         Index("ix_message_pending", "place", **_only("status = 'pending'")),
+        Index("ix_message_people", "id", **_only("person_id IS NOT NULL")),
         Index(
             "ix_message_expiring",
             "expires_at",

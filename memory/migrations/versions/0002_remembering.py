@@ -162,6 +162,13 @@ def upgrade() -> None:
     op.add_column("person", sa.Column("forgotten_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("scene", sa.Column("from_message_id", ID, nullable=True))
     people_0002.seal(op.get_bind())
+    op.create_index(
+        "ix_message_people",
+        "message",
+        ["id"],
+        sqlite_where=sa.text("person_id IS NOT NULL"),
+        postgresql_where=sa.text("person_id IS NOT NULL"),
+    )
     (_index_words_sqlite if op.get_bind().dialect.name == "sqlite" else _index_words_postgresql)()
 
 
@@ -199,10 +206,16 @@ class Words(NamedTuple):
 
 WORDS = {
     "message": Words(
-        "{row}person_id IS NULL", "{row}created_at", "NULL", "text, person_id, address, speaker, created_at"
+        "{row}person_id IS NULL",
+        "{row}created_at",
+        "{row}origin",
+        "text, person_id, address, speaker, origin, created_at",
     ),
     "generation": Words(
-        "NOT {row}chosen", "{row}started_at", "{row}kind", "text, chosen, address, speaker, started_at, kind"
+        "NOT {row}chosen",
+        "{row}started_at",
+        "{row}kind",
+        "text, chosen, address, speaker, kind, started_at",
     ),
 }
 

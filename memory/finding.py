@@ -1,0 +1,252 @@
+"""What a search reads, newest first: lines, samples that became no line, and people's lines.
+
+Each stream is read a batch at a time, so that what is read follows what is shown.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, cast
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import load_only
+
+from memory.filters import LETTERS, Condition, Filters, Kind, facts, facts_of, of_lines, of_samples
+from memory.index import Facts
+from memory.lookup import LINES, SAMPLES, Shelf, among, newest
+from memory.models import GenerationRow, MessageRow, SceneRow
+from memory.people import read_messages
+from memory.query import Query, matches, words_in
+
+OPENED_AT_ONCE = 500
+"""People's lines in one batch."""
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A text that meets what was asked for."""
+
+    kind: Kind
+    message_id: int | None
+    """None for a sample that became no line."""
+    generation_id: int | None
+    """None for what no self said."""
+    scene_id: int | None
+    scene_kind: str | None
+    speaker: str | None
+    address: str | None
+    origin: str
+    at: datetime
+    text: str
+
+
+class Stream:
+    """One of the three, from below an id on (None: from the newest on; 0: nothing is left of it)."""
+
+    def __init__(self, query: Query | None, filters: Filters, below: int | None) -> None:
+        self._query = query
+        self._filters = filters
+        self._read_below = below
+        self._taken_below = below
+        self._waiting: deque[Found] = deque()
+        self._above = 0
+        self._begun = False
+
+    async def first(self, session: AsyncSession, batch: int) -> Found | None:
+        """Return the newest that was not taken, None when nothing is left; read only so much at once."""
+        while not self._waiting and self._read_below != 0:
+            if not self._begun:
+                await self._begin(session)
+                self._begun = True
+            found, self._read_below = await self._read(session, self._read_below, min(batch, BATCH))
+            self._waiting += found
+            if not self.goes_on:
+                break
+        return self._waiting[0] if self._waiting else None
+
+    def take(self) -> Found:
+        """Take the one that `first` returned."""
+        found = self._waiting.popleft()
+        self._taken_below = self._id(found)
+        return found
+
+    @property
+    def below(self) -> int | None:
+        """Where to go on another time."""
+        return self._taken_below if self._waiting else self._read_below
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more may be read in this search."""
+        return True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether something is left that may not be read in this search."""
+        return not self._waiting and self._read_below != 0 and not self.goes_on
+
+    def _id(self, found: Found) -> int:
+        return cast(int, found.message_id)
+
+    async def _begin(self, session: AsyncSession) -> None:
+        """Look only where the scene is that is asked for."""
+        if self._filters.scene is None:
+            return
+        row = GenerationRow if isinstance(self, Samples) else MessageRow
+        span = select(func.min(row.id), func.max(row.id)).where(row.scene_id == self._filters.scene)
+        first, last = (await session.execute(span)).one()
+        if first is None:
+            self._read_below = 0
+            return
+        self._above = first - 1
+        self._read_below = last + 1 if self._read_below is None else min(self._read_below, last + 1)
+
+    async def _read(
+        self, session: AsyncSession, below: int | None, most: int
+    ) -> tuple[list[Found], int | None]:
+        """Return the next batch, and below which id to go on."""
+        raise NotImplementedError
+
+
+class Indexed(Stream):
+    """Words that are in an index; the few that an editor picked are read themselves."""
+
+    shelf: ClassVar[Shelf]
+
+    def __init__(self, query: Query | None, filters: Filters, below: int | None, now: datetime) -> None:
+        super().__init__(query, filters, below)
+        row = self.shelf.row
+        self._facts: Facts = facts(filters, now, samples=row is GenerationRow)
+        self._conditions = of_samples(filters) if row is GenerationRow else of_lines(filters)
+        if filters.marks:
+            self._conditions += facts_of(filters, row)
+        if query is None:
+            self._conditions.append(row.text != "")
+
+    async def _read(
+        self, session: AsyncSession, below: int | None, most: int
+    ) -> tuple[list[Found], int | None]:
+        span: dict[str, Any] = {"below": below, "above": self._above, "most": most}
+        if self._filters.marks:
+            ids = await among(session, self.shelf, self._conditions, **span)
+            found = [f for f in await self._load(session, ids) if _meets(f, self._query)]
+        else:
+            ids = await newest(session, self.shelf, self._query, self._facts, self._conditions, **span)
+            found = await self._load(session, ids)
+        return found, ids[-1] if len(ids) == most else 0
+
+    async def _load(self, session: AsyncSession, ids: Sequence[int]) -> list[Found]:
+        """Return the texts with these ids, newest first."""
+        raise NotImplementedError
+
+
+class Lines(Indexed):
+    """Lines of selves and the operator."""
+
+    shelf = LINES
+
+    async def _load(self, session: AsyncSession, ids: Sequence[int]) -> list[Found]:
+        return await read_lines(session, MessageRow.id.in_(ids), len(ids))
+
+
+class Samples(Indexed):
+    """Writings and candidates."""
+
+    shelf = SAMPLES
+
+    def _id(self, found: Found) -> int:
+        return cast(int, found.generation_id)
+
+    async def _load(self, session: AsyncSession, ids: Sequence[int]) -> list[Found]:
+        row = GenerationRow
+        query = (
+            select(row, SceneRow.kind)
+            .options(
+                load_only(
+                    row.kind, row.turn, row.scene_id, row.speaker, row.address, row.started_at, row.text
+                )
+            )
+            .join(SceneRow, SceneRow.id == row.scene_id, isouter=True)
+            .where(row.id.in_(ids))
+            .order_by(row.id.desc())
+        )
+        return [
+            Found(
+                kind=cast(Kind, sample.kind) if sample.turn is None else "candidate",
+                message_id=None,
+                generation_id=sample.id,
+                scene_id=sample.scene_id,
+                scene_kind=scene_kind,
+                speaker=sample.speaker,
+                address=sample.address,
+                origin="self",
+                at=sample.started_at,
+                text=sample.text,
+            )
+            for sample, scene_kind in await session.execute(query)
+        ]
+
+
+class Sealed(Stream):
+    """People's lines, opened one by one; at most so many in one search."""
+
+    def __init__(self, query: Query | None, filters: Filters, below: int | None, most_opened: int) -> None:
+        super().__init__(query, filters, below)
+        self.opened = 0
+        self._most_opened = most_opened
+        self._conditions = [*of_lines(filters), *facts_of(filters, MessageRow)]
+
+    @property
+    def goes_on(self) -> bool:
+        return self.opened < self._most_opened
+
+    async def _read(
+        self, session: AsyncSession, below: int | None, most: int
+    ) -> tuple[list[Found], int | None]:
+        most = OPENED_AT_ONCE  # whatever is asked for: few of them may be what is looked for
+        conditions = [MessageRow.person_id.is_not(None), MessageRow.id > self._above, *self._conditions]
+        if below is not None:
+            conditions.append(MessageRow.id < below)
+        asked = select(MessageRow.id).where(*conditions).order_by(MessageRow.id.desc())
+        ids = list(await session.scalars(asked.limit(most)))
+        found = await read_lines(session, MessageRow.id.in_(ids), most)
+        self.opened += len(ids)
+        met = [f for f in found if f.text and _meets(f, self._query)]
+        return met, ids[-1] if len(ids) == most else 0
+
+
+def _meets(found: Found, query: Query | None) -> bool:
+    return query is None or matches(query, words_in(found.text))
+
+
+async def read_lines(session: AsyncSession, condition: Condition, most: int) -> list[Found]:
+    """Return the newest lines that meet a condition, opened, newest first."""
+    query = (
+        select(MessageRow, SceneRow.kind)
+        .join(SceneRow, SceneRow.id == MessageRow.scene_id)
+        .where(condition)
+        .order_by(MessageRow.id.desc())
+        .limit(most)
+    )
+    rows: Sequence[Any] = (await session.execute(query)).all()
+    messages = await read_messages(session, [row for row, _ in rows])
+    return [
+        Found(
+            kind="letter" if scene_kind == LETTERS else "line",
+            message_id=message.id,
+            generation_id=message.generation_id,
+            scene_id=message.scene_id,
+            scene_kind=scene_kind,
+            speaker=message.speaker,
+            address=message.address,
+            origin=message.origin,
+            at=message.created_at,
+            text=message.text,
+        )
+        for message, (_, scene_kind) in zip(messages, rows, strict=True)
+    ]

@@ -1,0 +1,63 @@
+"""Which of the texts that were found says most about what was asked (pure).
+
+The measure is BM25, with what is common counted among the texts that were found, so that it is the same on
+either database and costs no more than they do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from memory.query import Query, Term, marks_of, words_in
+
+SATURATION = 1.2
+LENGTH = 0.75
+
+
+def rank(query: Query, texts: Sequence[str]) -> list[float]:
+    """Return a figure for each text, the higher the better it fits; only their order says anything."""
+    terms = list({term for group in query.groups for term in group})
+    counts: list[Counter[Term]] = []
+    lengths: list[int] = []
+    for text in texts:
+        words = words_in(text)
+        single = Counter(word.word for word in words)
+        counts.append(
+            Counter(
+                {
+                    term: len(marks_of(term, words))
+                    if term.prefix or len(term.words) > 1
+                    else single[term.words[0]]
+                    for term in terms
+                }
+            )
+        )
+        lengths.append(len(words))
+    if not texts:
+        return []
+    mean = sum(lengths) / len(lengths) or 1
+    weights = {term: _rarity(sum(1 for count in counts if count[term]), len(texts)) for term in terms}
+    return [
+        sum(weights[term] * _saturated(count[term], length / mean) for term in terms)
+        for count, length in zip(counts, lengths, strict=True)
+    ]
+
+
+def rarest(words: Sequence[str], others: Sequence[str], most: int) -> list[str]:
+    """Return up to `most` of these words, those that the fewest of the other texts have; longer ones first
+    among equals. Words that one text in twenty has are left out, unless nothing else is there.
+    """
+    having = Counter(word for text in others for word in {found.word for found in words_in(text)})
+    ordered = sorted(set(words), key=lambda word: (having[word], -len(word), word))
+    telling = [word for word in ordered if having[word] * 20 <= len(others)]
+    return (telling or ordered)[:most]
+
+
+def _rarity(having: int, texts: int) -> float:
+    return math.log(1 + (texts - having + 0.5) / (having + 0.5))
+
+
+def _saturated(count: int, length: float) -> float:
+    return count * (SATURATION + 1) / (count + SATURATION * (1 - LENGTH + LENGTH * length))
