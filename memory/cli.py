@@ -9,12 +9,12 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
-from memory import cli_keep, cli_people, cli_reading
+from memory import cli_export, cli_feedback, cli_keep, cli_people, cli_reading
 from memory.verbs import Verbs
 from selves.cli import make_parser
 from selves.settings import House
 
-COMMANDS = (cli_reading, cli_keep, cli_people)
+COMMANDS = (cli_reading, cli_keep, cli_people, cli_export, cli_feedback)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -32,7 +33,8 @@ _VALUES: dict[Kind, tuple[str, ...]] = {
 _OF_TWO: tuple[Kind, ...] = ("vote", "regenerated", "best_of")
 
 
-class Ratings(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ratings:
     """How ages compare by the votes between them."""
 
     ratings: list[Rating]

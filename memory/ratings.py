@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from memory.preference import Opinion
@@ -29,7 +30,8 @@ class Contest(NamedTuple):
     """1, 0, or 0.5."""
 
 
-class Rating(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rating:
     """How strong an age is, in points around an average of 0."""
 
     age: str
