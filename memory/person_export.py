@@ -125,7 +125,7 @@ async def everybody(store: Store) -> list[PersonSummary]:
             .where(MessageRow.person_id.is_not(None), MessageRow.text != "")
             .group_by(MessageRow.person_id)
         )
-        counts = {person_id: count for person_id, count in found}
+        counts = {row[0]: row[1] for row in found}
         people = list(await session.scalars(select(PersonRow).order_by(PersonRow.id)))
         said = await consents_of(session, [person.id for person in people])
         return [

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, cast
 
 from memory import models, sealing
+from memory.quotes import Quotes
 from memory.types import HUMAN_ORIGINS, Checkpoint, Generation, GenerationKind, Message, Scene
 from selves.cast import SceneSpec
 from selves.lineage import AgeCard
@@ -66,6 +67,8 @@ class HumanPart(NamedTuple):
     """People's messages that are in it."""
     people: tuple[int, ...] = ()
     """Who said them."""
+    forgotten: bool = False
+    """Whether somebody who said them was forgotten while the model was answering."""
 
 
 def human_part(utterance: Utterance, said: Mapping[int, models.MessageRow]) -> HumanPart:
@@ -87,7 +90,17 @@ def human_part(utterance: Utterance, said: Mapping[int, models.MessageRow]) -> H
         _origins(read),
         tuple(m.id for m in inside),
         tuple(sorted({m.person_id for m in inside if m.person_id is not None})),
+        any(m.status == "forgotten" for m in inside),
     )
+
+
+def without_quotations(utterance: Utterance) -> Utterance:
+    """Return an utterance without its words if they quote its prompt, whose words are to be forgotten."""
+    prompt = utterance.prompt
+    read = [prompt.text, *(m.content for m in prompt.messages)]
+    if not Quotes(read).are_in(utterance.text):
+        return utterance
+    return utterance.model_copy(update={"text": "", "token_ids": ()})
 
 
 def _origins(read: Sequence[models.MessageRow]) -> tuple[str, ...]:

@@ -275,8 +275,9 @@ class Store:
         """Keep a turn before it is posted: all its samples, and the message made of `utterances[chosen]`.
 
         `text` is the line as it will be posted, by default the sample as it is. With `chosen` None nothing
-        is to be posted (a failed turn, silence): the samples are kept and None is returned. The message is
-        pending until `mark_posted`. Raises StoreError if there is no such scene.
+        is to be posted (a failed turn, silence): the samples are kept and None is returned. So it is when the
+        chosen sample quotes somebody who was forgotten while it was drawn. The message is pending until
+        `mark_posted`. Raises StoreError if there is no such scene.
         """
         if chosen is not None and not 0 <= chosen < len(utterances):
             raise IndexError(f"chosen is {chosen}, but there are {len(utterances)} utterances")
@@ -284,6 +285,12 @@ class Store:
             said = await self._lock_said(session, utterances)
             parts = [rows.human_part(utterance, said) for utterance in utterances]
             keys = await keys_of(session, {person for part in parts for person in part.people})
+            utterances = [
+                rows.without_quotations(utterance) if part.forgotten else utterance
+                for utterance, part in zip(utterances, parts, strict=True)
+            ]
+            if chosen is not None and parts[chosen].forgotten and not utterances[chosen].text:
+                chosen = None
             scene = await self.lock_scene(session, scene_id)
             scene.turns += 1
             generations = [

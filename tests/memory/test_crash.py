@@ -105,6 +105,46 @@ async def test_a_scene_that_is_killed_at_every_step_ends_complete_and_single(
         assert await store.unposted() == []
 
 
+async def test_events_that_are_heard_again_after_every_kill_are_kept_once_and_the_forgotten_stay_so(
+    database_url: str,
+) -> None:
+    rng = Random(1)
+    forgetting = workers.EVENTS + workers.EVENTS // 3 + workers.EVENTS // 4 + 1
+    """The step at which all was heard."""
+    killed = 0
+    for patience in [*range(1, forgetting), *[forgetting] * 8, None]:
+        steps, theirs = processes.Pipe()
+        process = processes.Process(target=workers.listen, args=(database_url, theirs))
+        process.start()
+        theirs.close()
+        for _ in range(patience or forgetting + 1):
+            steps.recv()
+            steps.send("go on")
+        if patience is not None:
+            process.join(rng.uniform(0, 0.05 if patience == forgetting else 0.008))
+            process.kill()
+        process.join()
+        steps.close()
+        killed += process.exitcode != 0
+    assert process.exitcode == 0
+    assert killed > forgetting
+
+    async with open_store(database_url) as store:
+        (scene,) = await store.scenes()
+        messages = await store.messages(scene.id)
+        numbers = range(1, workers.EVENTS + 1)
+        assert [m.sequence for m in messages] == list(numbers)
+        assert [(m.text, m.status) for m in messages] == [
+            ("", "forgotten")
+            if number % 2
+            else ("", "deleted")
+            if number % 4 == 0
+            else (f"edited {number}" if number % 3 == 0 else f"said {number}", "posted")
+            for number in numbers
+        ]
+        assert {m.speaker for m in messages} == {"guest-1", "guest-2"}
+
+
 async def test_a_message_that_reached_the_channel_but_was_not_noted_is_not_posted_twice(
     database_url: str, channel: FakeChannel
 ) -> None:

@@ -207,6 +207,20 @@ async def test_what_is_quoted_elsewhere_goes_too(store: Store, database_url: str
         assert (await session.get_one(SceneRow, branch.id)).from_message_id == twig.id
 
 
+async def test_an_answer_that_was_on_its_way_when_somebody_was_forgotten_does_not_quote_them(
+    store: Store, database_url: str
+) -> None:
+    lines = await told(store)
+    secret = lines["secret"]
+    late = [utterance(text, prompt=reading(secret.id, text=f"guest-1: {SECRET}")) for text in (QUOTED, "Hm.")]
+    await forget(store, "guest-1")
+    assert await store.keep_turn(secret.scene_id, speaker="Ember", utterances=late, chosen=0) is None
+    kept = await store.keep_turn(secret.scene_id, speaker="Ember", utterances=late, chosen=1)
+    assert kept
+    assert kept.text == "Hm."
+    assert_gone(database_url, *TRACES)
+
+
 async def test_prompts_of_which_nobody_knows_whose_words_they_hold_go_too(
     store: Store, database_url: str
 ) -> None:

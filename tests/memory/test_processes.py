@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from memory.forget import forget
 from memory.store import Store, open_store
 from tests.memory import workers
 from tests.memory.parts import SPEC, age, every_cell, processes
@@ -71,6 +72,35 @@ async def test_gateway_events_heard_by_several_at_once_are_kept_once(store: Stor
     again = all_at_once(database_url, "hear", scene.id, 2**60, 15)
     assert again == heard
     assert every_cell(database_url) == before
+
+
+async def test_somebody_is_forgotten_while_others_hear_and_answer_them(
+    store: Store, database_url: str
+) -> None:
+    secret = "the blue teapot with the wedding ring in it"
+    scene = await store.begin_scene(SPEC, place="discord:1")
+    barrier = processes.Barrier(PROCESSES)
+    pipes = [processes.Pipe(duplex=False) for _ in range(PROCESSES)]
+    started = []
+    for number, (_, theirs) in enumerate(pipes):
+        arguments = (scene.id, 1 + 100 * number, secret)
+        process = processes.Process(
+            target=workers.race, args=(database_url, barrier, theirs, "be_told_and_forget", arguments)
+        )
+        process.start()
+        theirs.close()
+        started.append(process)
+    kept = sum(ours.recv() for ours, _ in pipes)
+    for process in started:
+        process.join()
+    messages = await store.messages(scene.id)
+    assert [m.sequence for m in messages] == list(range(1, kept + 1))
+    people = {m.speaker for m in messages if m.human}
+    for person in people:
+        await forget(store, person)
+    assert {m.status for m in await store.messages(scene.id) if m.human} == {"forgotten"}
+    assert all(g.prompt is None for g in await store.generations(scene.id))
+    assert secret not in every_cell(database_url)
 
 
 @pytest.mark.parametrize("_time", range(3))

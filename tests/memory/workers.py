@@ -7,17 +7,20 @@ import json
 import resource
 import socket
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from memory.forget import forget
 from memory.store import Store, open_store
 from selves.errors import StoreError
 from selves.lineage import read_age
-from tests.memory.parts import NOON, SPEC, utterance
+from tests.memory.parts import NOON, SPEC, reading, utterance
 
 TURNS = 12
+EVENTS = 12
 
 
 def race(url: str, barrier: Barrier, results: Connection, action: str, arguments: tuple[Any, ...]) -> None:
@@ -62,12 +65,30 @@ async def _hear(store: Store, scene_id: int, first: int, events: int) -> list[tu
     return [(message.id, message.speaker) for message in heard]
 
 
+async def _be_told_and_forget(store: Store, scene_id: int, first: int, secret: str) -> int:
+    """Hear somebody, answer them, forget them, again and again, while others do the same to the same person.
+
+    Returns how many messages were kept.
+    """
+    kept = 0
+    for number in range(first, first + 6):
+        heard = await store.hear(
+            scene_id, platform_id=number, user_id=7, text=f"{secret} {number}", created_at=NOON
+        )
+        said = utterance(f"You say {secret} {number}.", prompt=reading(heard.id, text=f"{secret} {number}"))
+        line = await store.keep_turn(scene_id, speaker="Ember", utterances=[said], chosen=0)
+        await forget(store, heard.speaker)
+        kept += 1 if line is None else 2
+    return kept
+
+
 ACTIONS: dict[str, Callable[..., Awaitable[Any]]] = {
     "open": _open,
     "begin": _begin,
     "talk": _talk,
     "register": _register,
     "hear": _hear,
+    "be_told_and_forget": _be_told_and_forget,
 }
 
 
@@ -103,6 +124,38 @@ def play(url: str, channel: str, steps: Connection) -> None:
                 step(f"kept {kept.text}")
                 await post(kept.id, kept.nonce, kept.text)
             await store.end_scene(scene.id, "max_turns")
+
+    asyncio.run(main())
+
+
+def listen(url: str, steps: Connection) -> None:
+    """Hear all that happened in a channel from the beginning, as a restarted process does; then forget."""
+
+    async def main() -> None:
+        async with open_store(url) as store:
+            scene = await store.begin_scene(SPEC, place="discord:1", key="the-only-one")
+
+            def step(name: str) -> None:
+                steps.send(name)
+                steps.recv()
+
+            for number in range(1, EVENTS + 1):
+                step("hearing")
+                heard = await store.hear(
+                    scene.id, platform_id=number, user_id=number % 2, text=f"said {number}", created_at=NOON
+                )
+                if number % 3 == 0:
+                    step("following an edit")
+                    await store.edit_heard(
+                        number, text=f"edited {number}", edited_at=NOON + timedelta(seconds=number)
+                    )
+                if number % 4 == 0:
+                    step("following a deletion")
+                    await store.delete_heard(number)
+                assert heard.platform_id in (number, None)  # None once its author was forgotten
+            step("forgetting")
+            await forget(store, "guest-1")
+            step("forgotten")
 
     asyncio.run(main())
 
