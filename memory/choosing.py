@@ -161,6 +161,7 @@ async def _posted(session: AsyncSession, wanted: Wanted, left_out: Counter[str])
 
 async def _samples(session: AsyncSession, ids: Iterable[int]) -> dict[int, _Sample]:
     found: dict[int, _Sample] = {}
+    ages: dict[str, str] = {}
     for part in in_parts(sorted(ids)):
         query = select(
             GenerationRow.id,
@@ -173,8 +174,10 @@ async def _samples(session: AsyncSession, ids: Iterable[int]) -> dict[int, _Samp
         ).where(GenerationRow.id.in_(part))
         for row_id, prompt, address, weights, text, finish_reason, scene_id in await session.execute(query):
             said = "" if finish_reason in FAILED else text.strip()
-            words = said and hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
-            sample = Sample(row_id, prompt, f"{address} {weights}", words)
+            words = said and hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            age = f"{address} {weights}"
+            # one string for all samples of an age: there may be hundreds of thousands
+            sample = Sample(row_id, prompt, ages.setdefault(age, age), words)
             found[row_id] = _Sample(sample, f"prompt {prompt}" if scene_id is None else f"scene {scene_id}")
     return found
 

@@ -18,8 +18,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from memory.types import Generation, Message, Scene
-from selves.speech import Prompt
+from memory.types import Message, Scene
+from selves.speech import Form, Prompt
 
 Format = Literal["dpo", "kto", "sft", "grpo-prompts", "transcript", "dce"]
 Row = dict[str, Any]
@@ -73,22 +73,21 @@ def conversation(prompt: Prompt) -> list[Said] | None:
     return [{"role": "system", "content": told}, *said] if told else said
 
 
-def completion(generation: Generation) -> list[Said]:
-    """Return what was said, as the assistant's message: the sample itself, not the line as it was posted."""
-    text = generation.text.strip() if generation.form == "transcript" else generation.text
-    return [{"role": "assistant", "content": text}]
+def completion(form: Form, text: str) -> list[Said]:
+    """Return a sample as the assistant's message: as it was drawn, not the line as it was posted."""
+    return [{"role": "assistant", "content": text.strip() if form == "transcript" else text}]
 
 
-def dpo_row(prompt: list[Said], chosen: Generation, rejected: Generation) -> Row:
-    return {"prompt": prompt, "chosen": completion(chosen), "rejected": completion(rejected)}
+def dpo_row(prompt: list[Said], chosen: list[Said], rejected: list[Said]) -> Row:
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
-def kto_row(prompt: list[Said], sample: Generation, *, wanted: bool) -> Row:
-    return {"prompt": prompt, "completion": completion(sample), "label": wanted}
+def kto_row(prompt: list[Said], said: list[Said], *, wanted: bool) -> Row:
+    return {"prompt": prompt, "completion": said, "label": wanted}
 
 
-def sft_row(prompt: list[Said], sample: Generation) -> Row:
-    return {"prompt": prompt, "completion": completion(sample)}
+def sft_row(prompt: list[Said], said: list[Said]) -> Row:
+    return {"prompt": prompt, "completion": said}
 
 
 def grpo_row(prompt: list[Said]) -> Row:

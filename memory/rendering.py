@@ -62,13 +62,14 @@ async def _samples(
     for start in range(0, len(items), AT_ONCE):
         part = items[start : start + AT_ONCE]
         samples = await _generations(session, part)
+        rejected = await _texts(session, part)
         for item in part:
-            first, *rest = [samples[i] for i in item.generation_ids]
+            first = samples[item.generation_id or 0]
             said = None if first.prompt is None else formats.conversation(first.prompt)
             if said is None:
                 skip("its prompt is gone" if first.prompt is None else "its prompt is no conversation")
                 continue
-            content = _content(wanted, item, said, first, *rest)
+            content = _content(wanted, item, said, first, rejected.get(item.other_id or 0, ""))
             digest = hashlib.sha256(formats.to_line(content)).digest()
             if digest in written:
                 skip("twice the same row")
@@ -93,25 +94,33 @@ async def _samples(
 
 
 async def _generations(session: AsyncSession, items: Sequence[Item]) -> dict[int, Generation]:
-    ids = {i for item in items for i in item.generation_ids}
+    ids = {item.generation_id for item in items}
     found = await session.scalars(select(GenerationRow).where(GenerationRow.id.in_(ids)))
     samples = {one.id: one for one in await read_generations(session, found.all())}
     session.expunge_all()
     return samples
 
 
-def _content(
-    wanted: Wanted, item: Item, said: list[formats.Said], first: Generation, *rest: Generation
-) -> Row:
+async def _texts(session: AsyncSession, items: Sequence[Item]) -> dict[int, str]:
+    """What was rejected; its prompt is that of what was chosen."""
+    ids = {item.other_id for item in items if item.other_id is not None}
+    found = await session.execute(
+        select(GenerationRow.id, GenerationRow.text).where(GenerationRow.id.in_(ids))
+    )
+    return {row.id: row.text for row in found}
+
+
+def _content(wanted: Wanted, item: Item, asked: list[formats.Said], sample: Generation, rejected: str) -> Row:
+    said = formats.completion(sample.form, sample.text)
     match wanted.format:
         case "dpo":
-            return formats.dpo_row(said, first, rest[0])
+            return formats.dpo_row(asked, said, formats.completion(sample.form, rejected))
         case "kto":
-            return formats.kto_row(said, first, wanted=item.said("label"))
+            return formats.kto_row(asked, said, wanted=item.said("label"))
         case "sft":
-            return formats.sft_row(said, first)
+            return formats.sft_row(asked, said)
         case _:
-            return formats.grpo_row(said)
+            return formats.grpo_row(asked)
 
 
 def _provenance(item: Item, number: int, sample: Generation) -> Row:
