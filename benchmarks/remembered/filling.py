@@ -241,8 +241,7 @@ class Filler:
 
     def batches(self, count: int, seed: int = 0) -> Iterator[Rows]:
         """Yield the rows of `count` lines, BATCH lines at a time."""
-        yield self.first_rows()
-        made: Rows = {model: [] for model in ORDER}
+        made = self.first_rows()
         for lines in scenes(count, seed):
             made[SceneRow].append(self.scene_row(lines))
             for place, line in enumerate(lines):
@@ -262,7 +261,8 @@ async def fill(store: Store, batches: Iterator[Rows], most_batches: int | None =
         async with store.writing() as session:
             for model in ORDER:
                 if made[model]:
-                    await session.execute(insert(model.__table__), made[model])
+                    table: Any = model.__table__
+                    await session.execute(insert(table), made[model])
         seconds += time.perf_counter() - begun
         lines += len(made[MessageRow])
         total += sum(map(len, made.values()))
