@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from memory import consent
+from memory.backup import back_up
+from memory.export import export, export_again
 from memory.forget import Forgotten, forget
 from memory.models import (
     CheckpointRow,
@@ -32,6 +34,7 @@ from memory.quotes import QUOTE, Quotes, plain
 from memory.rows import generation_row, human_part
 from memory.store import Store, open_store
 from memory.types import Message
+from memory.wanted import Wanted
 from selves.cast import SceneSpec
 from selves.errors import StoreError
 from selves.speech import Prompt
@@ -79,6 +82,11 @@ def on_disk(url: str) -> bytes:
 def assert_gone(url: str, *texts: str) -> None:
     found = [text for text in texts if text.encode() in on_disk(url)]
     assert found == []
+
+
+def bytes_in(place: Path) -> bytes:
+    files = [place, *sorted(place.rglob("*"))]
+    return b"".join(file.read_bytes() for file in files if file.is_file())
 
 
 # what is gone
@@ -374,20 +382,72 @@ async def test_words_that_a_copy_still_has_stay_shut_there(store: Store, databas
     assert first.prompt is None
 
 
-async def test_a_backup_by_sqlite_after_a_forgetting_has_nothing(
-    store: Store, database_url: str, tmp_path: Path
+async def test_neither_a_fresh_backup_nor_any_export_has_what_was_forgotten(
+    store: Store, tmp_path: Path
 ) -> None:
-    if not database_url.startswith("sqlite"):
-        return
-    await told(store)
-    await forget(store, "guest-1")
-    with sqlite3.connect(tmp_path / "copy.db") as copy:
-        source = sqlite3.connect(database_url.removeprefix("sqlite:///"))
-        source.backup(copy)
-        source.close()
-    copy.close()
-    data = (tmp_path / "copy.db").read_bytes()
-    assert [trace for trace in TRACES if trace.encode() in data] == []
+    lines = await told(store)
+    await store.say(lines["secret"].scene_id, speaker="Operator", text="Begin.", origin="operator")
+    assert lines["secret"].person_id
+    assert lines["other"].person_id
+    for person in (lines["secret"].person_id, lines["other"].person_id):
+        for purpose in consent.PURPOSES:
+            await consent.allow(store, person, purpose, granted=True, notice="1", via="cli")
+    await consent.permit(store, "discord", "train", granted=True, statement="a letter of 1 May")
+    wanted = [
+        Wanted(format="transcript", purpose="publish"),
+        Wanted(format="dce", purpose="publish"),
+        Wanted(format="transcript"),
+        Wanted(format="sft", sources=()),
+        Wanted(format="grpo-prompts"),
+    ]
+
+    async def write(name: str) -> list[bytes]:
+        await back_up(store, tmp_path / name / "backup.db")
+        for number, what in enumerate(wanted):
+            await export(store, what, tmp_path / name / str(number))
+        folders = [tmp_path / name / "backup.db", *(tmp_path / name / str(n) for n in range(len(wanted)))]
+        return [bytes_in(folder) for folder in folders]
+
+    (tmp_path / "before").mkdir()
+    (tmp_path / "after").mkdir()
+    before = await write("before")
+    texts = (SECRET, SECRET[:60].upper())
+    assert [any(text.encode() in data for text in texts) for data in before] == [True] * len(before)
+    report = await forget(store, "guest-1")
+    assert len(report.exports) == len(wanted)
+    assert all(Path(file).exists() for spoilt in report.exports for file in spoilt.files)
+    after = await write("after")
+    gone = [*TRACES, str(USER), str(SNOWFLAKE)]
+    assert [[text for text in gone if text.encode() in data] for data in after] == [[]] * len(after)
+    assert OTHER.encode() in after[1]
+    with pytest.raises(StoreError, match="asked to be forgotten"):
+        await export_again(store, report.exports[0].id, tmp_path / "again")
+
+
+@pytest.mark.postgres
+async def test_the_files_of_a_postgresql_server_have_nothing_after_a_forgetting(
+    new_postgresql: Callable[[bool], str],
+) -> None:
+    """Its own log aside, which turns over by itself."""
+    import psycopg
+
+    url = new_postgresql(True)
+    async with open_store(url, clock=Clock()) as store:
+        await told(store)
+        async with store.reading() as session:
+            (key,) = await session.scalars(select(PersonKeyRow.key).where(PersonKeyRow.person_id == 1))
+        with psycopg.connect(url, autocommit=True) as connection:
+            asked = connection.execute("SELECT pg_database.oid FROM pg_database WHERE datname = 'selves'")
+            folder = Path(connection.execute("SHOW data_directory").fetchone()[0])  # type: ignore[index]
+            files = folder / "base" / str(asked.fetchone()[0])  # type: ignore[index]
+            connection.execute("CHECKPOINT")
+            before = b"".join(file.read_bytes() for file in files.iterdir())
+            assert key.encode() in before
+            assert SECRET[:60].upper().encode() in before
+            await forget(store, "guest-1")
+            connection.execute("CHECKPOINT")
+            after = b"".join(file.read_bytes() for file in files.iterdir())
+    assert [trace for trace in (*TRACES, key) if trace.encode() in after] == []
 
 
 # what is kept of a person
