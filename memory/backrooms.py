@@ -30,15 +30,15 @@ from typing import NamedTuple
 _HEAD = re.compile(r"^(actors|models|temp):[ \t]*(.+)$", re.MULTILINE)
 _BLOCK = re.compile(r"^<([\w .'-]{1,80})(?:#([A-Z]+))?>[ \t]*$", re.MULTILINE)
 _HEADING = re.compile(r"^### (.+?) ###[ \t]*$", re.MULTILINE)
-_ROUND = re.compile(r"^### Round \d+(?:/\d+)?[ \t]*$", re.MULTILINE)
+_ROUND = re.compile(r"^### Round \d+(?:/(?:\d+|inf))?[ \t]*$", re.MULTILINE)
 _NAMED = re.compile(r"(?:\A|(?<=\n\n)|(?<=\A\n))([^\W_][\w .'-]{0,79}):[ \t]*$", re.MULTILINE)
 _ENDED = re.compile(r"^(.+) has ended the conversation with \^C(?:\^C)?\.\s*\Z", re.MULTILINE)
-_NO_SPEAKERS = ("Backrooms Run",)
+_RUN = "Backrooms Run"
+"""Heading of what was run."""
 _STARTED = re.compile(r"^Started:[ \t]*(\S+)", re.MULTILINE)
 _TEMPLATE = re.compile(r"^Template:[ \t]*(.+)$", re.MULTILINE)
 _STAMP = re.compile(r"(\d{8})_(\d{6})")
 _SECONDS = re.compile(r"conversation_(\d{9,10})(?:_scenario_([\w-]+?))?(?:\.txt)?$")
-_PICTURES = ("Media Agent", "Media Agent (Discord Post)")
 
 
 class Turn(NamedTuple):
@@ -67,12 +67,12 @@ def from_backrooms(text: str, file_name: str) -> Log:
     if _HEAD.search(text) and _BLOCK.search(text):
         told, turns = _blocks(text)
     elif _HEADING.search(text):
-        told, turns = "", _said(_HEADING, _ROUND.sub("", text))
+        told, turns = "", _headed(text)
     else:
-        told, turns = "", _said(_NAMED, text)
-    if len({turn.speaker for turn in turns}) < 2:
+        told, turns = "", _named(text)
+    if not turns:
         raise ValueError(
-            "it is no log of a conversation: no two speak in it, as `<name>`, `### Name ###` or `Name:`"
+            "it is no log of a conversation: nobody speaks in it, as `<name>`, `### Name ###` or `Name:`"
         )
     template = _TEMPLATE.search(text)
     named = _SECONDS.search(file_name)
@@ -95,14 +95,31 @@ def _blocks(text: str) -> tuple[str, list[Turn]]:
     return "\n\n".join(filter(None, told)), turns
 
 
-def _said(heading: re.Pattern[str], text: str) -> list[Turn]:
-    found = [match for match in heading.finditer(text) if match[1].strip() not in _NO_SPEAKERS]
-    if heading is _NAMED:
-        # `Warning:` may stand alone on a line too; but models take turns, so all of them speak equally often
-        often = Counter(match[1].strip() for match in found)
-        most = max(often.values(), default=0)
-        found = [match for match in found if often[match[1].strip()] >= most - 1]
-    return [Turn(name, said) for name, _, said in _cut(found, text) if said and name not in _PICTURES]
+def _headed(text: str) -> list[Turn]:
+    """Return what stands below `### Name ###`.
+
+    UniversalBackrooms numbers its models; what has no number there are tools beside them (pictures, posts).
+    """
+    numbered = _ROUND.search(text) or f"### {_RUN} ###" in text
+    text = _ROUND.sub("", text)
+    return [
+        Turn(name, said)
+        for name, _, said in _cut(list(_HEADING.finditer(text)), text)
+        if said and (name[-1].isdecimal() or not numbered)
+    ]
+
+
+def _named(text: str) -> list[Turn]:
+    """Return what stands below `Name:`.
+
+    `Warning:` may stand alone on a line too; but models take turns, so all of them speak equally often.
+    """
+    found = list(_NAMED.finditer(text))
+    often = Counter(match[1].strip() for match in found)
+    most = max(often.values(), default=0)
+    found = [match for match in found if often[match[1].strip()] >= most - 1]
+    turns = [Turn(name, said) for name, _, said in _cut(found, text) if said]
+    return turns if len(often) > 1 else []
 
 
 def _cut(headings: Sequence[re.Match[str]], text: str) -> Iterator[tuple[str, str | None, str]]:

@@ -265,6 +265,9 @@ It begins.
 ### Media Agent ###
 Mode: t2i
 
+### SQL (semantic) ###
+SELECT
+
 ### Round 2/30
 
 ### Claude 1 ###
@@ -332,7 +335,7 @@ def test_older_logs_are_read_to_their_end() -> None:
 @given(st.text(), st.text(max_size=30))
 def test_any_text_is_a_log_or_is_refused(text: str, name: str) -> None:
     with contextlib.suppress(ValueError):
-        assert len({turn.speaker for turn in from_backrooms(text, name).turns}) > 1
+        assert from_backrooms(text, name).turns
 
 
 @pytest.mark.parametrize("log", [INFINITE, NEWER, OLDER])
