@@ -14,7 +14,7 @@ help:
 	@echo "make demo       raise a tiny model, keep its ages, let them talk (about 5 minutes on 2 cores)"
 	@echo "make test       everything that CI checks: lint, types, import rules, tests"
 	@echo "make check      the same without the tests"
-	@echo "make docs       write docs/reference.md from the code"
+	@echo "make docs       write docs/reference.md and docs/images/schema.svg from the code"
 	@echo "make vllm       build .vllm, an environment with vLLM (CPU build where there is no GPU)"
 	@echo "make clean      remove caches; your home/ folder with ages and conversations stays"
 	@echo "make distclean  also remove the Python environment"
@@ -50,6 +50,7 @@ test: check
 
 docs: .venv/dev
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_schema.py
 
 # vLLM pins its own torch and transformers, so it gets an environment of its own
 vllm:
