@@ -100,13 +100,11 @@ def _headed(text: str) -> list[Turn]:
 
     UniversalBackrooms numbers its models; what has no number there are tools beside them (pictures, posts).
     """
-    numbered = _ROUND.search(text) or f"### {_RUN} ###" in text
+    with_rounds = _ROUND.search(text) is not None
     text = _ROUND.sub("", text)
-    return [
-        Turn(name, said)
-        for name, _, said in _cut(list(_HEADING.finditer(text)), text)
-        if said and (name[-1].isdecimal() or not numbered)
-    ]
+    turns = [Turn(name, said) for name, _, said in _cut(list(_HEADING.finditer(text)), text) if said]
+    numbered = [turn for turn in turns if turn.speaker[-1].isdecimal()]
+    return numbered if numbered or with_rounds else [turn for turn in turns if turn.speaker != _RUN]
 
 
 def _named(text: str) -> list[Turn]:
