@@ -28,7 +28,7 @@ from memory.people import in_parts
 from memory.rendering import Rendered, render
 from memory.wanted import Item, Wanted, to_item
 from selves.errors import StoreError, UsageError
-from selves.files import new_folder, write_file
+from selves.files import new_folder, sha256_file, write_file
 
 if TYPE_CHECKING:
     from memory.store import Store
@@ -103,7 +103,9 @@ async def export(store: Store, wanted: Wanted, folder: Path, progress: Progress 
         write_file(partial / CARD, card(wanted, summary, version=version, created_at=created_at))
         exported = _exported(None, wanted, summary, str(folder), hashes(partial), created_at)
         # recorded before the folder gets its name: a file that nobody knows of could not be called back
-        return await _record(store, exported, used, forgotten)
+        exported = await _record(store, exported, used, forgotten)
+    _check_is_there(folder, exported)
+    return exported
 
 
 async def export_again(store: Store, export_id: int, folder: Path) -> Exported:
@@ -149,6 +151,7 @@ async def export_again(store: Store, export_id: int, folder: Path) -> Exported:
                 raise StoreError(
                     f"export {export_id} comes out otherwise: {other[0][0]} is not what it was{by}", anew
                 )
+    _check_is_there(folder, recorded)
     return recorded
 
 
@@ -261,6 +264,15 @@ async def _record(store: Store, exported: Exported, items: Sequence[Item], forgo
         for part in in_parts(values):
             await session.execute(insert(ExportItemRow), part)
         return _from_row(row)
+
+
+def _check_is_there(folder: Path, exported: Exported) -> None:
+    """A folder that somebody else made meanwhile stays as it is."""
+    if not (folder / CARD).is_file() or sha256_file(folder / CARD) != exported.files[CARD]:
+        raise UsageError(
+            f"something came to be at {folder} while export {exported.id} was written",
+            f"write it elsewhere: `selves memory export --again {exported.id} FOLDER`",
+        )
 
 
 async def _forgotten(session: AsyncSession) -> int:

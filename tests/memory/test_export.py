@@ -10,6 +10,7 @@ import pytest
 
 from memory import consent, feedback
 from memory.export import export, export_again, exports, preview
+from memory.forget import forget
 from memory.models import ExportRow
 from memory.store import Store
 from memory.types import Message, Scene
@@ -303,6 +304,69 @@ async def test_to_train_on_a_scene_is_parted_where_words_may_not_be_used(
     await export(store, Wanted(format="transcript"), tmp_path / "scenes")
     rows = lines(tmp_path / "scenes/data/train.jsonl")
     assert [row["turns"] for row in rows] == [[["Ember", "Before."]], [["Ember", "After."]]]
+
+
+async def test_an_export_with_the_words_of_a_forgotten_person_is_called_back(
+    store: Store, tmp_path: Path
+) -> None:
+    scene = await store.begin_scene(SPEC, place="terminal")
+    heard = await store.say(scene.id, speaker="Ada", text="My secret garden.", origin="parlor")
+    assert heard.person_id is not None
+    for purpose in ("train", "publish"):
+        await consent.allow(store, heard.person_id, purpose, granted=True, notice="1", via="test")  # type: ignore[arg-type]
+    _, (good, bad) = await a_turn(store, "Tell.", "Hm.", prompt=talk("garden", heard.id), scene=scene)
+    await vote(store, good, bad)
+    _, (other, worse) = await a_turn(store, "Unheard.", "Hm.")
+    await vote(store, other, worse)
+    wanted = {
+        "pairs": Wanted(format="dpo"),
+        "scenes": Wanted(format="transcript"),
+        "channel": Wanted(format="dce", purpose="publish"),
+    }
+    for name, one in wanted.items():
+        await export(store, one, tmp_path / name)
+    assert b"secret garden" in tree(tmp_path / "scenes")["data/train.jsonl"]
+    await forget(store, "Ada")
+    for one_export in await exports(store):
+        assert one_export.invalid_at is not None
+        assert one_export.id is not None
+        with pytest.raises(StoreError, match="invalid since"):
+            await export_again(store, one_export.id, tmp_path / "again")
+    for name, one in wanted.items():
+        await export(store, one, tmp_path / f"{name} after")
+        after = b"".join(tree(tmp_path / f"{name} after").values())
+        for trace in (b"secret", b"garden", b"Ada"):
+            assert trace not in after
+
+
+async def test_an_export_during_which_somebody_is_forgotten_is_not_kept(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    scene = await store.begin_scene(SPEC, place="terminal")
+    await store.say(scene.id, speaker="Ada", text="Hello.", origin="parlor")
+    await a_turn(store, "Hi.")
+
+    def forgotten_meanwhile(_done: int, _of: int) -> None:
+        run_sql(database_url, "UPDATE person SET forgotten_at = '2026-05-01 12:00:00'")
+
+    with pytest.raises(StoreError, match="a person was forgotten while"):
+        await export(store, Wanted(format="sft", sources=()), tmp_path / "x", forgotten_meanwhile)
+    assert list(tmp_path.iterdir()) == []
+    assert await exports(store) == []
+
+
+async def test_a_folder_that_somebody_else_made_meanwhile_stays(store: Store, tmp_path: Path) -> None:
+    await a_turn(store, "Hi.")
+
+    def made_meanwhile(_done: int, _of: int) -> None:
+        (tmp_path / "x").mkdir()
+
+    with pytest.raises(UsageError, match="write it elsewhere"):
+        await export(store, Wanted(format="sft", sources=()), tmp_path / "x", made_meanwhile)
+    assert list((tmp_path / "x").iterdir()) == []
+    (kept,) = await exports(store)
+    assert kept.id is not None
+    await export_again(store, kept.id, tmp_path / "elsewhere")
 
 
 async def test_a_failed_sample_is_in_no_export(store: Store) -> None:
