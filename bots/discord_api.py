@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 from urllib.parse import urlencode, urlsplit
 
 from selves.errors import UsageError
@@ -75,6 +76,17 @@ def pointed_at(endpoints: Endpoints) -> Iterator[None]:
         yield
     finally:
         Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY, Asset.BASE = before
+
+
+def words_origin() -> Literal["discord", "selfhosted"]:
+    """Where words come from that clients of this process hear.
+
+    Discord's rules about what may be done with them hold for Discord's own server alone.
+    """
+    from discord.http import Route
+
+    host = urlsplit(Route.BASE).hostname or ""
+    return "discord" if host == "discord.com" or host.endswith(".discord.com") else "selfhosted"
 
 
 class HideSecrets(logging.Filter):

@@ -56,11 +56,19 @@ class Gone:
 
 
 @dataclass(frozen=True)
+class ThreadBegan:
+    """Somebody began a thread at a message."""
+
+    platform_id: int
+    thread_id: int
+
+
+@dataclass(frozen=True)
 class CatchUp:
     """Events may have been missed: compare with the channel's history."""
 
 
-Event = Heard | Edited | Gone | CatchUp
+Event = Heard | Edited | Gone | ThreadBegan | CatchUp
 
 
 def is_kept_out(text: str) -> bool:

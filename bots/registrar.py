@@ -15,7 +15,7 @@ import discord
 from discord import app_commands
 
 from bots.account import Account
-from bots.hearing import TAKE_BACK, Edited, Gone, heard, is_from_person, plain_text
+from bots.hearing import TAKE_BACK, Edited, Gone, ThreadBegan, heard, is_from_person, plain_text
 from bots.room import Room
 from bots.speaker import GUILD_WAIT_S, LeanClient
 from selves.cast import Cast
@@ -82,6 +82,11 @@ class Registrar(LeanClient):
         if room := self._rooms.get(payload.channel_id):
             for message_id in sorted(payload.message_ids):
                 room.take(Gone(message_id))
+
+    async def on_thread_create(self, thread: discord.Thread) -> None:
+        if room := self._rooms.get(thread.parent_id):
+            # a thread that begins at a message has the message's id
+            room.take(ThreadBegan(thread.id, thread.id))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         room = self._rooms.get(payload.channel_id)

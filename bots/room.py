@@ -21,6 +21,7 @@ import discord
 
 from bots import floor, guard
 from bots.account import Account
+from bots.discord_api import words_origin
 from bots.discord_channel import DiscordChannel
 from bots.hearing import (
     TAKE_BACK,
@@ -29,6 +30,7 @@ from bots.hearing import (
     Event,
     Gone,
     Heard,
+    ThreadBegan,
     heard,
     is_from_person,
     is_kept_out,
@@ -193,6 +195,8 @@ class Room:
                 await self._store.edit_heard(event.platform_id, text=event.text, edited_at=event.edited_at)
             case Gone():
                 await self._store.delete_heard(event.platform_id)
+            case ThreadBegan():
+                await self._store.mark_thread(event.platform_id, event.thread_id)
             case CatchUp():
                 self._will_catch_up = False
                 await self._catch_up()
@@ -207,6 +211,7 @@ class Room:
             user_id=event.user_id,
             text=event.text,
             created_at=event.created_at,
+            origin=words_origin(),
             reply_to_platform_id=event.reply_to,
         )
         if event.edited_at is not None:

@@ -29,12 +29,38 @@ async def test_a_mention_is_answered_once_by_the_one_who_is_meant(house: Discord
     assert answer.author is house.selves["Ember"].user
     assert answer.reply_to_id == hello.id
     assert answer.mentions == []
-    assert (heard.speaker, heard.text, heard.origin) == ("guest-1", "Hello @Ember!", "discord")
+    assert (heard.speaker, heard.text, heard.origin) == ("guest-1", "Hello @Ember!", "selfhosted")
     assert (said.text, said.platform_id, said.reply_to) == (answer.content, answer.id, heard.id)
     assert provenance.generation is not None
     assert provenance.generation.prompt_has_human
     assert provenance.generation.address == "tiny@chat-000008"
     assert house.double.world.typing[0] == (house.selves["Ember"].user, house.room)
+
+
+async def test_a_thread_is_kept_with_the_message_it_begins_at(house: DiscordHouse) -> None:
+    async with house.awake() as awake:
+        hello = house.anna.post(house.room, "Ember, shall we?")
+        await house.until_said(1)
+        thread = {
+            "id": str(hello.id),
+            "guild_id": str(house.double.world.guild_id),
+            "parent_id": str(house.room.id),
+            "owner_id": str(house.anna.user.id),
+            "name": "shall we",
+            "type": 11,
+            "newly_created": True,
+            "message_count": 0,
+            "member_count": 1,
+            "thread_metadata": {"archived": False, "auto_archive_duration": 60, "archive_timestamp": None},
+        }
+        house.double.send_raw(house.registrar, "THREAD_CREATE", thread)
+
+        async def has_begun() -> bool:
+            return any(m.thread_id is not None for m in await awake.kept())
+
+        await eventually(has_begun)
+        heard, _ = await awake.settled()
+    assert (heard.platform_id, heard.thread_id) == (hello.id, hello.id)
 
 
 async def test_a_reply_to_a_self_is_answered_by_it(house: DiscordHouse) -> None:

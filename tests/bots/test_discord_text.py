@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bots.account import part_nonce, split
-from bots.discord_api import Endpoints, pointed_at
+from bots.discord_api import Endpoints, pointed_at, words_origin
 from bots.hearing import is_kept_out, plain_text
 from selves.errors import UsageError
 
@@ -91,7 +91,10 @@ def test_a_server_of_ones_own_is_pointed_at_and_left_again() -> None:
     with pointed_at(endpoints):
         assert Route.BASE == "https://chat.example.org/api/v9"
         assert str(DiscordWebSocket.DEFAULT_GATEWAY) == "wss://gateway.example.org"
+        # Discord's own rules hold there no longer
+        assert words_origin() == "selfhosted"
     assert before == Route.BASE
+    assert words_origin() == "discord"
     assert endpoints.invite_url(1, 8, commands=True).startswith("https://chat.example.org/oauth2/authorize?")
 
 
