@@ -50,8 +50,10 @@ async def choose(session: AsyncSession, wanted: Wanted) -> Chosen:
         items = await _judged(session, wanted, left_out)
     else:
         items = await _posted(session, wanted, left_out)
-    items.sort(key=lambda item: (item.split == "test", item.generation_id, item.other_id))
-    return await _permitted_samples(session, items, left_out)
+    items.sort(key=lambda item: item.generation_ids)
+    chosen = await _permitted_samples(session, items, left_out, wanted.limit)
+    chosen.items.sort(key=lambda item: item.split == "test")
+    return chosen
 
 
 async def refused(session: AsyncSession, wanted: Wanted, items: Sequence[Item]) -> str:
@@ -182,12 +184,16 @@ async def _samples(session: AsyncSession, ids: Iterable[int]) -> dict[int, _Samp
     return found
 
 
-async def _permitted_samples(session: AsyncSession, items: Sequence[Item], left_out: Counter[str]) -> Chosen:
+async def _permitted_samples(
+    session: AsyncSession, items: Sequence[Item], left_out: Counter[str], limit: int | None
+) -> Chosen:
     kept: list[Item] = []
     basis: Counter[str] = Counter()
     for part in in_parts(items):
         facts = await facts_of_generations(session, [i for item in part for i in item.generation_ids])
         for item in part:
+            if len(kept) == limit:
+                return Chosen(kept, left_out, basis)
             judged = [verdict("train", facts[i]) for i in item.generation_ids]
             if no := next((one for one in judged if not one.allowed), None):
                 left_out[no.reason] += 1
@@ -240,6 +246,8 @@ async def _permitted_lines(
             else:
                 basis[judged.reason] += 1
             if line.scene_id != last or parted:
+                if row == wanted.limit:
+                    return _shown(kept, left_out, basis)
                 row, last, parted = row + 1, line.scene_id, False
             hidden = {} if judged.allowed else {"hidden": True}
             kept.append(
@@ -250,5 +258,10 @@ async def _permitted_lines(
                     detail={"row": row, **hidden},
                 )
             )
-    shown = {item.said("row") for item in kept if not item.said("hidden")}
-    return Chosen([item for item in kept if item.said("row") in shown], left_out, basis)
+    return _shown(kept, left_out, basis)
+
+
+def _shown(items: Sequence[Item], left_out: Counter[str], basis: Counter[str]) -> Chosen:
+    """Leave out rows in which nothing at all may be shown."""
+    shown = {item.said("row") for item in items if not item.said("hidden")}
+    return Chosen([item for item in items if item.said("row") in shown], left_out, basis)

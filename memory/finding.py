@@ -59,14 +59,12 @@ class Stream:
 
     async def first(self, session: AsyncSession, batch: int) -> Found | None:
         """Return the newest that was not taken, None when nothing is left; read only so much at once."""
-        while not self._waiting and self._read_below != 0:
+        while not self._waiting and self._read_below != 0 and self.goes_on:
             if not self._begun:
                 await self._begin(session)
                 self._begun = True
             found, self._read_below = await self._read(session, self._read_below, min(batch, BATCH))
             self._waiting += found
-            if not self.goes_on:
-                break
         return self._waiting[0] if self._waiting else None
 
     def take(self) -> Found:

@@ -47,11 +47,12 @@ def rank(query: Query, texts: Sequence[str]) -> list[float]:
 
 def rarest(words: Sequence[str], others: Sequence[str], most: int) -> list[str]:
     """Return up to `most` of these words, those that the fewest of the other texts have; longer ones first
-    among equals. Words that one text in twenty has are left out, unless nothing else is there.
+    among equals. Words that more than one text in twenty has (and more than three) are left out, unless
+    nothing else is there.
     """
     having = Counter(word for text in others for word in {found.word for found in words_in(text)})
     ordered = sorted(set(words), key=lambda word: (having[word], -len(word), word))
-    telling = [word for word in ordered if having[word] * 20 <= len(others)]
+    telling = [word for word in ordered if having[word] <= max(3, len(others) // 20)]
     return (telling or ordered)[:most]
 
 

@@ -43,14 +43,11 @@ async def render(
     session: AsyncSession, wanted: Wanted, items: Sequence[Item], skip: Callable[[str], None]
 ) -> AsyncIterator[Rendered]:
     """Yield the rows of an export; `skip` is told why something makes none."""
-    made = _scenes(session, wanted, items) if wanted.format in ("transcript", "dce") else None
-    if made is None:
+    if wanted.format in ("transcript", "dce"):
+        made = _scenes(session, wanted, items)
+    else:
         made = _samples(session, wanted, items, skip)
-    number = 0
     async for one in made:
-        if number == wanted.limit:
-            return
-        number += 1
         yield one
 
 

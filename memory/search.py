@@ -168,8 +168,8 @@ async def _merged(
     taken = 0
     while len(groups) < most and taken < most * FOLDED:
         heads = [
-            (found.at, -number, stream)
-            for number, stream in enumerate(streams)
+            (found.at, found.message_id or 0, stream)
+            for stream in streams
             if stream and (found := await stream.first(session, most + 1 + taken))
         ]
         # what is left of a stream that stopped may be newer than all these

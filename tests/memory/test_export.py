@@ -259,6 +259,17 @@ async def test_scenes_are_split_and_never_rows(store: Store, tmp_path: Path) -> 
     assert sum(exported.summary["rows"].values()) == 60
 
 
+async def test_a_limit_leaves_something_to_test_on(store: Store) -> None:
+    for number in range(20):
+        words = " ".join(f"word{number}x{n}" for n in range(40))
+        _, (good, bad) = await a_turn(store, "Good.", "Bad.", prompt=talk(words))
+        await vote(store, good, bad)
+    rows = (await preview(store, Wanted(format="dpo", test_share=0.3, limit=12))).summary["rows"]
+    assert rows["train"] + rows["test"] == 12
+    scenes = await preview(store, Wanted(format="transcript", limit=12))
+    assert scenes.rows == 12
+
+
 async def test_a_test_prompt_like_one_to_train_on_is_left_out(store: Store) -> None:
     for number in range(21):
         _, (good, bad) = await a_turn(store, f"Good {number % 20}.", "Bad.", prompt=talk("every evening"))
