@@ -154,6 +154,7 @@ class SceneRow(Base):
     """One conversation."""
 
     __tablename__ = "scene"
+    __table_args__ = (Index("ix_scene_branch", "from_message_id", **_only("from_message_id IS NOT NULL")),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(index=True)
@@ -186,6 +187,12 @@ class GenerationRow(Base):
             "ix_generation_human_prompt",
             "prompt_expires_at",
             **_only("prompt_has_human AND prompt IS NOT NULL"),
+        ),
+        # what nobody's key shuts
+        Index(
+            "ix_generation_open_prompt",
+            "id",
+            **_only("prompt_has_human AND prompt IS NOT NULL AND prompt_sealed_by IS NULL"),
         ),
     )
 

@@ -82,7 +82,7 @@ async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
     # nobody knows whose words these hold
     named = exists().where(HeardInRow.generation_id == GenerationRow.id)
     nameless = select(GenerationRow.id).where(
-        text("prompt_has_human AND prompt IS NOT NULL"), GenerationRow.prompt_sealed_by.is_(None), ~named
+        text("prompt_has_human AND prompt IS NOT NULL AND prompt_sealed_by IS NULL"), ~named
     )
     if traces.messages:
         traces.prompts.update(await session.scalars(nameless))
@@ -125,7 +125,9 @@ async def _their_lines(session: AsyncSession, person: PersonRow, traces: Traces)
 
 async def _follow_branches(session: AsyncSession, traces: Traces) -> None:
     branches = await session.execute(
-        select(SceneRow.id, MessageRow.scene_id).join(MessageRow, MessageRow.id == SceneRow.from_message_id)
+        select(SceneRow.id, MessageRow.scene_id)
+        .join(MessageRow, MessageRow.id == SceneRow.from_message_id)
+        .where(text("from_message_id IS NOT NULL"))
     )
     links = branches.all()
     while new := {branch for branch, trunk in links if trunk in traces.scenes} - traces.scenes:
@@ -170,23 +172,19 @@ async def _prompts_that_quote(session: AsyncSession, quotes: Quotes, traces: Tra
 
 
 async def _each(session: AsyncSession, query: Any) -> AsyncIterator[Any]:
-    """The rows of a query over samples, not all of them in memory at a time."""
-    last = 0
-    page = query.order_by(GenerationRow.id).limit(AT_ONCE)
-    while rows := (await session.execute(page.where(GenerationRow.id > last))).all():
-        for row in rows:
-            yield row
-        last = rows[-1].id
+    """The rows of a query, not all of them in memory at a time."""
+    async for row in await session.stream(query, execution_options={"yield_per": AT_ONCE}):
+        yield row
 
 
 async def _lines_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
     for part in in_parts(traces.scenes):
-        lines = await session.execute(
-            select(MessageRow.id, MessageRow.text).where(
-                MessageRow.scene_id.in_(part), MessageRow.person_id.is_(None)
-            )
+        lines = select(MessageRow.id, MessageRow.text).where(
+            MessageRow.scene_id.in_(part), MessageRow.person_id.is_(None)
         )
-        traces.quoting_lines.update(row.id for row in lines if quotes.are_in(row.text))
+        async for row in _each(session, lines):
+            if quotes.are_in(row.text):
+                traces.quoting_lines.add(row.id)
     for part in in_parts(traces.quoting):
         traces.quoting_lines.update(
             await session.scalars(select(MessageRow.id).where(MessageRow.generation_id.in_(part)))

@@ -22,6 +22,17 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 INDEXED_CHARACTERS = 200_000
 """PostgreSQL refuses to index longer texts whole."""
 
+PARTIAL = (
+    (
+        "generation",
+        "ix_generation_open_prompt",
+        "id",
+        "prompt_has_human AND prompt IS NOT NULL AND prompt_sealed_by IS NULL",
+    ),
+    ("scene", "ix_scene_branch", "from_message_id", "from_message_id IS NOT NULL"),
+)
+"""Indices over few rows: table, name, column, which rows."""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -161,6 +172,8 @@ def upgrade() -> None:
     op.add_column("message", sa.Column("thread_id", sa.BigInteger(), nullable=True))
     op.add_column("person", sa.Column("forgotten_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("scene", sa.Column("from_message_id", ID, nullable=True))
+    for table, name, column, only in PARTIAL:
+        op.create_index(name, table, [column], sqlite_where=sa.text(only), postgresql_where=sa.text(only))
     people_0002.seal(op.get_bind())
     op.create_index(
         "ix_message_people",
@@ -175,6 +188,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     _drop_words()
     people_0002.unseal(op.get_bind())
+    for table, name, *_ in PARTIAL:
+        op.drop_index(name, table)
     op.drop_column("scene", "from_message_id")
     op.drop_column("person", "forgotten_at")
     op.drop_column("message", "thread_id")
