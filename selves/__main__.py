@@ -29,6 +29,7 @@ COMMANDS = {
     "bots": Command("bots.cli", "discord", "run the selves on Discord"),
     "memory": Command("memory.cli", "", "read what was said: transcripts, diaries, provenance"),
     "memory repeat": Command("bots.repeat", "", "say a line again from its stored row, and compare"),
+    "memory surprise": Command("bots.surprise", "", "score lines by how unlikely another age finds them"),
     "book": Command("book.cli", "", "make pages from ages, diaries and transcripts"),
     "app": Command("app.cli", "app", "open the parlor in the browser"),
     "doctor": Command("selves.doctor", "", "check this machine and this house, and say what to do"),
