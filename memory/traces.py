@@ -7,7 +7,7 @@ everything that selves wrote while they were trained.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,16 +136,17 @@ async def _follow_branches(session: AsyncSession, traces: Traces) -> None:
 
 async def _samples_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
     samples = select(GenerationRow.id, GenerationRow.kind, GenerationRow.address, GenerationRow.text)
-    written = samples.join(WritingRow, WritingRow.generation_id == GenerationRow.id)
+    written = samples.where(GenerationRow.id.in_(select(WritingRow.generation_id)))
     seen: set[int] = set()
 
     async def look(query: Any) -> None:
-        async for row in _each(session, query):
-            if row.id not in seen and quotes.are_in(row.text):
-                traces.quoting.add(row.id)
-                if row.kind != "turn":
-                    traces.diaries.add(row.address)
-            seen.add(row.id)
+        async for rows in _pages(session, query):
+            for row in rows:
+                if row.id not in seen and quotes.are_in(row.text):
+                    traces.quoting.add(row.id)
+                    if row.kind != "turn":
+                        traces.diaries.add(row.address)
+                seen.add(row.id)
 
     for part in in_parts(traces.scenes):
         await look(samples.where(GenerationRow.scene_id.in_(part)))
@@ -164,17 +165,20 @@ async def _prompts_that_quote(session: AsyncSession, quotes: Quotes, traces: Tra
     )
     for part in in_parts(traces.scenes):
         held = prompts.where(GenerationRow.scene_id.in_(part), GenerationRow.prompt.is_not(None))
-        async for row in _each(session, held):
-            if not traces.quoting_lines.isdisjoint(row.prompt_message_ids or ()) or (
-                not row.prompt_message_ids and quotes.are_in(row.open or "")
-            ):
-                traces.prompts.add(row.id)
+        async for rows in _pages(session, held):
+            traces.prompts.update(
+                row.id
+                for row in rows
+                if not traces.quoting_lines.isdisjoint(row.prompt_message_ids or ())
+                or (not row.prompt_message_ids and quotes.are_in(row.open or ""))
+            )
 
 
-async def _each(session: AsyncSession, query: Any) -> AsyncIterator[Any]:
+async def _pages(session: AsyncSession, query: Any) -> AsyncIterator[Sequence[Any]]:
     """The rows of a query, not all of them in memory at a time."""
-    async for row in await session.stream(query, execution_options={"yield_per": AT_ONCE}):
-        yield row
+    stream = await session.stream(query, execution_options={"yield_per": AT_ONCE})
+    async for rows in stream.partitions():
+        yield rows
 
 
 async def _lines_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
@@ -182,9 +186,8 @@ async def _lines_that_quote(session: AsyncSession, quotes: Quotes, traces: Trace
         lines = select(MessageRow.id, MessageRow.text).where(
             MessageRow.scene_id.in_(part), MessageRow.person_id.is_(None)
         )
-        async for row in _each(session, lines):
-            if quotes.are_in(row.text):
-                traces.quoting_lines.add(row.id)
+        async for rows in _pages(session, lines):
+            traces.quoting_lines.update(row.id for row in rows if quotes.are_in(row.text))
     for part in in_parts(traces.quoting):
         traces.quoting_lines.update(
             await session.scalars(select(MessageRow.id).where(MessageRow.generation_id.in_(part)))
