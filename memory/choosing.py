@@ -28,11 +28,13 @@ FAILED = ("error", "cancelled")
 
 
 class Chosen(NamedTuple):
-    """What an export is made of, what was left out and why, and on which grounds the rest may be used."""
+    """What an export is made of, and what was left out and why.
+
+    On which grounds an item may be used is in its detail `basis`.
+    """
 
     items: list[Item]
     left_out: Counter[str]
-    basis: Counter[str]
 
 
 class _Sample(NamedTuple):
@@ -188,19 +190,17 @@ async def _permitted_samples(
     session: AsyncSession, items: Sequence[Item], left_out: Counter[str], limit: int | None
 ) -> Chosen:
     kept: list[Item] = []
-    basis: Counter[str] = Counter()
     for part in in_parts(items):
         facts = await facts_of_generations(session, [i for item in part for i in item.generation_ids])
         for item in part:
             if len(kept) == limit:
-                return Chosen(kept, left_out, basis)
+                return Chosen(kept, left_out)
             judged = [verdict("train", facts[i]) for i in item.generation_ids]
             if no := next((one for one in judged if not one.allowed), None):
                 left_out[no.reason] += 1
                 continue
-            basis[judged[0].reason] += 1
-            kept.append(item)
-    return Chosen(kept, left_out, basis)
+            kept.append(item._replace(detail={**(item.detail or {}), "basis": judged[0].reason}))
+    return Chosen(kept, left_out)
 
 
 class _Line(NamedTuple):
@@ -230,7 +230,6 @@ async def _permitted_lines(
     A person's line that may not be shown keeps its place; where lines are to train on, it parts a scene.
     """
     kept: list[Item] = []
-    basis: Counter[str] = Counter()
     row, last, parted = 0, None, False
     for part in in_parts(lines):
         facts = await facts_of_messages(session, [line.message_id for line in part])
@@ -243,25 +242,25 @@ async def _permitted_lines(
                     continue
                 if not line.human:
                     continue
-            else:
-                basis[judged.reason] += 1
             if line.scene_id != last or parted:
                 if row == wanted.limit:
-                    return _shown(kept, left_out, basis)
+                    return _shown(kept, left_out)
                 row, last, parted = row + 1, line.scene_id, False
-            hidden = {} if judged.allowed else {"hidden": True}
+            detail = {"basis": judged.reason} if judged.allowed else {"hidden": True}
             kept.append(
                 Item(
-                    split_of(f"scene {line.scene_id}", wanted.test_share),
+                    "scenes"
+                    if wanted.format == "dce"
+                    else split_of(f"scene {line.scene_id}", wanted.test_share),
                     line.generation_id,
                     message_id=line.message_id,
-                    detail={"row": row, **hidden},
+                    detail={"row": row, **detail},
                 )
             )
-    return _shown(kept, left_out, basis)
+    return _shown(kept, left_out)
 
 
-def _shown(items: Sequence[Item], left_out: Counter[str], basis: Counter[str]) -> Chosen:
+def _shown(items: Sequence[Item], left_out: Counter[str]) -> Chosen:
     """Leave out rows in which nothing at all may be shown."""
     shown = {item.said("row") for item in items if not item.said("hidden")}
-    return Chosen([item for item in items if item.said("row") in shown], left_out, basis)
+    return Chosen([item for item in items if item.said("row") in shown], left_out)

@@ -155,8 +155,10 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
 def _print_export(console: Console, exported: Exported, folder: Path | None) -> None:
     summary = exported.summary
     splits = ", ".join(f"{rows:,} {split}" for split, rows in summary["rows"].items())
-    made = "would make" if exported.id is None else f"export {exported.id}: {folder}"
-    show.write_lines(console, [f"{made} {exported.rows:,} rows of {exported.format} ({splits or 'none'})"])
+    what = "lines" if exported.format in OF_SCENES else "rows"
+    made = "would make" if exported.id is None else f"export {exported.id}: {folder}:"
+    each = f" ({splits})" if len(summary["rows"]) > 1 else ""
+    show.write_lines(console, [f"{made} {exported.rows:,} rows of {exported.format}{each}"])
     for title, name in (
         ("feedback", "sources"),
         ("origin", "origins"),
@@ -164,11 +166,11 @@ def _print_export(console: Console, exported: Exported, folder: Path | None) -> 
         ("left out because", "left_out"),
     ):
         if summary[name]:
-            _print_counts(console, title, summary[name])
+            _print_counts(console, title, what, summary[name])
 
 
-def _print_counts(console: Console, title: str, counts: Mapping[str, int]) -> None:
-    table = show.make_table(title, "rows")
+def _print_counts(console: Console, title: str, what: str, counts: Mapping[str, int]) -> None:
+    table = show.make_table(title, what)
     for name, number in counts.items():
         table.add_row(show.visible(name), f"{number:,}")
     show.print_table(console, table, "")

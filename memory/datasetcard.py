@@ -45,20 +45,21 @@ _RULES = {
 
 
 def card(wanted: Wanted, summary: Mapping[str, Any], *, version: str, created_at: datetime) -> str:
-    """Return the card; `summary` is what `export.summarise` counted."""
+    """Return the card; `summary` is what was counted as the rows were written."""
     rows: Mapping[str, int] = summary["rows"]
     title = f"Selves: {wanted.format}"
+    what = "lines" if wanted.format in OF_SCENES else "rows"
     parts = [
         _front(wanted, rows),
         f"# {title}\n\n"
         f"{_WHAT[wanted.format]}, made on {created_at:%Y-%m-%d} by Selves {version} for the purpose "
         f"`{wanted.purpose}`. `provenance.jsonl` says for every row what it is made of.",
         _table("Rows", "split", rows),
-        _table("Where the words come from", "origin", summary["origins"]) + _of_prompts(wanted),
-        _table("On which grounds", "basis", summary["basis"]),
+        _table("Where the words come from", "origin", summary["origins"], what) + _of_prompts(wanted),
+        _table("On which grounds", "basis", summary["basis"], what),
         _table("Which feedback", "source", summary["sources"]) if summary["sources"] else "",
-        _table("Who speaks", "age", summary["ages"]),
-        _table("What was left out", "reason", summary["left_out"]) if summary["left_out"] else "",
+        _table("Who speaks", "age", summary["ages"], what),
+        _table("What was left out", "reason", summary["left_out"], what) if summary["left_out"] else "",
         f"## Rules\n\n{_RULES[wanted.format]}\n{_split_rule(wanted)}",
         _asked(wanted),
         _load(wanted, rows),
@@ -81,9 +82,9 @@ def _front(wanted: Wanted, rows: Mapping[str, int]) -> str:
     return f"---\ntags:\n{tags}configs:\n- config_name: default\n  data_files:\n{files}---"
 
 
-def _table(title: str, what: str, counts: Mapping[str, int]) -> str:
-    lines = "\n".join(f"| {_cell(name)} | {count:,} |" for name, count in counts.items())
-    return f"## {title}\n\n| {what} | rows |\n| --- | ---: |\n{lines}"
+def _table(title: str, name: str, counts: Mapping[str, int], what: str = "rows") -> str:
+    lines = "\n".join(f"| {_cell(one)} | {count:,} |" for one, count in counts.items())
+    return f"## {title}\n\n| {name} | {what} |\n| --- | ---: |\n{lines}"
 
 
 def _cell(text: str) -> str:

@@ -167,7 +167,7 @@ class _Counts:
 
     def __init__(self, chosen: Chosen) -> None:
         self.items = 0
-        self._basis = chosen.basis
+        self._basis: Counter[str] = Counter()
         self._left_out = Counter(chosen.left_out)
         self._rows: Counter[str] = Counter()
         self._origins: Counter[str] = Counter()
@@ -182,6 +182,7 @@ class _Counts:
         self.items += len(row.items)
         self._rows[row.split] += 1
         self._origins.update(row.origins)
+        self._basis.update(basis for item in row.items if (basis := item.said("basis")))
         self._ages.update(row.ages)
         if source := row.items[0].said("source"):
             self._sources[f"{source}, {row.items[0].said('strength')}"] += 1

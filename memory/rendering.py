@@ -35,7 +35,7 @@ class Rendered(NamedTuple):
     content: Row | dce.Written
     provenance: Row
     origins: tuple[str, ...]
-    """Where its words come from."""
+    """Where its words come from; of a scene, those of each line."""
     ages: tuple[str, ...]
 
 
@@ -163,8 +163,8 @@ async def _scenes(session: AsyncSession, wanted: Wanted, items: Sequence[Item]) 
                     "scene": scene.id,
                     "messages": [one.id for one in said],
                 },
-                origins=tuple(dict.fromkeys(one.origin for one in shown)),
-                ages=tuple(dict.fromkeys(one.address for one in shown if one.address)),
+                origins=tuple(one.origin for one in shown),
+                ages=tuple(one.address for one in shown if one.address),
             )
 
 

@@ -66,7 +66,7 @@ def test_a_vote_is_blind_until_it_is_given_and_then_can_be_exported(
     counted = json.loads(run(capsys, "export", "--format", "dpo", "--dry-run", "--json"))
     assert (counted["rows"], counted["id"]) == (1, None)
     out = run(capsys, "export", "--format", "dpo", str(home / "pairs"))
-    assert f"export 1: {home}/pairs 1 rows of dpo (1 train)" in out
+    assert f"export 1: {home}/pairs: 1 rows of dpo" in out
     assert "vote, strong\t1" in out
     listed = json.loads(run(capsys, "exports", "--json"))
     assert [(one["format"], one["rows"], one["folder"]) for one in listed] == [("dpo", 1, f"{home}/pairs")]
