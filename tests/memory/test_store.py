@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -446,3 +447,57 @@ async def test_moments_come_back_in_utc_whatever_zone_they_were_given_in(store: 
     assert (await store.message(heard.id)).created_at == datetime(2026, 2, 28, 20, 15, 0, 123456, tzinfo=UTC)
     assert (await store.message(heard.id)).created_at.tzinfo is UTC
     assert await store.message(heard.id) == heard
+
+
+# threads, branches, where it was said
+
+
+async def test_a_thread_is_kept_with_the_message_it_begins_at(store: Store) -> None:
+    scene = await store.begin_scene(SPEC, place="discord:1")
+    heard = await store.hear(scene.id, platform_id=9, user_id=USER, text="Hi", created_at=NOON)
+    marked = await store.mark_thread(9, 2**62)
+    assert marked
+    assert (marked.id, marked.thread_id) == (heard.id, 2**62)
+    assert await store.mark_thread(9, 2**62) == marked
+    assert await store.message(heard.id) == marked
+    assert await store.mark_thread(10, 1) is None
+
+
+async def test_a_scene_may_branch_off_from_a_message(store: Store) -> None:
+    trunk = await store.begin_scene(SPEC, place="terminal")
+    said = await store.say(trunk.id, speaker="Operator", text="Begin.", origin="operator")
+    branch = await store.begin_scene(SPEC, place="terminal", from_message_id=said.id)
+    assert (trunk.from_message_id, branch.from_message_id) == (None, said.id)
+    assert (await store.scene(branch.id)).from_message_id == said.id
+    with pytest.raises(StoreError, match="no message 99"):
+        await store.begin_scene(SPEC, place="terminal", from_message_id=99)
+
+
+async def test_one_id_on_two_platforms_is_two_people(store: Store) -> None:
+    scene = await store.begin_scene(SPEC, place="discord:1")
+    origins: list[Literal["discord", "interaction", "selfhosted"]] = ["discord", "interaction", "selfhosted"]
+    heard = [
+        await store.hear(
+            scene.id, platform_id=number, user_id=USER, text="Hi", created_at=NOON, origin=origin
+        )
+        for number, origin in enumerate(origins, 1)
+    ]
+    assert [m.origin for m in heard] == origins
+    assert [m.speaker for m in heard] == ["guest-1", "guest-1", "guest-2"]
+    assert all(m.human and m.expires_at for m in heard)
+
+
+async def test_a_prompt_knows_where_its_words_come_from(store: Store) -> None:
+    scene = await store.begin_scene(SPEC, place="terminal")
+    opening = await store.say(scene.id, speaker="Operator", text="Begin.", origin="operator")
+    typed = await store.say(scene.id, speaker="You", text="Hi", origin="parlor")
+    prompts = [
+        reading(opening.id, typed.id),
+        reading(opening.id, has_human=False),
+        reading(has_human=False),
+        reading(has_human=True),
+    ]
+    samples = [utterance(prompt=prompt) for prompt in prompts]
+    await store.keep_turn(scene.id, speaker="Ember", utterances=samples, chosen=None)
+    origins = [g.prompt_origins for g in await store.generations(scene.id)]
+    assert origins == [("operator", "parlor"), ("operator",), (), None]
