@@ -132,9 +132,9 @@ def _began(text: str, file_name: str) -> datetime | None:
     if started := _STARTED.search(text):
         try:
             moment = datetime.fromisoformat(started[1])
-        except ValueError:
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
             return None
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     if seconds := _SECONDS.search(file_name):
         return datetime.fromtimestamp(int(seconds[1]), UTC)
     if stamp := _STAMP.search(file_name):

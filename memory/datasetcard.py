@@ -58,6 +58,7 @@ def card(wanted: Wanted, summary: Mapping[str, Any], *, version: str, created_at
         _table("Where the words come from", "origin", summary["origins"], what) + _of_prompts(wanted),
         _table("On which grounds", "basis", summary["basis"], what),
         _table("Which feedback", "source", summary["sources"]) if summary["sources"] else "",
+        _lengths(wanted, rows, summary["chosen_longer"]),
         _table("Who speaks", "age", summary["ages"], what),
         _table("What was left out", "reason", summary["left_out"], what) if summary["left_out"] else "",
         f"## Rules\n\n{_RULES[wanted.format]}\n{_split_rule(wanted)}",
@@ -71,6 +72,14 @@ def _of_prompts(wanted: Wanted) -> str:
     if wanted.format in OF_SCENES:
         return ""
     return "\n\nA prompt's origins are those of the words in it that no self said."
+
+
+def _lengths(wanted: Wanted, rows: Mapping[str, int], longer: int) -> str:
+    """People like what is longer; whoever trains on pairs should know how much of that they learn."""
+    if wanted.format != "dpo" or not rows:
+        return ""
+    share = longer / sum(rows.values())
+    return f"The better answer is the longer one in {share:.0%} of the pairs."
 
 
 def _front(wanted: Wanted, rows: Mapping[str, int]) -> str:

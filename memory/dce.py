@@ -172,7 +172,7 @@ def _heard(messages: Sequence[Any]) -> Iterator[Heard]:
                 edited_at=_moment(edited) if edited else None,
                 reply_to=reference.get("messageId"),
             )
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
+        except (ValueError, AttributeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"message {number}: {error}") from error
 
 

@@ -48,7 +48,7 @@ class Exported:
     purpose: str
     rows: int
     summary: Mapping[str, Any]
-    """Counts: `rows` by split, `origins`, `basis`, `sources`, `ages`, `left_out`."""
+    """Counts: `rows` by split, `origins`, `basis`, `sources`, `ages`, `left_out`, and `chosen_longer` of pairs."""
     wanted: Mapping[str, Any]
     folder: str
     """Where it was written at the time."""
@@ -173,6 +173,7 @@ class _Counts:
         self._origins: Counter[str] = Counter()
         self._sources: Counter[str] = Counter()
         self._ages: Counter[str] = Counter()
+        self._longer = 0
 
     def skip(self, reason: str) -> None:
         self.items += 1
@@ -184,6 +185,9 @@ class _Counts:
         self._origins.update(row.origins)
         self._basis.update(basis for item in row.items if (basis := item.said("basis")))
         self._ages.update(row.ages)
+        if isinstance(row.content, dict) and "rejected" in row.content:
+            chosen, rejected = (row.content[name][0]["content"] for name in ("chosen", "rejected"))
+            self._longer += len(chosen) > len(rejected)
         if source := row.items[0].said("source"):
             self._sources[f"{source}, {row.items[0].said('strength')}"] += 1
 
@@ -195,6 +199,7 @@ class _Counts:
             "sources": _most_first(self._sources),
             "ages": dict(sorted(self._ages.items())),
             "left_out": _most_first(self._left_out),
+            "chosen_longer": self._longer,
         }
 
 

@@ -101,7 +101,7 @@ def read_talk(path: Path) -> Talk:
         return _of_models(text, path.name)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}", "check the path") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path} cannot be imported: {error}",
             "exports of DiscordChatExporter as JSON can be, and logs of models as plain text",

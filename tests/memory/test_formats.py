@@ -120,6 +120,7 @@ def test_a_card_is_a_card_whatever_is_counted(counts: dict[str, int], format_: f
 
     summary = {
         "rows": {"train": 3, "test": 1},
+        "chosen_longer": 1,
         **dict.fromkeys(("origins", "basis", "sources", "ages", "left_out"), counts),
     }
     text = card(Wanted(format=format_, test_share=0.1), summary, version="1", created_at=NOON)
@@ -127,3 +128,4 @@ def test_a_card_is_a_card_whatever_is_counted(counts: dict[str, int], format_: f
     (config,) = yaml.safe_load(front)["configs"]
     assert [files["split"] for files in config["data_files"]] == ["train", "test"]
     assert "## Rules" in body
+    assert ("the longer one in 25% of the pairs" in body) == (format_ == "dpo")
