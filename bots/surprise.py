@@ -25,6 +25,7 @@ from selves.cast import load_cast_or_empty
 from selves.cli import make_parser
 from selves.lineage import LINEAGE_PATTERN, Address, list_ages
 from selves.settings import House
+from selves.speech import Prompt
 from serving.address import serving_address
 from serving.questions import Priority
 from serving.voice import Voice
@@ -129,7 +130,7 @@ async def surprise(
                 f"no age beside {sample.address} is served" if judge is None else f"{judge} is not served"
             ] += 1
         elif (bits := await _bits_per_byte(voice, judge, sample)) is None:
-            left_out["longer than what the other age can read"] += 1
+            left_out["longer than all that the other age can read"] += 1
         else:
             await keep_scores(store, "surprise", {sample.id: bits})
             scored += 1
@@ -157,16 +158,29 @@ def bits_per_byte(logprob: float, text: str) -> float:
     return -logprob / math.log(2) / len(text.encode("utf-8", "surrogatepass"))
 
 
+def shorter(prompt: Prompt) -> Prompt | None:
+    """Return the prompt without its first line or message, None when only one is left (pure)."""
+    if prompt.form == "chat":
+        rest = prompt.messages[1:]
+        return prompt.model_copy(update={"messages": rest}) if rest else None
+    _, broken, text = prompt.text.partition("\n")
+    return prompt.model_copy(update={"text": text}) if broken and text else None
+
+
 async def _bits_per_byte(voice: Voice, judge: str, sample: Generation) -> float | None:
-    """None when prompt and text are longer than the judge's window."""
+    """None when the text is longer than the judge's window; a longer prompt loses its beginning."""
     prompt = sample.prompt
-    assert prompt is not None, "only samples whose prompt is there are asked for"
-    given = prompt.text if prompt.form == "transcript" else prompt.messages
-    tokens = await voice.count_tokens(judge, given) + await voice.count_tokens(judge, sample.text)
-    if tokens > (await voice.info(judge)).context_tokens:
+    room = (await voice.info(judge)).context_tokens - await voice.count_tokens(judge, sample.text)
+    while prompt is not None and await _length(voice, judge, prompt) > room:
+        prompt = shorter(prompt)
+    if prompt is None:
         return None
     (logprob,) = await voice.score(judge, prompt, [sample.text], priority=Priority.DIARIES)
     return bits_per_byte(logprob, sample.text)
+
+
+async def _length(voice: Voice, judge: str, prompt: Prompt) -> int:
+    return await voice.count_tokens(judge, prompt.text if prompt.form == "transcript" else prompt.messages)
 
 
 @contextmanager

@@ -48,6 +48,8 @@ class Found:
 class Stream:
     """One of the three, from below an id on (None: from the newest on; 0: nothing is left of it)."""
 
+    row: ClassVar[type[MessageRow] | type[GenerationRow]] = MessageRow
+
     def __init__(self, query: Query | None, filters: Filters, below: int | None) -> None:
         self._query = query
         self._filters = filters
@@ -95,10 +97,10 @@ class Stream:
         """Look only where the scene is that is asked for."""
         if self._filters.scene is None:
             return
-        row = GenerationRow if isinstance(self, Samples) else MessageRow
+        row = self.row
         span = select(func.min(row.id), func.max(row.id)).where(row.scene_id == self._filters.scene)
-        first, last = (await session.execute(span)).one()
-        if first is None:
+        first, last = cast(tuple[int | None, int | None], (await session.execute(span)).one())
+        if first is None or last is None:
             self._read_below = 0
             return
         self._above = first - 1
@@ -118,7 +120,7 @@ class Indexed(Stream):
 
     def __init__(self, query: Query | None, filters: Filters, below: int | None, now: datetime) -> None:
         super().__init__(query, filters, below)
-        row = self.shelf.row
+        row = self.row
         self._facts: Facts = facts(filters, now, samples=row is GenerationRow)
         self._conditions = of_samples(filters) if row is GenerationRow else of_lines(filters)
         if filters.marks:
@@ -156,6 +158,7 @@ class Samples(Indexed):
     """Writings and candidates."""
 
     shelf = SAMPLES
+    row = GenerationRow
 
     def _id(self, found: Found) -> int:
         return cast(int, found.generation_id)

@@ -50,7 +50,7 @@ class Bound:
         try:
             if found is None or found[1] not in NAMES:
                 raise ValueError
-            return cls(found[1], found[2] == ">=", float(found[3]))  # type: ignore[arg-type]
+            return cls(found[1], found[2] == ">=", float(found[3]))
         except ValueError:
             raise UsageError(
                 f"{text!r} is no bound on a score",

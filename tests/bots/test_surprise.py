@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.surprise import Surprised, bits_per_byte, main, neighbour, surprise
+from bots.surprise import Surprised, bits_per_byte, main, neighbour, shorter, surprise
 from memory.scoring import without_score
 from memory.search import search
 from memory.store import Store
 from selves.cast import SceneSpec
 from selves.lineage import list_ages
-from selves.speech import Prompt, Sampling
+from selves.speech import ChatMessage, Prompt, Sampling
 from serving.voice import Voice
 
 SPEC = SceneSpec(name="meeting", cast=("Spark", "Ember"), premise="They meet.")
@@ -65,7 +65,7 @@ async def test_what_cannot_be_scored_is_counted_with_its_reason(
     for age in list_ages(serving_home / "checkpoints"):
         await store.register_age(age)
     done = await surprise(store, voice, samples)
-    assert done == Surprised(1, {"longer than what the other age can read": 1})
+    assert done == Surprised(1, {"longer than all that the other age can read": 1})
 
 
 def test_the_neighbour_is_the_next_age_and_for_the_newest_the_one_before() -> None:
@@ -82,6 +82,17 @@ def test_bits_per_byte_are_never_negative(logprob: float, text: str) -> None:
     assert bits_per_byte(logprob, text) >= 0
 
 
+def test_a_prompt_that_is_too_long_loses_its_beginning() -> None:
+    told = Prompt(form="transcript", text="<Ash> Hi!\n<Ash> You there?\n<Ember>")
+    assert (once := shorter(told)) is not None
+    assert once.text == "<Ash> You there?\n<Ember>"
+    assert (twice := shorter(once)) is not None
+    assert (twice.text, shorter(twice)) == ("<Ember>", None)
+    messages = tuple(ChatMessage(role="user", content=content) for content in "ab")
+    assert (chat := shorter(Prompt(form="chat", messages=messages))) is not None
+    assert (chat.messages, shorter(chat)) == (messages[1:], None)
+
+
 def test_one_bit_a_byte_is_a_coin_for_every_letter() -> None:
     assert bits_per_byte(-0.6931471805599453 * 4, "coin") == pytest.approx(1)
 
@@ -93,8 +104,8 @@ def test_the_command_starts_an_engine_scores_and_is_found_in_the_front_door(
     home = tmp_path / "home"
     shutil.copytree(serving_home / "checkpoints" / "tiny", home / "checkpoints" / "tiny")
     (tmp_path / "selves.toml").write_text(
-        '[[persona]]\nname = "Spark"\naddress = "tiny@base-000016"\n\n'
-        '[[persona]]\nname = "Ember"\naddress = "tiny@chat-000008"\n\n'
+        '[[persona]]\nname = "Spark"\naddress = "tiny@base-000016"\nsampling = { max_tokens = 8 }\n\n'
+        '[[persona]]\nname = "Ember"\naddress = "tiny@chat-000008"\nsampling = { max_tokens = 8 }\n\n'
         '[[scene]]\nname = "meeting"\ncast = ["Spark", "Ember"]\nopening = "Hi!"\nmax_turns = 2\n',
         "utf-8",
     )
