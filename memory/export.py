@@ -24,6 +24,7 @@ from memory.choosing import Chosen, choose, refused
 from memory.datafiles import DataFiles, hashes
 from memory.datasetcard import card
 from memory.models import ExportItemRow, ExportRow, PersonRow
+from memory.pages import PAGE
 from memory.people import in_parts
 from memory.rendering import Rendered, render
 from memory.wanted import Item, Wanted, to_item
@@ -48,7 +49,7 @@ class Exported:
     purpose: str
     rows: int
     summary: Mapping[str, Any]
-    """Counts: `rows` by split, `origins`, `basis`, `sources`, `ages`, `left_out`, and `chosen_longer` of pairs."""
+    """Counts: `rows` by split, `origins`, `basis`, `sources`, `ages`, `left_out`, `chosen_longer` of pairs."""
     wanted: Mapping[str, Any]
     folder: str
     """Where it was written at the time."""
@@ -125,6 +126,8 @@ async def export_again(store: Store, export_id: int, folder: Path) -> Exported:
         if recorded.invalid_at is not None:
             since = f"{recorded.invalid_at:%Y-%m-%d}"
             raise StoreError(f"export {export_id} is invalid since {since}: {recorded.invalid_reason}", anew)
+        if recorded.format == PAGE:
+            raise StoreError(f"export {export_id} is a page of a book", "`selves book page` makes it anew")
         wanted = Wanted.model_validate(recorded.wanted)
         found = await session.scalars(
             select(ExportItemRow).where(ExportItemRow.export_id == export_id).order_by(ExportItemRow.position)

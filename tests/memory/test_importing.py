@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from memory.backrooms import Turn, from_backrooms
 from memory.dce import from_dce
 from memory.export import export, preview
+from memory.forget import forget
 from memory.importing import import_talk
 from memory.store import Store
 from memory.wanted import Wanted
@@ -150,6 +151,23 @@ async def test_what_was_heard_on_discord_itself_is_not_doubled(store: Store, tmp
         scene.id, platform_id=int(late["id"]), user_id=int(BO), text="Late.", created_at=NOON
     )
     assert heard.origin == "imported"
+
+
+async def test_importing_again_does_not_bring_back_who_was_forgotten(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    path = an_export(tmp_path, MESSAGES)
+    came = await import_talk(store, path)
+    await forget(store, f"imported:discord:{ADA}")
+    assert (await import_talk(store, path)).new == 0
+    assert came.scene_id is not None
+    said = await store.messages(came.scene_id)
+    assert [(line.status, line.text) for line in said] == [
+        ("forgotten", ""),
+        ("posted", "Hello @guest-1, and hello @guest-2!"),
+        ("posted", "Hi @Marvin"),
+    ]
+    assert ADA not in every_cell(database_url)
 
 
 async def test_a_talk_in_private_is_not_named_after_people(store: Store, tmp_path: Path) -> None:
