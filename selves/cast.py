@@ -17,7 +17,7 @@ from selves.speech import Frozen
 
 Order = Literal["floor", "round"]
 SceneKind = Literal["conversation", "letter"]
-Dtype = Literal["auto", "float32", "bfloat16"]
+Dtype = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 class Serving(Frozen):

@@ -29,7 +29,7 @@ from serving.catalog import Catalog
 from serving.incoming import is_known, read_json, read_keys
 from serving.metrics import CONTENT_TYPE, Meters
 from serving.openapi import make_document
-from serving.wire import ApiError
+from serving.wire import ENGINE_HEADER, ApiError
 
 T = TypeVar("T")
 
@@ -71,6 +71,11 @@ class Several(Protocol):
     def engine_of(self, age: Age) -> tuple[str, str]:
         """Return name and version of the engine that answers for an age."""
         ...
+
+
+def name_engine(response: Response, name: str, version: str) -> None:
+    """Say in an answer's header which engine gave it, unless that is said already."""
+    response.headers.setdefault(ENGINE_HEADER, f"{name} {version}".strip())
 
 
 def make_app(
@@ -153,6 +158,7 @@ def make_app(
         check_engine()
         path = request.url.path
         response = await backend.answer(path, age, body, request)
+        name_engine(response, backend.name, backend.version)
         return meters.watch(request, response, path, address, began_s)
 
     async def health(_: Request) -> Response:

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,14 +107,20 @@ class Caller:
             "set SELVES_URL to an address of `selves serve` or vLLM, or [serving] port to a free one",
         )
 
-    async def listen(self, path: str, body: object, address: str) -> AsyncGenerator[dict[str, Any]]:
-        """Yield the events of one attempt. Raises Refusal, httpx.TransportError; EngineError as `check`."""
+    async def listen(
+        self, path: str, body: object, address: str, meet: Callable[[httpx.Headers], None]
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """Yield the events of one attempt; `meet` is given its headers before.
+
+        Raises Refusal, httpx.TransportError; EngineError as `check`.
+        """
         self.check(address)
         patience_s = self._timeouts.first_s
         async with self._client.stream("POST", path, json=body) as response:
             if response.status_code != httpx.codes.OK:
                 await response.aread()
                 raise read_refusal(response, self.base_url)
+            meet(response.headers)
             async with aclosing(read_events(response)) as events:
                 while (event := await self._within(patience_s, events)) is not None:
                     self.worked(address)

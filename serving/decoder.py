@@ -20,7 +20,7 @@ from torch import Tensor
 
 from serving import kernel
 from serving.kv import CHUNK, KV
-from serving.linear import Linear, at_once, make_linear, together
+from serving.linear import Linear, make_linear, together
 from serving.shape import ACTIVATIONS, Shape
 
 ONE_THREAD = 32768
@@ -59,12 +59,15 @@ class Model(NamedTuple):
     head: Linear
 
 
-def make_model(shape: Shape, read: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> Model:
+def make_model(
+    shape: Shape, read: Mapping[str, Tensor], kept: Mapping[str, Tensor], *, int8: bool = False
+) -> Model:
     """Return a model from a checkpoint's tensors.
 
     Everything is copied from `read`, whose mapping may go then; but an embedding that is the head too is used
     where it lies, in `kept`, the same tensors mapped once more: of that one only the rows that are said are
-    ever in memory. Raises KeyError with the name of a tensor that is not there.
+    ever in memory. With `int8` all matrices but the embedding are rounded. Raises KeyError with the name of a
+    tensor that is not there.
     """
     names = shape.names
 
@@ -73,7 +76,7 @@ def make_model(shape: Shape, read: Mapping[str, Tensor], kept: Mapping[str, Tens
         weights = [weight.t() for weight in weights] if names.turned else weights
         biases = [read[f"{name}.bias"] for name in parts if f"{name}.bias" in read]
         bias = torch.cat(biases) if biases else None
-        return make_linear(weights[0] if len(weights) == 1 else torch.cat(weights), bias)
+        return make_linear(weights[0] if len(weights) == 1 else torch.cat(weights), bias, int8=int8)
 
     def norm(name: str) -> Norm:
         bias = read.get(f"{name}.bias")
@@ -97,7 +100,7 @@ def make_model(shape: Shape, read: Mapping[str, Tensor], kept: Mapping[str, Tens
         read[names.positions].clone() if names.positions else None,
         tuple(layer(number) for number in range(shape.layers)),
         norm(names.norm),
-        make_linear(read[names.embed if shape.tied else f"{names.head}.weight"], None),
+        make_linear(read[names.embed if shape.tied else f"{names.head}.weight"], None, int8=int8),
     )
 
 
@@ -117,7 +120,7 @@ class Company:
         self.head = self._together([model.head for model in self.models])
 
     def _together(self, linears: Sequence[Linear]) -> Linear:
-        return at_once(linears[0]) if self._reading else together(linears, self.sizes)
+        return linears[0] if self._reading else together(linears, self.sizes)
 
     def look_up(self, tables: Iterable[Tensor], ids: Tensor) -> Tensor:
         """Return the rows of each model's own table that `ids` (rows,) name."""

@@ -111,10 +111,17 @@ class LoadedAge:
             read = open_weights(age, chosen)
             kept = open_weights(age, chosen) if self.shape.tied else read
             try:
-                self.model, self.decoder = make_model(self.shape, read, kept), Decoder(self.shape)
+                self.model = make_model(self.shape, read, kept, int8=dtype == "int8")
             except KeyError as error:
                 raise _lacks(self.address, str(error.args[0])) from error
+            self.decoder = Decoder(self.shape)
             self.prepare_alone()
+        elif dtype == "int8":
+            raise EngineError(
+                f"{self.address} is a {config.model_type}, and only the families that the engine runs itself "
+                "can be rounded to int8",
+                'set dtype = "auto" under [serving]',
+            )
         else:
             self.whole = _load_whole(age, base, chosen)
             can_keep = "logits_to_keep" in inspect.signature(self.whole.forward).parameters
@@ -169,13 +176,14 @@ def needed_bytes(age: Age, setting: Dtype) -> int:
     except OSError as error:
         raise AgeError(f"{age.card.address} is incomplete: {error}", "train or import it again") from error
     kept = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"), torch.float32)
-    return on_disk * choose_dtype(kept, setting).itemsize // kept.itemsize
+    itemsize = 1 if setting == "int8" else choose_dtype(kept, setting).itemsize
+    return on_disk * itemsize // kept.itemsize
 
 
 def choose_dtype(kept: torch.dtype, setting: Dtype) -> torch.dtype:
     """Return what to compute in: the setting, or the file's own type where this processor is fast with it."""
     if setting != "auto":
-        return torch.float32 if setting == "float32" else torch.bfloat16
+        return torch.bfloat16 if setting == "bfloat16" else torch.float32
     return kept if kept is torch.bfloat16 and has_bfloat16() else torch.float32
 
 

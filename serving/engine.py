@@ -100,7 +100,8 @@ class Engine:
         """Called in the worker's thread when it has delivered what a round gave."""
         self.trouble = ""
         """Why it cannot answer any more; empty while it can."""
-        self.version = ", ".join(f"{name} {metadata.version(name)}" for name in ("transformers", "torch"))
+        versions = [f"{name} {metadata.version(name)}" for name in ("transformers", "torch")]
+        self.version = ", ".join([*versions, *([] if dtype == "auto" else [dtype])])
 
     def start(self) -> None:
         """Start the worker; returns at once."""

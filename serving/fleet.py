@@ -15,15 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from selves.lineage import Age
-from serving.api import Backend
+from serving.api import Backend, name_engine
 from serving.plan import EMBEDDED, Plan
 from serving.upstream import Unavailable
 from serving.wire import ApiError
 
 log = logging.getLogger(__name__)
-
-ENGINE_HEADER = "x-selves-engine"
-"""Which engine gave an answer, with its version."""
 
 
 class Member(Protocol):
@@ -140,7 +137,7 @@ class Fleet:
                 # the engine that can do this is not there just now
                 troubles.append(str(error))
                 continue
-            response.headers[ENGINE_HEADER] = f"{member.kind} {member.version}".strip()
+            name_engine(response, member.kind, member.version)
             return response
         why = "; ".join(troubles) or self._left_out.get(age.card.address) or "no engine has it"
         message = f"{age.card.address} cannot answer now: {why}"

@@ -18,6 +18,7 @@ import httpx
 from selves.errors import EngineError
 from selves.speech import Form, Frozen, Prompt, Sampling, Utterance
 from serving.patience import read_retry_after
+from serving.wire import ENGINE_HEADER
 
 PASSING = frozenset(
     {
@@ -107,6 +108,12 @@ class Answer:
     """The beginning of the sha256 of the weights that speak, when the server is ours."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started_s: float = field(default_factory=time.monotonic)
+
+    def meet(self, headers: httpx.Headers) -> None:
+        """Note which engine answers: another than expected may have stepped in."""
+        engine, _, version = headers.get(ENGINE_HEADER, "").partition(" ")
+        if engine:
+            self.info = self.info.model_copy(update={"engine": engine, "engine_version": version})
 
     @property
     def begun(self) -> bool:

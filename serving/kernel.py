@@ -10,27 +10,51 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import carray, njit, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+LINE = 64
+"""Bytes that a processor reads at a time."""
 PANEL = 512
 """The widest panel of weights, in numbers."""
 MULTIPLY = "void(int64[::1], int64, float32[:,::1], float32[:,::1])"
+MULTIPLY_INT8 = "void(int64[::1], int64[::1], int64, float32[:,::1], float32[:,::1])"
 _THREE = "float32[:,:,::1]"
 ATTEND = f"void(int64[::1], int64[::1], int64[::1], {_THREE}, {_THREE}, {_THREE}, {_THREE})"
 
 
-def _to_pointer(_typing: Any, address: Any) -> Any:
-    """What numba makes of `_pointer(address)`: an array's memory, for arrays that it was not given."""
+def _pointer_to(kind: Any) -> Any:
+    """Return what makes an address a pointer, to the memory of an array that numba was not given."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+    def to_pointer(_typing: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.float32)(address), generate  # type: ignore[no-untyped-call]
+        return types.CPointer(kind)(address), generate  # type: ignore[no-untyped-call]
+
+    return intrinsic(to_pointer)
 
 
-_pointer: Any = intrinsic(_to_pointer)
+def _to_prefetch(_typing: Any, address: Any) -> Any:
+    """What numba makes of `_prefetch(address)`: the line of memory there is brought near, if it is there."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        number = ir.IntType(32)
+        pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        call = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+        to_read, soon, data = number(0), number(3), number(1)
+        builder.call(call, [pointer, to_read, soon, data])
+        return context.get_dummy_value()
+
+    return types.void(address), generate
+
+
+_prefetch: Any = intrinsic(_to_prefetch)
+_pointer: Any = _pointer_to(types.float32)
+_pointer_int8: Any = _pointer_to(types.int8)
 
 
 def _multiply(
@@ -44,12 +68,15 @@ def _multiply(
     """
     rows, width = x.shape
     number = out.shape[1] // panels
+    block = 8 * number * 4
     first = 0
     while first < rows:
         end = first + 1
         while end < rows and addresses[end] == addresses[first]:
             end += 1
         whole = carray(_pointer(addresses[first]), (panels, width, number), np.float32)
+        # while one block is multiplied by many rows the next is brought near, each row's share with the row
+        share = block // (end - first) // LINE * LINE + LINE if end - first > 1 else 0
         for panel in range(panels):
             weights = whole[panel]
             start, stop = panel * number, (panel + 1) * number
@@ -58,7 +85,11 @@ def _multiply(
             while at + 8 <= width:
                 w0, w1, w2, w3 = weights[at], weights[at + 1], weights[at + 2], weights[at + 3]
                 w4, w5, w6, w7 = weights[at + 4], weights[at + 5], weights[at + 6], weights[at + 7]
+                coming = addresses[first] + (panel * width + at) * number * 4 + block
                 for row in range(first, end):
+                    for line in range(coming, coming + share, LINE):
+                        _prefetch(line)
+                    coming += share
                     own = out[row, start:stop]
                     x0, x1, x2, x3 = x[row, at], x[row, at + 1], x[row, at + 2], x[row, at + 3]
                     x4, x5, x6, x7 = x[row, at + 4], x[row, at + 5], x[row, at + 6], x[row, at + 7]
@@ -83,6 +114,95 @@ def _multiply(
                     for n in range(number):
                         own[n] = own[n] + x0 * last[n]
                 at += 1
+        first = end
+
+
+def _multiply_int8(
+    addresses: NDArray[np.int64],
+    scales: NDArray[np.int64],
+    panels: int,
+    x: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """The same for weights in int8, with a scale (out,) in float32 at scales[r].
+
+    Whole numbers of int8 are the same in float32, so everything is summed as there, and scaled at the end.
+    """
+    rows, width = x.shape
+    number = out.shape[1] // panels
+    opened = np.empty((8, number), np.float32)
+    first = 0
+    while first < rows:
+        end = first + 1
+        while end < rows and addresses[end] == addresses[first]:
+            end += 1
+        whole = carray(_pointer_int8(addresses[first]), (panels, width, number), np.int8)
+        scale = carray(_pointer(scales[first]), (panels, number), np.float32)
+        share = 8 * number // (end - first) // LINE * LINE + LINE
+        for panel in range(panels):
+            weights = whole[panel]
+            start, stop = panel * number, (panel + 1) * number
+            out[first:end, start:stop] = 0
+            at = 0
+            while at + 8 <= width:
+                coming = addresses[first] + (panel * width + at + 8) * number
+                if end - first == 1:  # read once, so what is opened need not be kept
+                    v0, v1, v2, v3 = weights[at], weights[at + 1], weights[at + 2], weights[at + 3]
+                    v4, v5, v6, v7 = weights[at + 4], weights[at + 5], weights[at + 6], weights[at + 7]
+                    for line in range(coming, coming + share, LINE):
+                        _prefetch(line)
+                    own = out[first, start:stop]
+                    x0, x1, x2, x3 = x[first, at], x[first, at + 1], x[first, at + 2], x[first, at + 3]
+                    x4, x5, x6, x7 = x[first, at + 4], x[first, at + 5], x[first, at + 6], x[first, at + 7]
+                    for n in range(number):
+                        own[n] = (
+                            own[n]
+                            + x0 * np.float32(v0[n])
+                            + x1 * np.float32(v1[n])
+                            + x2 * np.float32(v2[n])
+                            + x3 * np.float32(v3[n])
+                            + x4 * np.float32(v4[n])
+                            + x5 * np.float32(v5[n])
+                            + x6 * np.float32(v6[n])
+                            + x7 * np.float32(v7[n])
+                        )
+                else:
+                    for i in range(8):
+                        for n in range(number):
+                            opened[i, n] = np.float32(weights[at + i, n])
+                    w0, w1, w2, w3 = opened[0], opened[1], opened[2], opened[3]
+                    w4, w5, w6, w7 = opened[4], opened[5], opened[6], opened[7]
+                    for row in range(first, end):
+                        for line in range(coming, coming + share, LINE):
+                            _prefetch(line)
+                        coming += share
+                        own = out[row, start:stop]
+                        x0, x1, x2, x3 = x[row, at], x[row, at + 1], x[row, at + 2], x[row, at + 3]
+                        x4, x5, x6, x7 = x[row, at + 4], x[row, at + 5], x[row, at + 6], x[row, at + 7]
+                        for n in range(number):
+                            own[n] = (
+                                own[n]
+                                + x0 * w0[n]
+                                + x1 * w1[n]
+                                + x2 * w2[n]
+                                + x3 * w3[n]
+                                + x4 * w4[n]
+                                + x5 * w5[n]
+                                + x6 * w6[n]
+                                + x7 * w7[n]
+                            )
+                at += 8
+            while at < width:
+                for row in range(first, end):
+                    own = out[row, start:stop]
+                    x0 = x[row, at]
+                    for n in range(number):
+                        own[n] = own[n] + x0 * np.float32(weights[at, n])
+                at += 1
+            for row in range(first, end):
+                own = out[row, start:stop]
+                for n in range(number):
+                    own[n] = own[n] * scale[panel, n]
         first = end
 
 
@@ -146,5 +266,6 @@ def _compiled(function: Any, signature: str, fastmath: Any) -> Any:
 
 # a product and a sum may become one instruction; the order of the sums may not change
 multiply = _compiled(_multiply, MULTIPLY, {"contract", "nsz"})
+multiply_int8 = _compiled(_multiply_int8, MULTIPLY_INT8, {"contract", "nsz"})
 # the same loops for every sequence: any order of sums will do
 attend = _compiled(_attend, ATTEND, {"contract", "nsz", "reassoc", "arcp"})

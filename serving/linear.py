@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from serving.kernel import PANEL, multiply
+from serving.kernel import PANEL, multiply, multiply_int8
 
 Linear = Callable[[Tensor], Tensor]
 """(rows, in) -> (rows, out)."""
@@ -22,6 +24,7 @@ PACKED_FROM = {torch.float32: 2**20, torch.bfloat16: 2**16}
 """Weights with fewer numbers are small. Fewer are in bfloat16, which the compiled product does not know."""
 PACKED_FOR = 8
 """The number of rows that packed weights are laid out for; others work too."""
+MOST_INT8 = 127
 TRIED_ROWS = 64
 """As many as ever speak at the same time."""
 
@@ -41,20 +44,26 @@ class Packed:
 class Dense:
     """The same in float32, in panels that `kernel.py` reads from end to end."""
 
+    scale: Tensor | None = None
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        out, width = weight.shape
-        panels = _panels(out)
-        turned = weight.float().view(panels, out // panels, width).transpose(1, 2)
-        self.panels = turned.clone(memory_format=torch.contiguous_format)
+        self.panels = _in_panels(weight.float())
         self.bias = bias
 
     def __call__(self, x: Tensor) -> Tensor:
         return Many([self], [x.shape[0]])(x)
 
-    def at_once(self, x: Tensor) -> Tensor:
-        """All rows as one product: faster when they are many, with bits that depend on how many."""
-        out = torch.cat([torch.mm(x.float(), panel) for panel in self.panels], 1).to(x.dtype)
-        return out if self.bias is None else out + self.bias
+
+class Int8(Dense):
+    """The same with weights rounded to int8: 127 steps either way to the largest number of each output."""
+
+    scale: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        largest = weight.float().abs().amax(1)
+        self.scale = torch.where(largest > 0, largest / MOST_INT8, 1)
+        self.panels = _in_panels((weight.float() / self.scale[:, None]).round().to(torch.int8))
+        self.bias = bias
 
 
 class Many:
@@ -63,12 +72,14 @@ class Many:
     def __init__(self, members: Sequence[Dense], sizes: Sequence[int]) -> None:
         first = members[0]
         for member in members:  # what is at the addresses is not looked at again
-            if member.panels.shape != first.panels.shape or (member.bias is None) != (first.bias is None):
-                raise RuntimeError("matrices of different sizes cannot be multiplied together")
+            alike = (member.panels.shape, member.panels.dtype) == (first.panels.shape, first.panels.dtype)
+            if not alike or (member.bias is None) != (first.bias is None):
+                raise RuntimeError("matrices of different kinds cannot be multiplied together")
         repeats = torch.tensor(sizes)
         self._members = members  # what lies at the addresses must stay
-        addresses = torch.tensor([member.panels.data_ptr() for member in members])
-        self._addresses = addresses.repeat_interleave(repeats).numpy()
+        self._addresses = _repeated([member.panels for member in members], repeats)
+        scales = [member.scale for member in members if member.scale is not None]
+        self._scales = _repeated(scales, repeats) if scales else None
         self._panels, self._inputs, self._width = first.panels.shape
         biases = [member.bias for member in members if member.bias is not None]
         self._bias = torch.stack(biases).repeat_interleave(repeats, 0) if biases else None
@@ -77,13 +88,19 @@ class Many:
         if x.shape != (len(self._addresses), self._inputs):
             raise RuntimeError(f"{tuple(x.shape)} numbers for {len(self._addresses)} rows of {self._inputs}")
         out = torch.empty(x.shape[0], self._panels * self._width)
-        multiply(self._addresses, self._panels, x.float().contiguous().numpy(), out.numpy())
+        given = x.float().contiguous().numpy()
+        if self._scales is None:
+            multiply(self._addresses, self._panels, given, out.numpy())
+        else:
+            multiply_int8(self._addresses, self._scales, self._panels, given, out.numpy())
         out = out.to(x.dtype)
         return out if self._bias is None else out + self._bias
 
 
-def make_linear(weight: Tensor, bias: Tensor | None) -> Linear:
-    """Return what multiplies by a weight (out, in), which is copied."""
+def make_linear(weight: Tensor, bias: Tensor | None, *, int8: bool = False) -> Linear:
+    """Return what multiplies by a weight (out, in), which is copied, or rounded to int8."""
+    if int8:
+        return Int8(weight, bias)
     if weight.numel() >= PACKED_FROM[weight.dtype] and packs_safely(*weight.shape, weight.dtype):
         return Packed(weight, bias)
     return Dense(weight, bias)
@@ -99,9 +116,19 @@ def together(linears: Sequence[Linear], sizes: Sequence[int]) -> Linear:
     return lambda x: torch.cat([one(own) for one, own in zip(linears, x.split(list(sizes)), strict=True)])
 
 
-def at_once(linear: Linear) -> Linear:
-    """Return the form of a map that is for many rows of one sequence."""
-    return linear.at_once if isinstance(linear, Dense) else linear
+def _in_panels(weight: Tensor) -> Tensor:
+    out, width = weight.shape
+    panels = _panels(out)
+    turned = weight.view(panels, out // panels, width).transpose(1, 2)
+    return turned.clone(memory_format=torch.contiguous_format)
+
+
+def _repeated(tensors: Sequence[Tensor], repeats: Tensor) -> NDArray[np.int64]:
+    """Return where each tensor lies, so many times."""
+    addresses: NDArray[np.int64] = (
+        torch.tensor([tensor.data_ptr() for tensor in tensors]).repeat_interleave(repeats).numpy()
+    )
+    return addresses
 
 
 def _panels(out: int) -> int:

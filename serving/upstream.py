@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from selves.errors import EngineError
 from selves.lineage import Age
 from serving.api import unless_gone
-from serving.wire import ApiError
+from serving.wire import ENGINE_HEADER, ApiError
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +83,13 @@ class Upstream:
         held.push_async_callback(response.aclose)
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             content = await unless_gone(request, self._soon(response.aread()))
-            return self._whole(response, content, age, request)
+            return _named(self._whole(response, content, age, request), response)
         events = self._events(response)
         held.push_async_callback(events.aclose)
         first = await unless_gone(request, anext(events, None))
         if first is None or _failed(first):
             raise Unavailable(f"{self._called} failed: {_message(first)}")
-        return HeldStream(self._stream(first, events, age, request), held.pop_all())
+        return _named(HeldStream(self._stream(first, events, age, request), held.pop_all()), response)
 
     async def ask(
         self, method: str, path: str, body: object = None, *, timeout_s: float = ADMIN_S
@@ -179,6 +179,13 @@ class HeldStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._held:
             await super().__call__(scope, receive, send)
+
+
+def _named(answer: Response, given: httpx.Response) -> Response:
+    """Pass on which engine of another house gave an answer."""
+    if ENGINE_HEADER in given.headers:
+        answer.headers[ENGINE_HEADER] = given.headers[ENGINE_HEADER]
+    return answer
 
 
 def died(called: str) -> ApiError:

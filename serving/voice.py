@@ -184,7 +184,7 @@ class Voice:
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    async with aclosing(self._caller.listen(path, body, address)) as events:
+                    async with aclosing(self._caller.listen(path, body, address, answer.meet)) as events:
                         async for event in events:
                             piece = answer.take(event)
                             if piece:
@@ -202,16 +202,16 @@ class Voice:
         finally:
             self.budget.add(address, answer.prompt_tokens, len(answer.token_ids))
         if answer.from_other_weights:
-            answer.info = await self._info_anew(info)
+            answer.info = await self._info_anew(answer.info)
         yield answer.utterance()
 
     async def _info_anew(self, info: ModelInfo) -> ModelInfo:
         """Return what an age is now that it was made anew; its weights are unknown if nobody says."""
-        unknown = info.model_copy(update={"weights_sha256": ""})
         try:
-            return (await self.models()).get(info.address, unknown)
+            new = (await self.models()).get(info.address)
         except EngineError:
-            return unknown
+            new = None
+        return info.model_copy(update={"weights_sha256": new.weights_sha256 if new else ""})
 
     async def _tokenize(
         self, address: str, text: str | Sequence[ChatMessage], *, special_tokens: bool = True

@@ -13,6 +13,8 @@ from selves.errors import AgeError, SelvesError, UsageError
 
 MAX_CHOICES = 128
 """Of one request, over all its prompts."""
+ENGINE_HEADER = "x-selves-engine"
+"""Of an answer: which engine gave it, and after a space its version. Only our own address sends it."""
 RETRY_AFTER_S = 2
 """What a client is told to wait when an engine is not there just now."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
+from selves.errors import EngineError
 from selves.lineage import Age, read_age
 from serving.asks import Ask, Repetition
 from serving.decoder import Decoder
@@ -80,6 +82,22 @@ def test_not_a_bit_depends_on_who_else_speaks_or_what_was_read_before(ages: list
     assert speak(rounds, *asked) == alone
     assert speak(rounds, *reversed(asked)) == alone[::-1]
     assert alone[0] != alone[1]
+
+
+def test_rounded_to_int8_an_age_says_nearly_the_same_in_any_company(ages: list[Age], rounds: Rounds) -> None:
+    if LoadedAge(ages[0]).decoder is None:
+        with pytest.raises(EngineError, match="only the families that the engine runs itself"):
+            LoadedAge(ages[0], "int8")
+        return
+    rounded = Rounds(memory_bytes=ROOM, dtype="int8")
+    own, near = (
+        [token.logprob for token in scores(each, ages[0], prompt_of(90), Ask(0, prompt_logprobs=1)).tokens]
+        for each in (rounds, rounded)
+    )
+    assert 0 < fmean(abs(a - b) for a, b in zip(own, near, strict=True)) < 0.2
+    asked = [(age, prompt_of(tokens), Ask(9, seed=tokens)) for age in ages for tokens in (3, 3, 70)]
+    alone = [speak(Rounds(memory_bytes=ROOM, dtype="int8"), one)[0] for one in asked]
+    assert speak(rounded, *asked) == alone
 
 
 def test_the_beginning_of_a_conversation_is_not_read_twice(ages: list[Age], rounds: Rounds) -> None:

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from selves.errors import EngineError
 from selves.lineage import find_age, read_age
+from selves.speech import Prompt, Sampling
 from serving.answers import EmbeddedBackend
 from serving.api import make_app
 from serving.catalog import Catalog
@@ -32,6 +33,7 @@ from serving.plan import NOT_MADE, LeftOut, Plan
 from serving.process import Watched
 from serving.remote import RemoteMember
 from serving.upstream import Upstream
+from serving.voice import Voice
 from serving.walking import Turns
 from tests.servers import listening, serving
 
@@ -180,6 +182,15 @@ def test_an_engine_that_fails_before_it_said_anything_is_stepped_in_for(
             assert answer.status_code == 200
             assert answer.headers["x-selves-engine"].startswith("embedded")
             assert 'selves_engine_failures_total{engine="remote"} 1' in http.get("/metrics").text
+
+
+async def test_the_record_names_the_engine_that_stepped_in(own_checkpoints: Path) -> None:
+    prompt = Prompt(form="transcript", text="<Ash> Hi!\n<Ember>")
+    with faulty("broken") as url, fleet(own_checkpoints, [RemoteMember("remote", url), embedded()]) as http:
+        async with Voice(str(http.base_url)) as voice:
+            assert (await voice.info(CHAT)).engine == "vllm"
+            said = await voice.say(CHAT, prompt, Sampling(max_tokens=4))
+    assert (said.engine, said.engine_version.split()[0]) == ("embedded", "transformers")
 
 
 def test_what_only_an_engine_that_is_down_can_do_may_be_asked_again_later(own_checkpoints: Path) -> None:
