@@ -50,7 +50,9 @@ class Serving(Frozen):
     memory_gb: float = Field(0, ge=0)
     """What the embedded engine may take for weights and for what was said; 0: half of what is free."""
     dtype: Dtype = "auto"
-    """What the embedded engine computes in; `auto`: as the age was kept, if the processor is fast with it."""
+    """What the embedded engine keeps weights in; `auto`: as the age was kept, if the processor is fast with
+    it; `int8`: rounded, for the families that the engine runs itself.
+    """
     threads: int = Field(0, ge=0)
     """CPU threads of the embedded engine; 0 means cores minus one."""
 

@@ -101,6 +101,10 @@ def _embedded(visit: Visit, port: int) -> list[str]:
     return [*command, "--port", str(port), "--threads", str(visit.threads), "--json"]
 
 
+def _embedded_int8(visit: Visit, port: int) -> list[str]:
+    return [*_embedded(visit, port), "--dtype", "int8"]
+
+
 def _embedded_environment(visit: Visit) -> dict[str, str]:
     home = visit.model.home
     return {
@@ -185,6 +189,7 @@ SYSTEMS = {
     system.name: system
     for system in (
         System("embedded", _embedded, Server(_openai, _embedded_version), _embedded_environment),
+        System("embedded-int8", _embedded_int8, Server(_openai, _embedded_version), _embedded_environment),
         System("generate", _generate),
         System("transformers-serve", _transformers, _TRANSFORMERS, peer="transformers"),
         System(
