@@ -25,14 +25,19 @@ def make_parser(prog: str, purpose: str, examples: str) -> argparse.ArgumentPars
     )
 
 
+def log_to_stderr() -> None:
+    """Let this process log to stderr, and libraries only what is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    for noisy in ("httpx", "httpx2", "openai", "apscheduler", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
 def run_command(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     """Run one command; print the house's own errors in plain words and return the exit code.
 
     SELVES_DEBUG=1 shows tracebacks of those errors too. Any other exception is a defect and is shown whole.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
-    for noisy in ("httpx", "httpx2", "openai", "apscheduler", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log_to_stderr()
     try:
         return command(argv) or 0
     except SelvesError as error:

@@ -20,6 +20,9 @@ class SelvesError(Exception):
         self.problem = problem
         self.fix = fix
 
+    def __reduce__(self) -> tuple[type[SelvesError], tuple[str, str]]:
+        return type(self), (self.problem, self.fix)
+
     def __str__(self) -> str:
         return f"{self.problem}\n  fix: {self.fix}" if self.fix else self.problem
 
@@ -52,6 +55,10 @@ class DiskError(SelvesError):
 
 class EngineError(SelvesError):
     """The serving address is unreachable, refuses, or died while it was answering."""
+
+
+class UnfitError(EngineError):
+    """The engine here cannot run this age, now or later: it is of another kind, or too large."""
 
 
 class StoreError(SelvesError):

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from selves.errors import SelvesError, UsageError
 from selves.lineage import Age
+from serving.apart import EngineApart
 from serving.api import unless_gone
 from serving.asks import Ask, Piece, PromptScores
 from serving.engine import Engine, Job
@@ -50,7 +51,7 @@ class EmbeddedBackend:
 
     name = Engine.name
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine | EngineApart) -> None:
         self._engine = engine
         self.version = engine.version
 
@@ -120,7 +121,8 @@ class EmbeddedBackend:
             ("stop_token_ids", list(asked.stop_token_ids or ())),
         ):
             try:
-                await self._engine.encode(age, ids, {})
+                if ids:
+                    await self._engine.encode(age, ids, {})
             except UsageError as error:
                 raise ApiError(400, f"{param}: {error.problem}", param=param) from error
 
@@ -141,7 +143,9 @@ class EmbeddedBackend:
         return JSONResponse({"count": len(ids), "max_model_len": age.card.context_tokens, "tokens": ids})
 
 
-async def _draw_all(engine: Engine, outbox: _Outbox, age: Age, asks: Sequence[tuple[Given, Ask]]) -> Draws:
+async def _draw_all(
+    engine: Engine | EngineApart, outbox: _Outbox, age: Age, asks: Sequence[tuple[Given, Ask]]
+) -> Draws:
     """Draw from all asks at once; yields what has come as (which, drawn), until each has finished.
 
     Closing it cancels them. When the asker is slower than the engine, more comes at a time.

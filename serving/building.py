@@ -99,10 +99,10 @@ def embedded_backend(serving: Serving, memory_bytes: int = 0) -> Backend:
     if missing:
         raise EngineError(f"the embedded engine needs {' and '.join(missing)}", 'pip install "selves[serve]"')
     from serving.answers import EmbeddedBackend
-    from serving.engine import Engine
+    from serving.apart import EngineApart
 
     return EmbeddedBackend(
-        Engine(
+        EngineApart(
             hot=serving.hot,
             threads=serving.threads,
             memory_bytes=memory_bytes or int(serving.memory_gb * 1e9),

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from selves.cast import Dtype
-from selves.errors import AgeError, EngineError, UsageError
+from selves.errors import AgeError, UnfitError, UsageError
 from selves.lineage import Age
 from serving.decoder import Company, Decoder, Model, make_model
 from serving.drawing import Words
@@ -117,7 +117,7 @@ class LoadedAge:
             self.decoder = Decoder(self.shape)
             self.prepare_alone()
         elif dtype == "int8":
-            raise EngineError(
+            raise UnfitError(
                 f"{self.address} is a {config.model_type}, and only the families that the engine runs itself "
                 "can be rounded to int8",
                 'set dtype = "auto" under [serving]',
@@ -208,7 +208,7 @@ def _load_whole(age: Age, base: Age, dtype: torch.dtype) -> Any:
     if info["missing_keys"]:
         raise _lacks(address, ", ".join(sorted(info["missing_keys"])[:3]))
     if not model._supports_default_dynamic_cache():
-        raise EngineError(
+        raise UnfitError(
             f"the embedded engine cannot run {age.card.architecture} ({address})",
             "serve it with vLLM: `selves serve --engine vllm --age ...`",
         )

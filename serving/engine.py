@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import metadata
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_TOKENIZERS = 64
+MAX_WAITING = 1000
+"""More sequences than these do not stand in line: whoever asks is told to come back."""
 SWITCH_S = 0.0003
 """How long a thread may keep Python's lock while another wants it. Found by trying, at demo size."""
 MEASURES = (
@@ -48,6 +50,12 @@ MEASURES = (
 Delivery = Piece | PromptScores | SelvesError
 
 
+def versions(dtype: Dtype) -> str:
+    """Return what an engine's answers depend on beside the weights: libraries, and how weights are kept."""
+    libraries = [f"{name} {metadata.version(name)}" for name in ("transformers", "torch")]
+    return ", ".join([*libraries, *([] if dtype == "auto" else [dtype])])
+
+
 class Job:
     """One sequence that was asked for.
 
@@ -63,10 +71,13 @@ class Job:
         self.ask = ask
         self.deliver = deliver
         self.cancelled = False
+        self.when_cancelled: Callable[[], None] = lambda: None
 
     def cancel(self) -> None:
         """Stop drawing; nothing more is delivered soon after."""
-        self.cancelled = True
+        if not self.cancelled:
+            self.cancelled = True
+            self.when_cancelled()
 
     def fail(self, error: SelvesError) -> None:
         """End with an error, unless it has ended."""
@@ -100,8 +111,7 @@ class Engine:
         """Called in the worker's thread when it has delivered what a round gave."""
         self.trouble = ""
         """Why it cannot answer any more; empty while it can."""
-        versions = [f"{name} {metadata.version(name)}" for name in ("transformers", "torch")]
-        self.version = ", ".join([*versions, *([] if dtype == "auto" else [dtype])])
+        self.version = versions(dtype)
 
     def start(self) -> None:
         """Start the worker; returns at once."""
@@ -109,6 +119,15 @@ class Engine:
         # would keep it for 5 ms
         sys.setswitchinterval(SWITCH_S)
         self._worker.start()
+
+    def when_it_ends(self, act: Callable[[], None]) -> None:
+        """Call `act`, from a thread, when the worker has ended, by whatever."""
+
+        def watch() -> None:
+            self._worker.join()
+            act()
+
+        threading.Thread(target=watch, name="watch", daemon=True).start()
 
     def close(self) -> None:
         """Stop the worker after its current round. Jobs that are not finished get an error."""
@@ -118,6 +137,10 @@ class Engine:
 
     def submit(self, job: Job) -> None:
         """Queue a job. The worker calls its `deliver` with what comes, or with one SelvesError at the end."""
+        if self.waiting >= MAX_WAITING:
+            job.fail(EngineError(f"{MAX_WAITING} requests are waiting already", "try again in a while"))
+            self.after_round()
+            return
         self._inbox.put(job)
         if self.trouble or not self._worker.is_alive():
             self._refuse_rest()
@@ -136,15 +159,25 @@ class Engine:
         around it. Raises UsageError for a prompt that this age cannot be given, AgeError when its tokenizer
         does not load.
         """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._tokenizing, self._encode, age, prompt, template, special_tokens
-        )
+        return await asyncio.wrap_future(self.encode_soon(age, prompt, template, special_tokens))
 
     async def decode(self, age: Age, token_ids: list[int]) -> str:
         """Return the text of token ids, special ones spelled out. Raises as `encode`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tokenizing, self._decode, age, token_ids)
+        return await asyncio.wrap_future(self.decode_soon(age, token_ids))
+
+    def encode_soon(
+        self,
+        age: Age,
+        prompt: str | list[int] | list[dict[str, str]],
+        template: Mapping[str, Any],
+        special_tokens: bool,
+    ) -> Future[list[int]]:
+        """Begin to `encode`, from any thread."""
+        return self._tokenizing.submit(self._encode, age, prompt, template, special_tokens)
+
+    def decode_soon(self, age: Age, token_ids: list[int]) -> Future[str]:
+        """Begin to `decode`, from any thread."""
+        return self._tokenizing.submit(self._decode, age, token_ids)
 
     def _encode(
         self,
@@ -179,9 +212,13 @@ class Engine:
     def measures(self) -> Mapping[str, float]:
         """Return a few numbers for /metrics."""
         rounds = self._rounds
-        waiting = self._inbox.qsize() + (rounds.waiting if rounds else 0)
         known = rounds.measures() if rounds else dict.fromkeys(MEASURES, 0.0)
-        return {"selves_requests_waiting": waiting, **known}
+        return {"selves_requests_waiting": self.waiting, **known}
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs nobody has begun."""
+        return self._inbox.qsize() + (self._rounds.waiting if self._rounds else 0)
 
     def _work(self) -> None:
         end = "the embedded engine has died"

@@ -18,6 +18,7 @@ ALWAYS = {
     408: "the request's body did not come in time",
     413: "the request is too large",
     500: "the age is damaged, or Selves has a defect",
+    501: "the engine here cannot run this age: it is of another kind, or too large",
     503: "no engine can answer now; Retry-After says when to try again",
 }
 REFUSED = {400: "the request is refused; `param` names what is wrong", 404: "there is no such age"}

@@ -17,7 +17,7 @@ from itertools import groupby
 import torch
 
 from selves.cast import Dtype
-from selves.errors import AgeError, EngineError, SelvesError
+from selves.errors import AgeError, EngineError, SelvesError, UnfitError
 from serving.asks import PromptScores, Scored
 from serving.decoder import Company
 from serving.drawing import Drawing, alternatives
@@ -186,7 +186,7 @@ class Rounds:
         if key not in self._hot:
             needed = needed_bytes(job.age, self._dtype)
             if needed > self._memory_bytes:
-                raise EngineError(
+                raise UnfitError(
                     f"{job.age.card.address} takes {needed / 1e9:.2f} GB, and the engine may take "
                     f"{self._memory_bytes / 1e9:.2f} GB",
                     "allow it more with memory_gb under [serving]",

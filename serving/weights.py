@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from selves.errors import AgeError, EngineError
+from selves.errors import AgeError, UnfitError
 from selves.lineage import ADAPTER_CONFIG_FILE, Age
 
 _PREFIX = "base_model.model."
@@ -98,5 +98,5 @@ def _adapter_config(age: Age) -> dict[str, Any]:
         raise AgeError(problem, "train or import it again")
     for key in ("use_dora", "rank_pattern", "alpha_pattern", "fan_in_fan_out"):
         if config.get(key):
-            raise EngineError(f"{age.card.address} is a LoRA with {key}, which only vLLM may run", _MERGE)
+            raise UnfitError(f"{age.card.address} is a LoRA with {key}, which only vLLM may run", _MERGE)
     return config

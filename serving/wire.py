@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from selves.errors import AgeError, SelvesError, UsageError
+from selves.errors import AgeError, SelvesError, UnfitError, UsageError
 
 MAX_CHOICES = 128
 """Of one request, over all its prompts."""
@@ -37,15 +37,16 @@ class ApiError(Exception):
 
     @classmethod
     def from_house(cls, error: SelvesError) -> ApiError:
-        """Say one of the house's own errors: the asker's mistake is 400, a damaged age 500, the rest 503.
-
-        500 and 503 differ in whether asking again may help.
+        """Say one of the house's own errors: the asker's mistake is 400, a damaged age 500, one that cannot
+        be run here 501, the rest 503: only then asking again may help.
         """
         message = f"{error.problem}; {error.fix}" if error.fix else error.problem
         if isinstance(error, UsageError):
             return cls(400, message)
         if isinstance(error, AgeError):
             return cls(500, message, kind="server_error", code="age_damaged")
+        if isinstance(error, UnfitError):
+            return cls(501, message, kind="server_error", code="age_unfit")
         return cls(503, message, kind="server_error", code="engine_unavailable")
 
     @property
