@@ -23,6 +23,7 @@ from selves.lineage import Age
 from serving.decoder import Company, Decoder, Model, make_model
 from serving.drawing import Words
 from serving.kv import KV
+from serving.machine import give_back_memory
 from serving.shape import read_shape
 from serving.weights import open_weights, with_adapter
 
@@ -128,6 +129,7 @@ class LoadedAge:
             self._last_only = {"logits_to_keep": 1} if can_keep else {}
         self.vocabulary = int(config.get_text_config(decoder=True).vocab_size)
         self.words = Words(self._decode, self._token_text, _end_ids(base, self.tokenizer, config))
+        give_back_memory()
 
     def prepare_alone(self) -> None:
         """Make ready for reading prompts, after `model` was set."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import shutil
 import socket
@@ -123,6 +125,12 @@ def _nvidia_smi() -> str:
             "see to the driver, or hide the GPUs with CUDA_VISIBLE_DEVICES=",
         ) from error
     return asked.stdout if asked.returncode == 0 else ""
+
+
+def give_back_memory() -> None:
+    """Let the machine have what this process no longer uses; glibc would keep it for later."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # there is another C library here
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def available_ram() -> int:

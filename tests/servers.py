@@ -12,6 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from serving.answers import EmbeddedBackend
+from serving.apart import EngineApart
 from serving.api import BODY_S, make_app
 from serving.catalog import Catalog, house_id
 from serving.engine import Engine
@@ -23,7 +24,7 @@ def serving(
     *,
     api_key: str = "",
     hot: int = 12,
-    engine: Engine | None = None,
+    engine: Engine | EngineApart | None = None,
     body_s: float = BODY_S,
 ) -> Iterator[str]:
     """Serve a checkpoints folder as `selves serve` does; yields the base URL."""
