@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from selves.files import sha256_file
 from selves.lineage import read_age
 from selves.settings import House
 from tests.servers import serving
 
 LONG = ("tiny@base-000032", "tiny@base-000033")
-"""Ages with a window wide enough for 512 tokens."""
+"""Ages with a window wide enough for 512 tokens, and slow enough to be stopped before."""
+LAYERS = 64
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +38,31 @@ def talkative(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for address in LONG:
         folder = copy.joinpath(*address.split("@"))
         shutil.copytree(checkpoints / "tiny" / "base-000016", folder)
-        changes = {"address": address, "context_tokens": 100_000}
+        slow_down(folder)
+        sha256 = sha256_file(folder / "model.safetensors")
+        files = {name: sha256_file(folder / name) for name in read_age(folder).card.files}
+        changes = {
+            "address": address,
+            "context_tokens": 100_000,
+            "weights_sha256": sha256,
+            "files": files,
+        }
         card = read_age(folder).card.model_copy(update=changes)
         (folder / "age.json").write_text(card.model_dump_json())
     return copy
+
+
+def slow_down(folder: Path) -> None:
+    """Give a model many layers that add nothing to what it says, so that there is time to stop it."""
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder)
+    config.num_hidden_layers, config.layer_types = LAYERS, ["full_attention"] * LAYERS
+    deep = AutoModelForCausalLM.from_config(config)
+    deep.load_state_dict(plain.state_dict(), strict=False)
+    for layer in deep.model.layers[plain.config.num_hidden_layers :]:
+        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    deep.save_pretrained(folder)
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ def test_token_ids_that_no_tokenizer_has_are_refused(house: Path) -> None:
 def test_an_age_that_does_not_fit_into_memory_says_how_much_it_takes(house: Path) -> None:
     with serving(house, engine=Engine(threads=1, memory_bytes=10_000)) as url, client(url) as http:
         answer = ask(http)
-        assert answer.status_code == 503
+        assert (answer.status_code, answer.json()["error"]["code"]) == (501, "age_unfit")
         assert "memory_gb" in answer.json()["error"]["message"]
         assert http.get("/health").status_code == 200
         assert ask(http, path="/tokenize", max_tokens=None).status_code == 400  # it still listens
