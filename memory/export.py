@@ -49,7 +49,7 @@ class Exported:
     purpose: str
     rows: int
     summary: Mapping[str, Any]
-    """Counts: `rows` by split, `origins`, `basis`, `sources`, `ages`, `left_out`, `chosen_longer` of pairs."""
+    """Counts: rows by split, origins, basis, sources, ages, left_out, chosen_longer (of pairs)."""
     wanted: Mapping[str, Any]
     folder: str
     """Where it was written at the time."""
@@ -144,13 +144,9 @@ async def export_again(store: Store, export_id: int, folder: Path) -> Exported:
                     files.write(made)
             text = card(wanted, recorded.summary, version=recorded.version, created_at=recorded.created_at)
             write_file(partial / CARD, text)
-            other = sorted(hashes(partial).items() ^ recorded.files.items())
-            if other:
-                by = (
-                    ""
-                    if _version() == recorded.version
-                    else f", by Selves {_version()}, not {recorded.version}"
-                )
+            if other := sorted(hashes(partial).items() ^ recorded.files.items()):
+                version = _version()
+                by = "" if version == recorded.version else f", by Selves {version}, not {recorded.version}"
                 raise StoreError(
                     f"export {export_id} comes out otherwise: {other[0][0]} is not what it was{by}", anew
                 )

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.models import FeedbackRow, GenerationRow
 from memory.people import in_parts
-from memory.preference import BARRED, Opinion
+from memory.preference import BARRED, VOTES, Opinion
 from memory.ratings import Rating, bradley_terry, contests, shown_first_won
 from selves.errors import StoreError, UsageError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Kind = Literal["vote", "reaction", "regenerated", "best_of", "reported", "deleted", "shown"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _VALUES: dict[Kind, tuple[str, ...]] = {
-    "vote": ("first", "second", "both", "neither"),
+    "vote": VOTES,
     "reaction": ("up", "down"),
 }
 _OF_TWO: tuple[Kind, ...] = ("vote", "regenerated", "best_of")

@@ -25,6 +25,7 @@ Source = Literal["vote", "reaction", "regenerated", "best_of"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 HUMAN_SOURCES: tuple[Source, ...] = ("vote", "reaction", "regenerated")
 Strength = Literal["strong", "weak", "synthetic"]
+VOTES = ("first", "second", "both", "neither")
 BARRED = ("reported", "deleted")
 """Feedback after which a sample is never chosen."""
 
@@ -200,7 +201,7 @@ def _comparisons(
         other = opinion.other_id
         if other is None or opinion.kind not in sources:
             continue
-        if opinion.kind == "vote":
+        if opinion.kind == "vote" and opinion.value in VOTES:
             second_won = opinion.value == "second"
             yield *((other, opinion.generation_id) if second_won else (opinion.generation_id, other)), opinion
         elif opinion.kind == "best_of":

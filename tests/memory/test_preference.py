@@ -61,6 +61,12 @@ def test_a_vote_for_both_or_neither_makes_no_pair(value: str) -> None:
     assert make_pairs([vote(1, 2, value)], TWO).pairs == []
 
 
+def test_a_vote_that_says_nothing_known_makes_nothing() -> None:
+    for value in (None, "up", "third"):
+        said = [Opinion("vote", 1, 2, value, blind=True)]
+        assert make_pairs(said, TWO) == make_labels(said, TWO) == Decided()
+
+
 def test_a_vote_between_ages_makes_no_pair() -> None:
     decided = make_pairs([vote(1, 2)], samples(sample(1), sample(2, age=ASH)))
     assert decided.pairs == []
