@@ -19,6 +19,7 @@ from selves.lineage import Age, list_ages
 from selves.settings import House
 
 if TYPE_CHECKING:
+    from book.life import Life
     from memory.types import Message, Scene
 
 
@@ -70,6 +71,7 @@ def make_page(arguments: Namespace, house: House) -> int:
     )
     path: Path = arguments.output or house.pages / f"{lineage}.html"
     write_file(path, render_page(life))
+    asyncio.run(record(house, path, life))
     if arguments.json:
         made = {
             "page": str(path),
@@ -111,10 +113,39 @@ def choose_lineage(ages: Sequence[Age], name: str | None, checkpoints: Path) -> 
 
 
 async def read_scenes(house: House) -> list[tuple[Scene, list[Message]]]:
-    """Return every scene with its messages, in the order they began. Raises StoreError."""
+    """Return every scene with its messages, in the order they began, as far as they may be published.
+
+    Raises StoreError.
+    """
+    from memory.pages import without_unpublishable
     from memory.store import open_store
 
-    if not house.database_url_setting and not (house.home / "selves.db").exists():
-        return []  # opening the store would make the database
+    if not _has_memory(house):
+        return []
     async with open_store(house.database_url) as store:
-        return [(scene, await store.messages(scene.id)) for scene in await store.scenes()]
+        return [
+            (scene, await without_unpublishable(store, await store.messages(scene.id)))
+            for scene in await store.scenes()
+        ]
+
+
+async def record(house: House, path: Path, life: Life) -> None:
+    """Note in memory what is on a page, so that it can be called back. Raises StoreError."""
+    from memory.pages import record_page
+    from memory.store import open_store
+
+    if not _has_memory(house):
+        return
+    async with open_store(house.database_url) as store:
+        await record_page(
+            store,
+            path,
+            of=life.lineage,
+            message_ids={line.message.id for scene in life.scenes for line in scene.lines},
+            ages={(age.card.address, age.card.weights_sha256) for age in life.ages},
+        )
+
+
+def _has_memory(house: House) -> bool:
+    """Whether there is a database; opening the store would make one."""
+    return bool(house.database_url_setting) or (house.home / "selves.db").exists()

@@ -296,12 +296,15 @@ def _explain_postgresql(error: DBAPIError, name: str) -> tuple[str, str]:
             return f"the database {name} refused: {detail}", ""
 
 
-async def empty_log(engine: AsyncEngine) -> None:
-    """Make text that was erased leave SQLite's log too, unless another process is reading from it just now.
+async def empty_log(engine: AsyncEngine) -> bool:
+    """Make text that was erased leave SQLite's log too, and return whether it did.
 
-    In the file itself it was overwritten (secure_delete). PostgreSQL reuses the old rows' space by itself;
-    its own log and backups turn over by their own settings.
+    It cannot while another process is reading from the log. In the file itself it was overwritten
+    (secure_delete). PostgreSQL reuses the old rows' space by itself; its own log and backups turn over by
+    their own settings.
     """
     if engine.dialect.name == "sqlite":
         async with outside(engine).connect() as connection:
-            await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, *_ = (await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")).one()
+            return not busy
+    return True

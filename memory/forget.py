@@ -39,6 +39,8 @@ from memory.models import (
 )
 from memory.people import find_person, in_parts
 from memory.traces import Traces, find_traces
+from selves.errors import StoreError
+from selves.files import sha256_file
 
 if TYPE_CHECKING:
     from memory.store import Store
@@ -102,11 +104,19 @@ async def forget(
         )
         traces = await find_traces(session, person)
         report = await _report(session, person, traces, dry_run)
+        again = person.forgotten_at is not None
         on_step(f"erasing {len(traces.messages):,} messages and what came of them")
         await _erase(session, store, person, traces)
     on_step("cleaning up behind it")
-    quoted = bool(traces.quoting or traces.quoting_lines)
-    await _clean_up(store, was_indexed=quoted, was_open=quoted or traces.open_prompts)
+    # what is forgotten again may have been left on the disk when this was interrupted
+    quoted = again or bool(traces.quoting or traces.quoting_lines)
+    try:
+        await _clean_up(store, was_indexed=quoted, was_open=quoted or traces.open_prompts)
+    except StoreError as error:
+        raise StoreError(
+            f"{report.person} is forgotten, but the disk may still hold what was erased: {error.problem}",
+            f"do it once more: `selves memory forget {report.person}`",
+        ) from error
     return report
 
 
@@ -116,7 +126,12 @@ async def _report(session: AsyncSession, person: PersonRow, traces: Traces, dry_
         select(ExportRow).where(ExportRow.id.in_(traces.exports)).order_by(ExportRow.id)
     ):
         folder = Path(export.request.get("folder", "."))
-        there = tuple(str(folder / name) for name in export.files if (folder / name).exists())
+        there = tuple(
+            str(folder / name)
+            for name, sha256 in export.files.items()
+            # a page that was written anew since is another one
+            if (folder / name).is_file() and sha256_file(folder / name) == sha256
+        )
         spoilt.append(SpoiltExport(export.id, export.format, export.purpose, there))
     return Forgotten(
         person=person.pseudonym,
@@ -258,4 +273,5 @@ async def _clean_up(store: Store, *, was_indexed: bool, was_open: bool) -> None:
                 await connection.execute(text("VACUUM FULL person_key, person"))
                 full = "FULL" if was_open else ""
                 await connection.execute(text(f"VACUUM {full} message, generation, feedback, pick"))
-        await database.empty_log(store.engine)
+        if not await database.empty_log(store.engine):
+            raise StoreError(f"another program is reading {database.show(store.url)}")

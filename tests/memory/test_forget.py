@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from memory import consent
 from memory.backup import back_up
-from memory.export import export, export_again
+from memory.export import export, export_again, exports
 from memory.forget import Forgotten, forget
 from memory.models import (
     CheckpointRow,
@@ -29,6 +29,7 @@ from memory.models import (
     ScoreRow,
     WritingRow,
 )
+from memory.pages import record_page, without_unpublishable
 from memory.person_export import everybody, everything_of
 from memory.quotes import QUOTE, Quotes, plain
 from memory.rows import generation_row, human_part
@@ -293,7 +294,8 @@ async def test_exports_with_their_words_are_invalid_and_ages_that_read_them_are_
     store: Store, tmp_path: Path
 ) -> None:
     lines = await told(store)
-    (tmp_path / "train.jsonl").write_text("{}")
+    (tmp_path / "train.jsonl").write_text("train.jsonl")
+    (tmp_path / "replies.jsonl").write_text("something else by now")
 
     def export(purpose: str, name: str) -> ExportRow:
         return ExportRow(
@@ -365,6 +367,33 @@ async def test_exports_with_their_words_are_invalid_and_ages_that_read_them_are_
         found = (await session.scalars(select(ExportRow).order_by(ExportRow.id))).all()
         assert [e.invalid_at is not None for e in found] == [True, True, True, False, False]
         assert found[0].invalid_reason == "somebody whose words were used asked to be forgotten"
+
+
+async def test_a_page_of_a_book_is_called_back(store: Store, tmp_path: Path) -> None:
+    lines = await told(store)
+    deleted = await answer(store, lines["secret"].scene_id, "Never mind.")
+    await store.mark_posted(deleted.id, 77)
+    await store.delete_heard(77)
+    shown = await without_unpublishable(store, await store.messages(lines["secret"].scene_id))
+    assert [m.id for m in shown] == [message.id for message in lines.values()]
+
+    page = tmp_path / "ember.html"
+    page.write_text(QUOTED)
+    ids = [lines["quote"].id]
+    number = await record_page(
+        store, page, of="ember", message_ids=ids, ages=[("ember@base-000400", "a" * 64)]
+    )
+    assert await record_page(store, page, of="ember", message_ids=ids, ages=[]) == number
+    with pytest.raises(StoreError, match=f"export {number} is a page of a book"):
+        await export_again(store, number, tmp_path / "again")
+    assert [e.format for e in await exports(store)] == ["page"]
+    page_again = tmp_path / "other" / "ember.html"
+    page_again.parent.mkdir()
+    page_again.write_text(QUOTED)
+    assert await record_page(store, page_again, of="ember", message_ids=[], ages=[]) == number + 1
+    report = await forget(store, "guest-1")
+    assert [(e.id, e.format, e.files) for e in report.exports] == [(number, "page", (str(page),))]
+    assert [e.invalid_at is not None for e in await exports(store)] == [True, False]
 
 
 async def test_words_that_a_copy_still_has_stay_shut_there(store: Store, database_url: str) -> None:

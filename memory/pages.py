@@ -1,0 +1,87 @@
+"""Pages of a book, as far as memory is concerned: what may be on them, and a record of what is.
+
+A page is recorded like any other export, so that forgetting somebody whose words came to be on it calls it
+back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, tuple_
+
+from memory.firewall import facts_of_messages, verdict
+from memory.models import ExportItemRow, ExportRow, WritingRow
+from memory.types import Message
+from selves.files import sha256_file
+
+if TYPE_CHECKING:
+    from memory.store import Store
+
+PAGE = "page"
+"""The format of an export that is a page."""
+
+
+async def without_unpublishable(store: Store, messages: Sequence[Message]) -> list[Message]:
+    """Return a scene's lines without those of selves and the operator that may not be published.
+
+    People's lines stay, so that whoever makes a page sees that people were there.
+    """
+    async with store.reading() as session:
+        facts = await facts_of_messages(session, [message.id for message in messages])
+    return [m for m in messages if m.human or verdict("publish", facts[m.id]).allowed]
+
+
+async def record_page(
+    store: Store, file: Path, *, of: str, message_ids: Collection[int], ages: Collection[tuple[str, str]]
+) -> int:
+    """Record a page that was written, and return its number among the exports.
+
+    `of` names what it is about, `message_ids` are the lines on it, `ages` the address and weights of those
+    whose writings are. The same page again, byte for byte, is the same export.
+    """
+    file = file.absolute()
+    files = {file.name: sha256_file(file)}
+    async with store.writing() as session:
+        known = await session.scalars(
+            select(ExportRow).where(ExportRow.format == PAGE, ExportRow.invalid_at.is_(None))
+        )
+        for row in known:
+            if row.files == files and row.request["folder"] == str(file.parent):
+                return row.id
+        writings = await session.scalars(
+            select(WritingRow.generation_id)
+            .where(tuple_(WritingRow.address, WritingRow.weights_sha256).in_(sorted(ages)))
+            .order_by(WritingRow.generation_id)
+        )
+        items = [{"message_id": message_id} for message_id in sorted(message_ids)]
+        items += [{"generation_id": generation_id} for generation_id in writings]
+        export = ExportRow(
+            format=PAGE,
+            purpose="publish",
+            request={
+                "wanted": {"format": PAGE, "purpose": "publish", "of": of},
+                "summary": {
+                    "rows": {"": len(items)},
+                    "origins": {},
+                    "basis": {},
+                    "sources": {},
+                    "left_out": {},
+                },
+                "folder": str(file.parent),
+            },
+            version=metadata.version("selves"),
+            rows=len(items),
+            files=files,
+            created_at=store.clock(),
+        )
+        session.add(export)
+        await session.flush()
+        session.add_all(
+            ExportItemRow(export_id=export.id, position=position, split="", **item)
+            for position, item in enumerate(items)
+        )
+        return export.id
