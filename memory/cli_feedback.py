@@ -1,4 +1,4 @@
-"""`selves memory vote|ratings`: choose between samples, not knowing whose they are; see how ages compare."""
+"""`selves memory vote|react|ratings`: say what is good, not knowing whose it is; see how ages compare."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from memory import formats, show
 from memory.verbs import Verbs, count, print_value
+from selves.errors import UsageError
 from selves.settings import House
 
 if TYPE_CHECKING:
@@ -42,6 +43,21 @@ def add_verbs(verbs: Verbs) -> None:
         help="compare what different ages wrote on the same prompt; rates them, and trains nobody",
     )
     vote.add_argument("--limit", type=count, default=20, metavar="N", help="at most so many (default: 20)")
+
+    react = verbs.add(
+        "react",
+        _react,
+        "like, dislike or report a line of a self, or take that back",
+        "selves memory react 42 up",
+    )
+    react.add_argument(
+        "message", type=int, metavar="MESSAGE_ID", help="as `selves memory transcript` shows it"
+    )
+    react.add_argument(
+        "reaction",
+        choices=("up", "down", "reported", "none"),
+        help="what was reported is in no export; none takes all of it back",
+    )
 
     ratings = verbs.add(
         "ratings", _ratings, "rate ages by the votes between them", "selves memory ratings --lineage ember"
@@ -113,6 +129,29 @@ def _shown(ballot: Ballot) -> list[str]:
 
 def _named(sample: Generation) -> str:
     return f"{sample.address}{' (posted)' if sample.chosen else ''}"
+
+
+async def _react(store: Store, _house: House, arguments: argparse.Namespace) -> None:
+    from memory.feedback import keep, withdraw
+
+    message = await store.message(arguments.message)
+    sample = message.generation_id
+    if sample is None:
+        raise UsageError(
+            f"message {message.id} is no self's, so nobody learns from it",
+            "react to a line of a self: `selves memory transcript` shows whose each is",
+        )
+    liked, reported = f"{VOTER}:reaction:{sample}", f"{VOTER}:reported:{sample}"
+    match arguments.reaction:
+        case "none":
+            await withdraw(store, liked)
+            await withdraw(store, reported)
+        case "reported":
+            await keep(store, "reported", sample, via=VOTER, key=reported)
+        case value:
+            await keep(store, "reaction", sample, value=value, via=VOTER, key=liked)
+    if arguments.json:
+        print(show.to_json({"message": message.id, "generation": sample, "reaction": arguments.reaction}))
 
 
 async def _ratings(store: Store, _house: House, arguments: argparse.Namespace) -> None:

@@ -75,6 +75,31 @@ def test_a_vote_is_blind_until_it_is_given_and_then_can_be_exported(
     assert "1\tdpo\ttrain\t1" in run(capsys, "exports")
 
 
+def test_a_line_is_liked_reported_and_neither(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def labels() -> int:
+        return json.loads(run(capsys, "export", "--format", "kto", "--dry-run", "--json"))["rows"]  # type: ignore[no-any-return]
+
+    assert json.loads(run(capsys, "react", "1", "up", "--json"))["reaction"] == "up"
+    run(capsys, "react", "1", "down")
+    assert labels() == 1
+    run(capsys, "react", "1", "reported")
+    assert labels() == 0
+    run(capsys, "react", "1", "none")
+    assert labels() == 0
+    run(capsys, "react", "1", "up")
+    assert labels() == 1
+    with pytest.raises(StoreError, match="no message 99"):
+        main(["react", "99", "up"])
+
+    async def open_scene() -> None:
+        async with open_store(f"sqlite:///{home}/selves.db") as store:
+            await store.say(1, speaker="operator", text="Begin.", origin="operator")
+
+    asyncio.run(open_scene())
+    with pytest.raises(UsageError, match="is no self's"):
+        main(["react", "2", "up"])
+
+
 def test_skipping_and_leaving_say_nothing(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
