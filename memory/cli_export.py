@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("memory")
 
 OF_SCENES = ("transcript", "dce")
+FROM_FEEDBACK = ("dpo", "kto", "sft")
 PURPOSES = ("publish", "train", "store", "diary")
 
 
@@ -125,9 +126,11 @@ async def _export(store: Store, _house: House, arguments: argparse.Namespace) ->
 def _wanted(arguments: argparse.Namespace) -> Wanted:
     from memory.wanted import Wanted
 
-    sources = arguments.source
-    if sources is None:
-        sources = () if arguments.format == "sft" else HUMAN_SOURCES
+    if arguments.source and arguments.format not in FROM_FEEDBACK:
+        raise UsageError(
+            f"{arguments.format} is not made from feedback", "leave --source out, or ask for dpo, kto or sft"
+        )
+    sources = arguments.source or (HUMAN_SOURCES if arguments.format in ("dpo", "kto") else ())
     purpose = arguments.purpose or ("publish" if arguments.format in OF_SCENES else "train")
     try:
         return Wanted(

@@ -144,6 +144,7 @@ def test_logs_come_in_and_a_bad_one_does_not_keep_the_others_out(
         (["--format", "dpo", "--purpose", "publish", "x"], "for training and nothing else"),
         (["--format", "dce", "--parquet", "x"], "no split and no parquet"),
         (["--format", "dce", "--purpose", "train", "x"], "to look at"),
+        (["--format", "transcript", "--source", "vote", "x"], "not made from feedback"),
         (["--again", "1", "--dry-run"], "leave --dry-run out"),
     ],
 )
