@@ -271,7 +271,8 @@ async def _clean_up(store: Store, *, was_indexed: bool, was_open: bool) -> None:
                     await connection.execute(text(f"INSERT INTO {table}({table}) VALUES ('optimize')"))
             else:
                 await connection.execute(text("VACUUM FULL person_key, person"))
-                full = "FULL" if was_open else ""
-                await connection.execute(text(f"VACUUM {full} message, generation, feedback, pick"))
+                # sealed words are in no index
+                how = "FULL" if was_open else "(INDEX_CLEANUP OFF, TRUNCATE OFF)"
+                await connection.execute(text(f"VACUUM {how} message, generation, feedback, pick"))
         if not await database.empty_log(store.engine):
             raise StoreError(f"another program is reading {database.show(store.url)}")

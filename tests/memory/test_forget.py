@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -477,6 +479,24 @@ async def test_the_files_of_a_postgresql_server_have_nothing_after_a_forgetting(
             connection.execute("CHECKPOINT")
             after = b"".join(file.read_bytes() for file in files.iterdir())
     assert [trace for trace in (*TRACES, key) if trace.encode() in after] == []
+
+
+async def test_what_another_program_kept_on_the_disk_is_gone_when_it_is_done_once_more(
+    new_sqlite: Callable[[bool], str],
+) -> None:
+    url = new_sqlite(True)
+    async with open_store(url, clock=Clock(), lock_wait_s=0.1) as store:
+        await told(store)
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT count(*) FROM message").fetchone() == (5,)
+            with pytest.raises(
+                StoreError, match="guest-1 is forgotten, but the disk may still hold"
+            ) as error:
+                await forget(store, "guest-1")
+            assert "selves memory forget guest-1" in error.value.fix
+        await forget(store, "guest-1")
+        assert_gone(url, *TRACES)
 
 
 # what is kept of a person
