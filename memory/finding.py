@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, literal, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import load_only
 
 from memory.filters import LETTERS, Condition, Filters, Kind, facts, facts_of, of_lines, of_samples
 from memory.index import Facts
 from memory.lookup import LINES, SAMPLES, Shelf, among, newest
 from memory.models import GenerationRow, MessageRow, SceneRow
 from memory.people import read_messages
-from memory.query import Query, matches, words_in
+from memory.query import Query, matches, plain_words
 
 OPENED_AT_ONCE = 500
 """People's lines in one batch."""
@@ -46,11 +45,11 @@ class Found:
 
 
 class Stream:
-    """One of the three, from below an id on (None: from the newest on; 0: nothing is left of it)."""
+    """One of the three, from below an id on; below 0 nothing is left of it."""
 
     row: ClassVar[type[MessageRow] | type[GenerationRow]] = MessageRow
 
-    def __init__(self, query: Query | None, filters: Filters, below: int | None) -> None:
+    def __init__(self, query: Query | None, filters: Filters, below: int) -> None:
         self._query = query
         self._filters = filters
         self._read_below = below
@@ -76,7 +75,7 @@ class Stream:
         return found
 
     @property
-    def below(self) -> int | None:
+    def below(self) -> int:
         """Where to go on another time."""
         return self._taken_below if self._waiting else self._read_below
 
@@ -104,11 +103,9 @@ class Stream:
             self._read_below = 0
             return
         self._above = first - 1
-        self._read_below = last + 1 if self._read_below is None else min(self._read_below, last + 1)
+        self._read_below = min(self._read_below, last + 1)
 
-    async def _read(
-        self, session: AsyncSession, below: int | None, most: int
-    ) -> tuple[list[Found], int | None]:
+    async def _read(self, session: AsyncSession, below: int, most: int) -> tuple[list[Found], int]:
         """Return the next batch, and below which id to go on."""
         raise NotImplementedError
 
@@ -118,7 +115,7 @@ class Indexed(Stream):
 
     shelf: ClassVar[Shelf]
 
-    def __init__(self, query: Query | None, filters: Filters, below: int | None, now: datetime) -> None:
+    def __init__(self, query: Query | None, filters: Filters, below: int, now: datetime) -> None:
         super().__init__(query, filters, below)
         row = self.row
         self._facts: Facts = facts(filters, now, samples=row is GenerationRow)
@@ -128,16 +125,15 @@ class Indexed(Stream):
         if query is None:
             self._conditions.append(row.text != "")
 
-    async def _read(
-        self, session: AsyncSession, below: int | None, most: int
-    ) -> tuple[list[Found], int | None]:
-        span: dict[str, Any] = {"below": below, "above": self._above, "most": most}
+    async def _read(self, session: AsyncSession, below: int, most: int) -> tuple[list[Found], int]:
+        span = {"below": below, "above": self._above, "most": most}
         if self._filters.marks:
             ids = await among(session, self.shelf, self._conditions, **span)
-            found = [f for f in await self._load(session, ids) if _meets(f, self._query)]
         else:
             ids = await newest(session, self.shelf, self._query, self._facts, self._conditions, **span)
-            found = await self._load(session, ids)
+        found = await self._load(session, ids) if ids else []
+        if self._filters.marks:
+            found = [one for one in found if _meets(one, self._query)]
         return found, ids[-1] if len(ids) == most else 0
 
     async def _load(self, session: AsyncSession, ids: Sequence[int]) -> list[Found]:
@@ -151,7 +147,21 @@ class Lines(Indexed):
     shelf = LINES
 
     async def _load(self, session: AsyncSession, ids: Sequence[int]) -> list[Found]:
-        return await read_lines(session, MessageRow.id.in_(ids), len(ids))
+        row = MessageRow
+        columns = (
+            row.id,
+            row.generation_id,
+            row.scene_id,
+            SceneRow.kind,
+            row.speaker,
+            row.address,
+            row.origin,
+            row.created_at,
+            row.text,
+        )
+        query = select(*columns).join(SceneRow, SceneRow.id == row.scene_id)
+        found = await session.execute(query.where(row.id.in_(ids)).order_by(row.id.desc()))
+        return [Found("letter" if line[3] == LETTERS else "line", *line) for line in found]
 
 
 class Samples(Indexed):
@@ -165,38 +175,28 @@ class Samples(Indexed):
 
     async def _load(self, session: AsyncSession, ids: Sequence[int]) -> list[Found]:
         row = GenerationRow
-        query = (
-            select(row, SceneRow.kind)
-            .options(
-                load_only(
-                    row.kind, row.turn, row.scene_id, row.speaker, row.address, row.started_at, row.text
-                )
-            )
-            .join(SceneRow, SceneRow.id == row.scene_id, isouter=True)
-            .where(row.id.in_(ids))
-            .order_by(row.id.desc())
+        kind = case((row.turn.is_(None), row.kind), else_="candidate")
+        columns = (
+            kind,
+            null(),
+            row.id,
+            row.scene_id,
+            SceneRow.kind,
+            row.speaker,
+            row.address,
+            literal("self"),
+            row.started_at,
+            row.text,
         )
-        return [
-            Found(
-                kind=cast(Kind, sample.kind) if sample.turn is None else "candidate",
-                message_id=None,
-                generation_id=sample.id,
-                scene_id=sample.scene_id,
-                scene_kind=scene_kind,
-                speaker=sample.speaker,
-                address=sample.address,
-                origin="self",
-                at=sample.started_at,
-                text=sample.text,
-            )
-            for sample, scene_kind in await session.execute(query)
-        ]
+        query = select(*columns).join(SceneRow, SceneRow.id == row.scene_id, isouter=True)
+        found = await session.execute(query.where(row.id.in_(ids)).order_by(row.id.desc()))
+        return [Found(*sample) for sample in found]
 
 
 class Sealed(Stream):
     """People's lines, opened one by one; at most so many in one search."""
 
-    def __init__(self, query: Query | None, filters: Filters, below: int | None, most_opened: int) -> None:
+    def __init__(self, query: Query | None, filters: Filters, below: int, most_opened: int) -> None:
         super().__init__(query, filters, below)
         self.opened = 0
         self._most_opened = most_opened
@@ -206,23 +206,28 @@ class Sealed(Stream):
     def goes_on(self) -> bool:
         return self.opened < self._most_opened
 
-    async def _read(
-        self, session: AsyncSession, below: int | None, most: int
-    ) -> tuple[list[Found], int | None]:
+    async def _read(self, session: AsyncSession, below: int, most: int) -> tuple[list[Found], int]:
         most = OPENED_AT_ONCE  # whatever is asked for: few of them may be what is looked for
-        conditions = [MessageRow.person_id.is_not(None), MessageRow.id > self._above, *self._conditions]
-        if below is not None:
-            conditions.append(MessageRow.id < below)
-        asked = select(MessageRow.id).where(*conditions).order_by(MessageRow.id.desc())
+        key = MessageRow.id
+        conditions = [MessageRow.person_id.is_not(None), key < below, key > self._above, *self._conditions]
+        asked = select(key).where(*conditions).order_by(key.desc())
         ids = list(await session.scalars(asked.limit(most)))
-        found = await read_lines(session, MessageRow.id.in_(ids), most)
+        found = await read_lines(session, key.in_(ids), most) if ids else []
         self.opened += len(ids)
         met = [f for f in found if f.text and _meets(f, self._query)]
         return met, ids[-1] if len(ids) == most else 0
 
 
 def _meets(found: Found, query: Query | None) -> bool:
-    return query is None or matches(query, words_in(found.text))
+    return query is None or matches(query, plain_words(found.text))
+
+
+async def newest_of_all(session: AsyncSession) -> tuple[int, int]:
+    """Return below which ids all messages and all samples are."""
+    message, generation = select(func.max(MessageRow.id)), select(func.max(GenerationRow.id))
+    newest = await session.execute(select(message.scalar_subquery(), generation.scalar_subquery()))
+    last = cast(tuple[int | None, int | None], newest.one())
+    return (last[0] or 0) + 1, (last[1] or 0) + 1
 
 
 async def read_lines(session: AsyncSession, condition: Condition, most: int) -> list[Found]:

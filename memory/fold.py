@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memory.query import words_in
+from memory.query import plain_words
 
 ALIKE = 0.7
 """Of the runs in either text, the share that must be in both."""
@@ -20,7 +20,7 @@ Shape = frozenset[str]
 
 def shape_of(text: str) -> Shape:
     """Return what is compared of a text."""
-    bare = " ".join(word.word for word in words_in(text)) or text.strip()
+    bare = " ".join(plain_words(text)) or text.strip()
     return frozenset(bare[i : i + RUN] for i in range(max(1, len(bare) - RUN + 1)))
 
 

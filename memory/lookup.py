@@ -8,10 +8,10 @@ the others through the index, each sixteen times as long as the one before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, column, func, literal, literal_column, select, table
+from sqlalchemy import ColumnElement, Select, column, func, literal, literal_column, select, table, union_all
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -56,7 +56,7 @@ async def newest(
     facts: Facts,
     conditions: Sequence[Condition],
     *,
-    below: int | None,
+    below: int,
     above: int = 0,
     most: int,
 ) -> list[int]:
@@ -64,8 +64,6 @@ async def newest(
     first. Fewer only when there are no more.
     """
     key = shelf.row.id
-    if below is None:
-        below = (await session.scalar(select(func.max(key))) or 0) + 1
     if query is None and not facts:
         plain = select(key).where(shelf.readable, key < below, key > above, *conditions)
         return list(await session.scalars(plain.order_by(key.desc()).limit(most)))
@@ -79,14 +77,14 @@ async def among(
     shelf: Shelf,
     conditions: Sequence[Condition],
     *,
-    below: int | None,
+    below: int,
     above: int = 0,
     most: int,
 ) -> list[int]:
     """Return ids like `newest`, when the conditions name few rows by their ids: those are looked at first."""
     # sums have no index
     key = shelf.row.id + 0
-    inside = [shelf.readable, key > above, *conditions] + ([] if below is None else [key < below])
+    inside = [shelf.readable, key > above, key < below, *conditions]
     return list(await session.scalars(select(shelf.row.id).where(*inside).order_by(key.desc()).limit(most)))
 
 
@@ -121,12 +119,10 @@ async def _postgresql(
     key = shelf.row.id
     # behind a SELECT its value is not known to the planner, which would take a phrase for something rare
     wanted = select(literal(asked).cast(TSQUERY)).scalar_subquery()
-    found: list[int] = []
-    stretch = FIRST_STRETCH
-    while below > above + 1 and len(found) < most:
-        lowest = max(above + 1, below - stretch)
-        inside = (shelf.readable, key >= lowest, key < below)
-        if stretch == FIRST_STRETCH:
+    stretches: list[Select[tuple[int]]] = []
+    for lowest, end in _stretches(below, above):
+        inside = (shelf.readable, key >= lowest, key < end)
+        if not stretches:
             # with an offset, even of nothing, this is done first and the words are compared row by row
             rows = select(shelf.row).where(*inside, *conditions).order_by(key.desc()).offset(0).subquery()
             row = aliased(shelf.row, rows)
@@ -135,6 +131,17 @@ async def _postgresql(
             # ordered by a sum, which no index has, so that the index over words is used
             has = shelf.words(shelf.row).op("@@")(wanted)
             ids = select(key).where(*inside, has, *conditions).order_by((key + 0).desc())
-        found += await session.scalars(ids.limit(most - len(found)))
-        below, stretch = lowest, stretch * LONGER
-    return found
+        stretches.append(ids.limit(most).subquery().select())
+    if not stretches:
+        return []
+    # one after another, and none of them when those before had enough
+    return list(await session.scalars(union_all(*stretches).limit(most)))
+
+
+def _stretches(below: int, above: int) -> Iterator[tuple[int, int]]:
+    """Yield from which id to below which each stretch goes, the newest first."""
+    length = FIRST_STRETCH
+    while below > above + 1:
+        lowest = max(above + 1, below - length)
+        yield lowest, below
+        below, length = lowest, length * LONGER

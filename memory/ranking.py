@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from memory.query import Query, Term, marks_of, words_in
+from memory.query import Query, how_often, plain_words
 
 SATURATION = 1.2
 LENGTH = 0.75
@@ -18,30 +18,16 @@ LENGTH = 0.75
 
 def rank(query: Query, texts: Sequence[str]) -> list[float]:
     """Return a figure for each text, the higher the better it fits; only their order says anything."""
-    terms = list({term for group in query.groups for term in group})
-    counts: list[Counter[Term]] = []
-    lengths: list[int] = []
-    for text in texts:
-        words = words_in(text)
-        single = Counter(word.word for word in words)
-        counts.append(
-            Counter(
-                {
-                    term: len(marks_of(term, words))
-                    if term.prefix or len(term.words) > 1
-                    else single[term.words[0]]
-                    for term in terms
-                }
-            )
-        )
-        lengths.append(len(words))
     if not texts:
         return []
-    mean = sum(lengths) / len(lengths) or 1
-    weights = {term: _rarity(sum(1 for count in counts if count[term]), len(texts)) for term in terms}
+    terms = list({term for group in query.groups for term in group})
+    words = [plain_words(text) for text in texts]
+    counts = [[how_often(term, some) for term in terms] for some in words]
+    mean = sum(map(len, words)) / len(words) or 1
+    weights = [_rarity(sum(1 for row in counts if row[i]), len(texts)) for i in range(len(terms))]
     return [
-        sum(weights[term] * _saturated(count[term], length / mean) for term in terms)
-        for count, length in zip(counts, lengths, strict=True)
+        sum(weight * _saturated(n, len(some) / mean) for weight, n in zip(weights, row, strict=True))
+        for row, some in zip(counts, words, strict=True)
     ]
 
 
@@ -50,7 +36,7 @@ def rarest(words: Sequence[str], others: Sequence[str], most: int) -> list[str]:
     among equals. Words that more than one text in twenty has (and more than three) are left out, unless
     nothing else is there.
     """
-    having = Counter(word for text in others for word in {found.word for found in words_in(text)})
+    having = Counter(word for text in others for word in set(plain_words(text)))
     ordered = sorted(set(words), key=lambda word: (having[word], -len(word), word))
     telling = [word for word in ordered if having[word] <= max(3, len(others) // 20)]
     return (telling or ordered)[:most]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, get_args
 
-from memory.query import words_in
+from memory.query import plain_words
 from selves.errors import UsageError
 
 Name = Literal["zlib", "repeats", "copied", "novelty", "surprise"]
@@ -117,7 +117,7 @@ def say(text: str, said: Seen) -> None:
 
 
 def _runs(text: str, length: int) -> Iterator[tuple[str, ...]]:
-    words = [word.word for word in words_in(text)]
+    words = plain_words(text)
     return zip(*(words[i:] for i in range(length)), strict=False)
 
 

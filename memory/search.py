@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import fold, ranking
 from memory.filters import Filters
-from memory.finding import Found, Lines, Samples, Sealed, Stream, read_lines
+from memory.finding import Found, Lines, Samples, Sealed, Stream, newest_of_all, read_lines
 from memory.models import MessageRow, ScoreRow
 from memory.people import in_parts
 from memory.query import Query, Snippet, any_of, marks, parse, snippet, words_in
@@ -43,7 +43,7 @@ TELLING_WORDS = 8
 COMPARED = 1000
 """Lines that tell which words are rare."""
 
-_PLACE = re.compile(r"(-|\d{1,18})\.(-|\d{1,18})\.(-|\d{1,18})")
+_PLACE = re.compile(r"(\d{1,18})\.(\d{1,18})\.(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,9 @@ async def search(
     query = parse(typed) if typed.strip() else None
     if sort == "best" and query is None:
         raise UsageError("without words nothing fits them best", "type some, or choose another order")
-    streams = _streams(store, query, wanted, after)
+    place = None if after is None else _read_place(after)
     async with store.reading() as session:
+        streams = await _streams(session, store, query, wanted, place)
         if sort == "newest":
             groups = await _merged(session, streams, limit, folded=folded)
             hits = await _hits(session, query, groups)
@@ -107,10 +108,9 @@ async def search(
             groups = await _merged(session, streams, RANKED, folded=False)
             hits = await _ordered(session, query, groups, sort, limit, folded=folded)
             places = [0]
-    there_is_more = any(place != 0 for place in places)
     return Page(
         hits=tuple(hits),
-        next=".".join("-" if place is None else f"{place}" for place in places) if there_is_more else None,
+        next=".".join(map(str, places)) if any(places) else None,
         opened=sum(stream.opened for stream in streams if isinstance(stream, Sealed)),
     )
 
@@ -136,7 +136,7 @@ async def more_like(
             session, MessageRow.person_id.is_(None) & (MessageRow.id != message_id), COMPARED
         )
         query = any_of(ranking.rarest(words, [found.text for found in others], TELLING_WORDS))
-        streams = _streams(store, query, wanted, None)
+        streams = await _streams(session, store, query, wanted, None)
         groups = await _merged(session, streams, RANKED, folded=False)
         groups = [group for group in groups if group[0].message_id != message_id]
         hits = await _ordered(session, query, groups, "best", limit, folded=True)
@@ -144,18 +144,29 @@ async def more_like(
     return Page(tuple(hits), None, opened)
 
 
-def _streams(
-    store: Store, query: Query | None, filters: Filters, after: str | None
-) -> tuple[Stream | None, Stream | None, Stream | None]:
-    """The streams that can have anything, in the order in which a page's place names them."""
-    place = _PLACE.fullmatch("-.-.-" if after is None else after)
+def _read_place(after: str) -> list[int]:
+    place = _PLACE.fullmatch(after)
     if place is None:
         raise UsageError(f"{after!r} is no place in a search", "give what the page before gave as `next`")
-    lines, samples, sealed = (None if part == "-" else int(part) for part in place.groups())
+    return [int(part) for part in place.groups()]
+
+
+async def _streams(
+    session: AsyncSession,
+    store: Store,
+    query: Query | None,
+    filters: Filters,
+    place: Sequence[int] | None,
+) -> tuple[Stream | None, Stream | None, Stream | None]:
+    """The streams that can have anything, in the order in which a page's place names them."""
+    if place is None:
+        messages, generations = await newest_of_all(session)
+        place = (messages, generations, messages)
+    lines, samples, sealed = place
     return (
-        Lines(query, filters, lines, store.clock()) if filters.has_lines and lines != 0 else None,
-        Samples(query, filters, samples, store.clock()) if filters.has_samples and samples != 0 else None,
-        Sealed(query, filters, sealed, OPENED) if filters.has_people and sealed != 0 else None,
+        Lines(query, filters, lines, store.clock()) if filters.has_lines and lines else None,
+        Samples(query, filters, samples, store.clock()) if filters.has_samples and samples else None,
+        Sealed(query, filters, sealed, OPENED) if filters.has_people and sealed else None,
     )
 
 
