@@ -103,7 +103,7 @@ def _diary_of(house: House, address: str) -> str:
 def _print_forgotten(console: Console, report: Forgotten, diaries: Sequence[str]) -> None:
     would = "would be " if report.dry_run else ""
     facts = [
-        ("person", f"{report.person} {would}forgotten"),
+        ("person", f"{report.person} {would or 'is '}forgotten"),
         ("messages", f"{report.messages} {would}erased"),
         ("prompts", f"{report.prompts} that held their words {would}erased"),
         ("quotations", f"{report.samples} samples and {report.lines} lines {would}erased"),
