@@ -17,11 +17,13 @@ SIDES = ("-journal", "-wal", "-shm")
 def private_file(target: Path) -> Iterator[Path]:
     """Yield an empty file beside `target`, which takes its place when the block ends well.
 
-    Raises DiskError when the disk refuses; what was at `target` is then untouched.
+    What a killed process left there of the same file is removed. Raises DiskError when the disk refuses; what
+    was at `target` is then untouched.
     """
     partial = target.with_name(f"{PARTIAL_PREFIX}{os.getpid()}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
         yield partial
@@ -33,6 +35,17 @@ def private_file(target: Path) -> Iterator[Path]:
     finally:
         for side in ("", *SIDES):
             partial.with_name(partial.name + side).unlink(missing_ok=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what processes left that live no more (where /proc says which do)."""
+    if not Path("/proc/self").exists():
+        return
+    for left in target.parent.glob(f"{PARTIAL_PREFIX}*"):
+        owner, _, name = left.name.removeprefix(PARTIAL_PREFIX).partition("-")
+        whole = name in (target.name, *(target.name + side for side in SIDES))
+        if whole and owner.isdecimal() and not Path("/proc", owner).exists():
+            left.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

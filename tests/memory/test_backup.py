@@ -331,6 +331,72 @@ async def test_a_full_disk_leaves_the_older_backup(new_sqlite: Callable[[bool], 
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".partial")] == []
 
 
+async def test_a_full_disk_leaves_the_database_that_is_there(
+    new_sqlite: Callable[[bool], str], tmp_path: Path
+) -> None:
+    url = new_sqlite(True)
+    async with open_store(url) as store:
+        scene_id = await fill(store, tmp_path)
+        for _ in range(200):
+            await store.say(scene_id, speaker="Host", text="x" * 2000, origin="operator")
+        await back_up(store, tmp_path / "b.db")
+        await store.begin_scene(SPEC, place="terminal")
+    ours, theirs = processes.Pipe(duplex=False)
+    process = processes.Process(target=keeping.restore_on_full_disk, args=(tmp_path / "b.db", url, theirs))
+    process.start()
+    theirs.close()
+    _, message = ours.recv()
+    process.join()
+    assert "disk is full" in message
+    async with open_store(url) as store:
+        assert len(await store.scenes()) == 2
+        assert (await check(store)).problems == ()
+    path = Path(make_url(url).database or "")
+    assert not list(path.parent.glob(f".partial*{path.name}*"))
+
+
+async def test_a_restore_that_is_killed_has_changed_nothing_and_can_be_done_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with open_store(database_url) as store:
+        scene_id = await fill(store, tmp_path)
+        for _ in range(200):
+            await store.say(scene_id, speaker="Host", text="Hm.", origin="operator")
+        await back_up(store, tmp_path / "b.db")
+        await store.begin_scene(SPEC, place="terminal")
+    ours, theirs = processes.Pipe(duplex=False)
+    process = processes.Process(
+        target=keeping.restore_until_killed, args=(tmp_path / "b.db", database_url, theirs)
+    )
+    process.start()
+    theirs.close()
+    assert ours.recv() == "half way"
+    process.kill()
+    process.join()
+    async with open_store(database_url) as store:
+        assert len(await store.scenes()) == 2
+    restored = await restore(tmp_path / "b.db", database_url, replace=True)
+    try:
+        async with open_store(database_url) as store:
+            assert len(await store.scenes()) == 1
+            assert (await check(store)).problems == ()
+    finally:
+        drop_kept(database_url, restored.kept)
+    if database_url.startswith("sqlite"):
+        path = Path(make_url(database_url).database or "")
+        assert not list(path.parent.glob(f".partial*{path.name}*")), "what the killed one left is gone"
+
+
+@pytest.mark.postgres
+async def test_a_login_that_the_server_refuses_is_named(
+    new_sqlite: Callable[[bool], str], postgresql: Callable[[str], str], tmp_path: Path
+) -> None:
+    async with open_store(new_sqlite(True)) as store:
+        await back_up(store, tmp_path / "b.db")
+    with pytest.raises(StoreError, match=r"refuses the login(.|\n)*check user and password"):
+        await restore(tmp_path / "b.db", postgresql("postgres").replace("postgres:@", "stranger:@"))
+
+
 def nothing_is_at(url: str) -> bool:
     if url.startswith("sqlite"):
         path = Path(make_url(url).database or "")
