@@ -23,6 +23,7 @@ COLUMNS = (
     ("message", "pick"),
     ("scene", "generation"),
     ("feedback", "score", "writing", "checkpoint", "export_item", "export"),
+    ("lease", "state", "spending"),
 )
 """Which tables stand below each other; a table that is missing here comes last."""
 WIDTH, GAP, LINE, ABOVE, MARGIN = 236, 76, 17, 26, 20

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from memory.columns import dump_json
 from selves.errors import StoreError
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a database at this version opens without loading Alembic."""
 
 _DRIVERS = {

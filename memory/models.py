@@ -16,6 +16,9 @@
     pick         the ledger of editors: stars, quotations, tags, notes
     visit        what an editor has read
     export       a file that was made of all this, and (export_item) of which rows
+    lease        who among several processes may do something now, and until when
+    state        small things that outlive a process: who sleeps, what a channel is set to
+    spending     how many tokens were drawn on a day, for a self, in a channel
 
 The words of people are sealed with a key of their own (`sealing.py`), so they are in no index. For what
 selves and the operator said, `migrations/versions/0002_remembering.py` makes indices over words.
@@ -403,3 +406,34 @@ class ExportItemRow(Base):
     message_id: Mapped[int | None] = mapped_column(ForeignKey("message.id"), index=True)
     detail: Mapped[Any | None] = mapped_column(AnyJson)
     """What else the row says: a label, a weight, where a pair comes from."""
+
+
+class LeaseRow(Base):
+    """Somebody alone may do something, until a moment that passes by itself when the process dies."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[str]
+    until: Mapped[datetime]
+
+
+class StateRow(Base):
+    """A small thing that outlives a process. Nothing of a person: forgetting does not look here."""
+
+    __tablename__ = "state"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(AnyJson)
+    at: Mapped[datetime]
+
+
+class SpendingRow(Base):
+    """Tokens that were drawn on a day within a scope: all, a self, a channel."""
+
+    __tablename__ = "spending"
+
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    """As 2026-05-01."""
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    tokens: Mapped[int]

@@ -1,0 +1,38 @@
+"""Spending: how many tokens were drawn on a day, counted for each scope that a budget may be set for.
+
+A scope is any text: `all`, `self:Ember`, `place:discord:123`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+
+from sqlalchemy import select
+
+from memory.models import SpendingRow
+from memory.store import Store
+
+
+async def spend(store: Store, day: date, scopes: Iterable[str], tokens: int) -> None:
+    """Add tokens to what was spent on a day in each of these scopes, all at once."""
+    async with store.writing() as session:
+        for scope in sorted(set(scopes)):  # in one order everywhere: nobody waits for whoever waits for them
+            await session.execute(
+                store.insert(SpendingRow)
+                .values(day=day.isoformat(), scope=scope, tokens=tokens)
+                .on_conflict_do_update(
+                    index_elements=["day", "scope"], set_={"tokens": SpendingRow.tokens + tokens}
+                )
+            )
+
+
+async def spent(store: Store, day: date, scopes: Iterable[str]) -> Mapping[str, int]:
+    """Return how many tokens were spent on a day in each of these scopes; 0 where none were."""
+    wanted = set(scopes)
+    query = select(SpendingRow.scope, SpendingRow.tokens).where(
+        SpendingRow.day == day.isoformat(), SpendingRow.scope.in_(wanted)
+    )
+    async with store.reading() as session:
+        found = {row.scope: row.tokens for row in await session.execute(query)}
+    return {scope: found.get(scope, 0) for scope in wanted}
