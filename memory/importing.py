@@ -212,6 +212,9 @@ async def _add(store: Store, scene_id: int, talk: Talk, lines: Sequence[Line]) -
                     guests[user_id] = await meet(session, store.house, DISCORD, user_id, now)
         stored = {guest.id: await wants_stored(session, guest.id) for guest in guests.values()}
         scene = await store.lock_scene(session, scene_id)
+        # asked again: somebody else may have brought these in while this one waited for the lock
+        known = await _known(store, session, lines)
+        new = [line for line in new if line.name not in known]
         if scene.messages == 0 and talk.began_at is not None:
             scene.started_at = talk.began_at
         for line in new:

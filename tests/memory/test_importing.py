@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from datetime import UTC, datetime
@@ -372,3 +373,12 @@ async def test_a_log_that_went_on_adds_only_what_is_new(store: Store, tmp_path: 
     said = await store.messages(came.scene_id)
     assert all(line.person_id is None and line.origin == "imported" for line in said)
     assert len(said) == came.new + 1
+
+
+async def test_two_who_import_the_same_at_once_bring_it_in_once(store: Store, tmp_path: Path) -> None:
+    many = [message(number, ADA_SAYS, f"Line {number}.") for number in range(60)]
+    path = an_export(tmp_path, many)
+    came = await asyncio.gather(*(import_talk(store, path) for _ in range(3)))
+    assert sorted(one.new for one in came) == [0, 0, 60]
+    (scene,) = await store.scenes()
+    assert [line.sequence for line in await store.messages(scene.id)] == list(range(1, 61))
