@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from selves.errors import UsageError
@@ -162,7 +163,8 @@ def _places(term: Term, words: Sequence[str]) -> Iterator[int]:
             yield i
 
 
-class Snippet(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Snippet:
     """The part of a text that shows why it was found."""
 
     text: str
