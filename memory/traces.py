@@ -1,8 +1,9 @@
 """All that one person left: their lines, the prompts that held them, who quoted them, what was made of it.
 
-Nothing is changed here. Quotations are looked for where selves could have read the words: in the scenes where
-the person spoke and those that branch off from them, in samples whose prompts held the words, and in
-everything that selves wrote while they were trained.
+Nothing is changed here. Quotations are looked for where selves could have read the words: in samples whose
+prompts held them, then in those whose prompts held such a quotation, and so on; in lines that are no samples,
+in the scenes where the person spoke and those that branch off from them; and in everything that selves wrote
+while they were trained.
 """
 
 from __future__ import annotations
@@ -74,11 +75,6 @@ async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
     for part in in_parts(traces.messages):
         heard = select(HeardInRow.generation_id).where(HeardInRow.message_id.in_(part))
         traces.prompts.update(await session.scalars(heard))
-    if quotes:
-        await _samples_that_quote(session, quotes, traces)
-        await _lines_that_quote(session, quotes, traces)
-    if traces.quoting_lines:
-        await _prompts_that_quote(session, quotes, traces)
     # nobody knows whose words these hold
     named = exists().where(HeardInRow.generation_id == GenerationRow.id)
     nameless = select(GenerationRow.id).where(
@@ -86,6 +82,8 @@ async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
     )
     if traces.messages:
         traces.prompts.update(await session.scalars(nameless))
+    if quotes:
+        await _follow_quotations(session, quotes, traces)
     for part in in_parts(traces.prompts):
         there = await session.execute(
             select(
@@ -134,25 +132,47 @@ async def _follow_branches(session: AsyncSession, traces: Traces) -> None:
         traces.scenes |= new
 
 
-async def _samples_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
-    samples = select(GenerationRow.id, GenerationRow.kind, GenerationRow.address, GenerationRow.text)
-    written = samples.where(GenerationRow.id.in_(select(WritingRow.generation_id)))
-    seen: set[int] = set()
+async def _follow_quotations(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
+    readers = set(traces.prompts)
+    readers.update(await session.scalars(select(WritingRow.generation_id)))
+    await _lines_that_quote(session, quotes, traces)
+    followed: set[int] = set()
+    while readers:
+        await _samples_that_quote(session, readers, quotes, traces)
+        known = set(traces.prompts)
+        if traces.quoting_lines - followed:
+            await _prompts_that_quote(session, quotes, traces)
+        followed = set(traces.quoting_lines)
+        readers = traces.prompts - known
 
-    async def look(query: Any) -> None:
-        async for rows in _pages(session, query):
+
+async def _samples_that_quote(
+    session: AsyncSession, ids: Collection[int], quotes: Quotes, traces: Traces
+) -> None:
+    """Look at what these samples say, and note the lines that were made of those that quote."""
+    samples = select(GenerationRow.id, GenerationRow.kind, GenerationRow.address, GenerationRow.text)
+    new: set[int] = set()
+    for part in in_parts(sorted(ids)):
+        async for rows in _pages(session, samples.where(GenerationRow.id.in_(part))):
             for row in rows:
-                if row.id not in seen and quotes.are_in(row.text):
-                    traces.quoting.add(row.id)
+                if quotes.are_in(row.text):
+                    new.add(row.id)
                     if row.kind != "turn":
                         traces.diaries.add(row.address)
-                seen.add(row.id)
+    traces.quoting |= new
+    for part in in_parts(new):
+        lines = select(MessageRow.id).where(MessageRow.generation_id.in_(part))
+        traces.quoting_lines.update(await session.scalars(lines))
 
+
+async def _lines_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
+    """Lines of the operator, or of a log that came in, which no sample was made into."""
+    lines = select(MessageRow.id, MessageRow.text).where(
+        MessageRow.person_id.is_(None), MessageRow.generation_id.is_(None)
+    )
     for part in in_parts(traces.scenes):
-        await look(samples.where(GenerationRow.scene_id.in_(part)))
-    await look(written)
-    for part in in_parts(sorted(traces.prompts - seen)):
-        await look(samples.where(GenerationRow.id.in_(part)))
+        async for rows in _pages(session, lines.where(MessageRow.scene_id.in_(part))):
+            traces.quoting_lines.update(row.id for row in rows if quotes.are_in(row.text))
 
 
 async def _prompts_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
@@ -164,8 +184,7 @@ async def _prompts_that_quote(session: AsyncSession, quotes: Quotes, traces: Tra
         case((GenerationRow.prompt_sealed_by.is_(None), GenerationRow.prompt)).label("open"),
     )
     for part in in_parts(traces.scenes):
-        held = prompts.where(GenerationRow.scene_id.in_(part), GenerationRow.prompt.is_not(None))
-        async for rows in _pages(session, held):
+        async for rows in _pages(session, prompts.where(GenerationRow.scene_id.in_(part))):
             traces.prompts.update(
                 row.id
                 for row in rows
@@ -179,19 +198,6 @@ async def _pages(session: AsyncSession, query: Any) -> AsyncIterator[Sequence[An
     stream = await session.stream(query, execution_options={"yield_per": AT_ONCE})
     async for rows in stream.partitions():
         yield rows
-
-
-async def _lines_that_quote(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
-    for part in in_parts(traces.scenes):
-        lines = select(MessageRow.id, MessageRow.text).where(
-            MessageRow.scene_id.in_(part), MessageRow.person_id.is_(None)
-        )
-        async for rows in _pages(session, lines):
-            traces.quoting_lines.update(row.id for row in rows if quotes.are_in(row.text))
-    for part in in_parts(traces.quoting):
-        traces.quoting_lines.update(
-            await session.scalars(select(MessageRow.id).where(MessageRow.generation_id.in_(part)))
-        )
 
 
 async def _picks_of(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:

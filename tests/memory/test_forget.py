@@ -187,7 +187,9 @@ async def test_what_is_quoted_elsewhere_goes_too(store: Store, database_url: str
     fork = await store.begin_scene(SPEC, place="terminal", key="fork", from_message_id=lines["quote"].id)
     twig = await store.say(fork.id, speaker="Operator", text="Go on.", origin="operator")
     branch = await store.begin_scene(SPEC, place="terminal", from_message_id=twig.id)
-    repeated = await answer(store, branch.id, f"She said: {SECRET}")
+    repeated = await answer(store, branch.id, f"She said: {SECRET}", lines["quote"])
+    once_more = await answer(store, branch.id, f"Who said that {SECRET}?", repeated)
+    noted = await store.say(branch.id, speaker="Operator", text=f"Note: {SECRET}", origin="operator")
     elsewhere = await store.begin_scene(SPEC, place="terminal")
     letter = await answer(store, elsewhere.id, f"Dear self, {SECRET}", lines["secret"])
     await store.register_age(age(tmp_path, kinds=("diary",)))
@@ -207,10 +209,11 @@ async def test_what_is_quoted_elsewhere_goes_too(store: Store, database_url: str
         )
         session.add(ScoreRow(generation_id=diary.id, name="loop", value=0.5))
     report = await forget(store, "guest-1")
-    assert (report.samples, report.lines) == (4, 3)
+    assert (report.samples, report.lines) == (5, 5)
     assert report.diaries == ("ember@base-000400",)
     assert_gone(database_url, *TRACES)
-    assert (await store.message(repeated.id)).text == ""
+    for line in (repeated, once_more, noted):
+        assert (await store.message(line.id)).text == ""
     assert (await store.message(letter.id)).text == ""
     assert [w.generation.text for w in await store.writings()] == ["A diary of ember@base-000400.", ""]
     async with store.reading() as session:
