@@ -10,21 +10,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import Select, and_, delete, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy import delete, func, select
 
 from memory.figures import Figures, make_figures, written_by_model
 from memory.models import GenerationRow, MessageRow, PickRow, SceneRow, VisitRow
 from memory.people import in_parts, read_messages
+from memory.picked import EditedText, PickKind, in_scene, not_retracted, read_text
 from selves.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from memory.store import Store
 
-PickKind = Literal["star", "quote", "tag", "note", "retract"]
 MARKS: tuple[PickKind, ...] = ("star", "quote", "tag", "note")
 
 
@@ -74,34 +72,6 @@ class Picked:
     """Of this text alone: who wrote it, and of how many samples it was the one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A line or a sample as an editor sees it."""
-
-    message_id: int | None
-    generation_id: int | None
-    speaker: str | None
-    address: str | None
-    scene_id: int | None
-    text: str
-    sample: str | None
-    """What the engine gave; None for what no self said."""
-    siblings: int
-    """How many samples were drawn for its turn, itself too."""
-
-
-def standing(kind: str, value: str | None, of: Literal["message", "generation"]) -> Select[Any]:
-    """Return the query for the messages or samples that have a pick of this kind which was not retracted."""
-    column = PickRow.message_id if of == "message" else PickRow.generation_id
-    query = select(column).where(PickRow.kind == kind, column.is_not(None), _not_retracted())
-    return query if value is None else query.where(PickRow.value == value)
-
-
-def _not_retracted() -> Any:
-    later = aliased(PickRow)
-    return PickRow.id.not_in(select(later.retracts).where(later.retracts.is_not(None)))
-
-
 async def pick(
     store: Store,
     mark: Mark,
@@ -115,7 +85,7 @@ async def pick(
     Raises StoreError if there is no such text, UsageError when a quotation is not in it.
     """
     async with store.writing() as session:
-        about = await _text(session, message_id, generation_id)
+        about = await read_text(session, message_id, generation_id)
         start, end = _span(mark, about.text) if mark.kind == "quote" else (None, None)
         digest = None if start is None else _digest(about.text[start:end])
         values = {
@@ -129,7 +99,7 @@ async def pick(
             "editor": editor,
         }
         same = select(PickRow).where(
-            _not_retracted(),
+            not_retracted(),
             *(
                 getattr(PickRow, name).is_(None) if value is None else getattr(PickRow, name) == value
                 for name, value in values.items()
@@ -174,7 +144,7 @@ async def picks(
     last: int | None = None,
 ) -> list[Picked]:
     """Return the picks that stand in the order they were made, the newest `last` of them at most."""
-    query = select(PickRow).where(PickRow.kind.in_(MARKS), _not_retracted())
+    query = select(PickRow).where(PickRow.kind.in_(MARKS), not_retracted())
     if kind is not None:
         query = query.where(PickRow.kind == kind)
     if tag is not None:
@@ -182,23 +152,14 @@ async def picks(
     if editor is not None:
         query = query.where(PickRow.editor == editor)
     if scene_id is not None:
-        query = query.where(_in_scene(scene_id))
+        query = query.where(in_scene(scene_id))
     async with store.reading() as session:
         rows = list(await session.scalars(query.order_by(PickRow.id.desc()).limit(last)))
         found = []
         for row in reversed(rows):
-            about = await _text(session, row.message_id, row.generation_id)
+            about = await read_text(session, row.message_id, row.generation_id)
             found.append(_picked(_pick(row), about))
         return found
-
-
-def _in_scene(scene_id: int) -> Any:
-    lines = select(MessageRow.id).where(MessageRow.scene_id == scene_id)
-    samples = select(GenerationRow.id).where(GenerationRow.scene_id == scene_id)
-    return or_(
-        PickRow.message_id.in_(lines),
-        and_(PickRow.message_id.is_(None), PickRow.generation_id.in_(samples)),
-    )
 
 
 async def scene_figures(store: Store, scene_id: int) -> Figures:
@@ -225,7 +186,7 @@ async def scene_figures(store: Store, scene_id: int) -> Figures:
         picked = await session.scalar(
             select(
                 func.count(func.distinct(func.coalesce(PickRow.message_id, -PickRow.generation_id)))
-            ).where(PickRow.kind.in_(("star", "quote")), _not_retracted(), _in_scene(scene_id))
+            ).where(PickRow.kind.in_(("star", "quote")), not_retracted(), in_scene(scene_id))
         )
     model = sum(written_by_model(m.text, samples.get(m.generation_id or 0)) for m in messages)
     everything = sum(len(m.text) for m in messages) + len(scene.premise)
@@ -306,7 +267,7 @@ def _pick(row: PickRow) -> Pick:
     )
 
 
-def _picked(pick: Pick, about: _Text) -> Picked:
+def _picked(pick: Pick, about: EditedText) -> Picked:
     text = about.text if pick.start is None else about.text[pick.start : pick.end]
     intact = pick.quoted_sha256 is None or _digest(text) == pick.quoted_sha256
     shown = text if intact else ""
@@ -325,62 +286,3 @@ def _picked(pick: Pick, about: _Text) -> Picked:
             published=1 if about.sample is not None else 0,
         ),
     )
-
-
-async def _text(session: AsyncSession, message_id: int | None, generation_id: int | None) -> _Text:
-    """The line, or the sample; a sample that became a line is that line."""
-    if message_id is None:
-        message_id = await session.scalar(
-            select(MessageRow.id).where(MessageRow.generation_id == generation_id)
-        )
-    row = None if message_id is None else await session.get(MessageRow, message_id)
-    if message_id is not None and row is None:
-        raise StoreError(
-            f"there is no message {message_id} in the database",
-            "`selves memory search` and `selves memory transcript` show what there is",
-        )
-    wanted = generation_id if row is None else row.generation_id
-    sample = None if wanted is None else await session.get(GenerationRow, wanted)
-    if row is None:
-        if sample is None:
-            raise StoreError(
-                f"there is no generation {generation_id} in the database",
-                "`selves memory show MESSAGE` lists the samples of a turn",
-            )
-        return _Text(
-            None,
-            sample.id,
-            sample.speaker,
-            sample.address,
-            sample.scene_id,
-            sample.text,
-            sample.text,
-            await _siblings(session, sample),
-        )
-    (message,) = await read_messages(session, [row])
-    return _Text(
-        row.id,
-        None,
-        row.speaker,
-        row.address,
-        row.scene_id,
-        message.text,
-        sample.text if sample else None,
-        await _siblings(session, sample) if sample else 0,
-    )
-
-
-async def _siblings(session: AsyncSession, sample: GenerationRow) -> int:
-    if sample.scene_id is None:
-        same = and_(
-            GenerationRow.address == sample.address,
-            GenerationRow.weights_sha256 == sample.weights_sha256,
-            GenerationRow.prompt_sha256 == sample.prompt_sha256,
-            GenerationRow.scene_id.is_(None),
-        )
-    else:
-        same = and_(GenerationRow.scene_id == sample.scene_id, GenerationRow.turn == sample.turn)
-    counted = await session.scalar(
-        select(func.count(GenerationRow.id)).where(same, GenerationRow.error.is_(None))
-    )
-    return counted or 1

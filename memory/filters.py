@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 
-from memory.curate import PickKind, standing
 from memory.index import Fact, months
 from memory.models import GenerationRow, MessageRow, SceneRow, ScoreRow, VisitRow
+from memory.picked import PickKind, standing
 from memory.scores import Bound
 from memory.types import HUMAN_ORIGINS, Origin
 from selves.errors import UsageError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from memory.figures import make_figures, written_by_model
 from memory.store import Store
 from memory.types import Message
 from selves.errors import StoreError, UsageError
-from tests.memory.parts import NOON, SPEC, every_cell, run_sql, utterance
+from tests.memory.parts import NOON, SPEC, age, every_cell, run_sql, utterance
 
 LINE = "I am the lamp, and you are the moon."
 
@@ -132,6 +133,15 @@ async def test_a_scene_and_a_pick_have_both_figures(store: Store) -> None:
     assert star.figures.selectivity_bits == 2
     with pytest.raises(StoreError, match="no scene 999"):
         await scene_figures(store, 999)
+
+
+async def test_a_writing_is_one_of_those_that_its_age_wrote(store: Store, tmp_path: Path) -> None:
+    await store.register_age(age(tmp_path / "age", kinds=("diary", "letter")))
+    diary = next(w for w in await store.writings() if w.kind == "diary")
+    await pick(store, Mark("star"), editor="Ann", generation_id=diary.generation.id)
+    (found,) = await picks(store)
+    assert (found.figures.generated, found.figures.published) == (1, 1)
+    assert (found.scene_id, found.address) == (None, "ember@base-000400")
 
 
 def test_one_of_thirty_seven_is_five_bits() -> None:
