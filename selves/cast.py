@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,8 +15,34 @@ from selves.errors import UsageError
 from selves.lineage import Address
 from selves.speech import Frozen
 
-Order = Literal["floor", "round"]
-SceneKind = Literal["conversation", "letter"]
+Order = Literal["floor", "round", "bids"]
+SceneKind = Literal[
+    "conversation",
+    "letter",
+    "answer",
+    "interview",
+    "debate",
+    "retelling",
+    "shadow",
+    "eulogy",
+    "dream",
+    "audience",
+    "chatter",
+]
+CAST_SIZES: Mapping[SceneKind, tuple[int, int]] = {
+    "conversation": (2, 99),
+    "letter": (1, 99),
+    "answer": (1, 1),
+    "interview": (2, 99),
+    "debate": (3, 99),
+    "retelling": (1, 99),
+    "shadow": (2, 2),
+    "eulogy": (2, 99),
+    "dream": (1, 99),
+    "audience": (2, 99),
+    "chatter": (2, 99),
+}
+"""How many a scene of each kind casts, at least and at most."""
 Dtype = Literal["auto", "float32", "bfloat16", "int8"]
 
 
@@ -92,6 +118,8 @@ class Persona(Frozen):
     """Any CSS colour name or #rrggbb; used in the terminal and on pages."""
     talkativeness: float = Field(0.5, ge=0, le=1)
     """How often it takes the floor when nobody was asked by name."""
+    age_restricted: bool = False
+    """Whether it speaks only where Discord marks a channel as age-restricted (and in the terminal)."""
     token: str = ""
     """Name of the environment variable with its Discord bot token; empty: not on Discord."""
     sampling: PersonaSampling = PersonaSampling()
@@ -126,34 +154,85 @@ class SceneSpec(Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """Lower-case letters, digits and `-`."""
     kind: SceneKind = "conversation"
-    """`conversation`: all speak by turns. `letter`: the first of the cast writes, the second answers."""
-    cast: tuple[str, ...] = Field(min_length=2)
-    """Names of personas."""
+    """`conversation`, `letter`, `interview`, `debate`, `retelling`, `shadow`, `eulogy`, `dream`, `audience`,
+    `chatter`: `selves scene kinds` says what each is. (`answer` is the house's own: a letter that answers.)
+    """
+    cast: tuple[str, ...] = Field(min_length=1)
+    """Names of personas. In most kinds the first has a part of its own, in a debate also the last."""
     premise: str = ""
-    """What the selves are told before it begins."""
+    """What the selves are told before it begins; each kind has one of its own."""
+    premises: Mapping[str, str] = {}
+    """What a self alone is told beside that, by its name."""
     opening: str = ""
-    """A first line, spoken by the operator, that starts the talk."""
+    """A first line, spoken by the operator, that starts the talk; a retelling's story."""
+    to: str = ""
+    """To whom a letter goes that one self writes alone: `future` (the next age of its lineage), or an
+    address. It is answered when that age is there.
+    """
     order: Order = "floor"
-    """`floor`: selves bid for the next turn. `round`: in the order of the cast."""
+    """`floor`: selves bid for the next turn. `bids`: so too, and those that continue transcripts say whom
+    they expect next. `round`: in the order of the cast. Kinds with parts have an order of their own.
+    """
     max_turns: int = Field(12, ge=1, le=500)
     """The scene ends after this many."""
     max_minutes: float = Field(10.0, gt=0)
     """The scene ends after this long, whatever happens."""
+    max_tokens: int = Field(0, ge=0)
+    """The scene ends when so many tokens were drawn, candidates too; 0: no limit."""
+    until: tuple[str, ...] = ()
+    """The scene ends when a self says one of these words or phrases, such as `["goodbye"]`."""
+    pause_s: float = Field(0.0, ge=0, le=3600)
+    """How long selves wait between two lines, on average."""
+    branching: float = Field(0.0, ge=0, lt=1)
+    """How many lines a line brings forth, on average. Above 0 it decides how long the talk is: mostly short,
+    1 / (1 - branching) lines on average. Below 1, because talk would never end otherwise.
+    """
+
+    @model_validator(mode="after")
+    def _has_a_fitting_cast(self) -> SceneSpec:
+        least, most = CAST_SIZES[self.kind]
+        if self.kind == "letter":
+            least, most = (1, 1) if self.to else (2, most)
+        if not least <= len(self.cast) <= most:
+            few = f"{least}" if least == most else f"at least {least}"
+            whose = " to the future or to an address" if self.to else ""
+            raise ValueError(f"a scene of kind {self.kind!r}{whose} casts {few}, not {len(self.cast)}")
+        if self.to and self.kind not in ("letter", "answer"):
+            raise ValueError(f"`to` is for letters, not for a scene of kind {self.kind!r}")
+        if self.to not in ("", "future"):
+            try:
+                Address.parse(self.to)
+            except UsageError as error:
+                raise ValueError(f"`to` is `future` or an address: {error.problem}") from error
+        if self.kind == "retelling" and not self.opening:
+            raise ValueError("a retelling needs a story: write it as `opening`")
+        for name in self.premises:
+            if name not in self.cast:
+                raise ValueError(f"`premises` tells {name!r} something, who is not in the cast of this scene")
+        return self
 
 
 class Schedule(Frozen):
-    """`[[schedule]]`: when a scene is played by itself on Discord."""
+    """`[[schedule]]`: when a scene plays by itself on Discord; one of `cron`, `every_minutes`, `per_day`."""
 
     scene: str
     """Name of a scene."""
-    cron: str
+    cron: str = ""
     """Five fields: minute hour day month weekday."""
+    every_minutes: float = Field(0, ge=0)
+    """Again and again, counted from midnight (UTC) of the first of January 1970."""
+    per_day: float = Field(0, ge=0, le=200)
+    """So many times a day on average, whenever it comes: for chatter."""
+    jitter_minutes: float = Field(0, ge=0, le=720)
+    """Each time comes up to so much later, drawn by the dice."""
     timezone: str = "UTC"
-    """In which `cron` is read, such as `Europe/Berlin`."""
+    """In which `cron` and `quiet` are read, such as `Europe/Berlin`."""
+    quiet: tuple[str, ...] = ()
+    """Hours in which nothing is begun, such as `["22:00-08:00"]`."""
     channel: int
     """Id of the Discord channel it is played in."""
-    catch_up: Literal["skip", "latest"] = "skip"
-    """After a pause: play the newest missed occurrence, or none."""
+    catch_up: Literal["skip", "latest", "all"] = "skip"
+    """After a pause: play no missed occurrence, the newest, or all (the newest 20)."""
 
     @field_validator("timezone")
     @classmethod
@@ -162,6 +241,53 @@ class Schedule(Frozen):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"{value!r} is not a time zone; use a name like Europe/Berlin") from error
+        return value
+
+    @field_validator("quiet")
+    @classmethod
+    def _are_hours(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for span in value:
+            if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", span):
+                raise ValueError(f"{span!r} is no span of hours; write it as 22:00-08:00")
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_rhythm(self) -> Schedule:
+        if [bool(self.cron), bool(self.every_minutes), bool(self.per_day)].count(True) != 1:
+            raise ValueError("a schedule has one of `cron`, `every_minutes` and `per_day`")
+        if 0 < self.every_minutes < 1:
+            raise ValueError("`every_minutes` is at least 1")
+        return self
+
+
+class Budget(Frozen):
+    """`[budget]`: tokens that selves may draw on a day (in UTC), candidates too; 0: no limit."""
+
+    all_per_day: int = Field(0, ge=0)
+    """Of all selves, everywhere."""
+    self_per_day: int = Field(0, ge=0)
+    """Of each self, everywhere."""
+    channel_per_day: int = Field(0, ge=0)
+    """Of all selves in one place: a Discord channel, or the terminal."""
+
+
+class Filter(Frozen):
+    """`[filter]`: what no self may say; a sample that does is kept, and never posted."""
+
+    words: tuple[str, ...] = ()
+    """Words and phrases, in any case; `*` at an end stands for any letters: `slur*`."""
+    words_file: str = ""
+    """A text file with more of them, one on each line, lines that begin with `#` left out."""
+    function: str = ""
+    """A function of yours, `module:function`: it is given the text and the self's name, and returns why the
+    text may not be posted, or nothing.
+    """
+
+    @field_validator("function")
+    @classmethod
+    def _is_a_function(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+            raise ValueError(f"{value!r} names no function; write it as module:function")
         return value
 
 
@@ -173,6 +299,8 @@ class Cast(Frozen):
     persona: tuple[Persona, ...] = Field(min_length=1)
     scene: tuple[SceneSpec, ...] = ()
     schedule: tuple[Schedule, ...] = ()
+    budget: Budget = Budget()
+    filter: Filter = Filter()
 
     @model_validator(mode="after")
     def _names_agree(self) -> Cast:
@@ -180,6 +308,10 @@ class Cast(Frozen):
         _unique("scene", (s.name for s in self.scene))
         names = {p.name for p in self.persona}
         for scene in self.scene:
+            if scene.kind == "answer":
+                raise ValueError(
+                    f"scene {scene.name!r} is an answer; a letter with `to` is answered by itself"
+                )
             for name in scene.cast:
                 if name not in names:
                     raise ValueError(
