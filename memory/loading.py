@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, text, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from memory import portable
@@ -100,33 +100,33 @@ def _put_keys(connection: Connection, keys: Keys | None) -> None:
 
 def _erase_again(connection: Connection, erased: Erased) -> int:
     """Erase what the house has erased since; return how much of that was still there."""
-    message, sample = MessageRow.__table__.c, GenerationRow.__table__.c
     statuses = {(row_id, at): status for row_id, at, status in erased.messages}
-    spoken = _still(connection, select(message.id, message.created_at).where(message.text != ""), statuses)
-    said = _still(connection, select(sample.id, sample.started_at).where(sample.text != ""), erased.samples)
-    asked = _still(
-        connection, select(sample.id, sample.started_at).where(sample.prompt.is_not(None)), erased.prompts
+    spoken = _still(
+        connection, select(MessageRow.id, MessageRow.created_at).where(MessageRow.text != ""), statuses
     )
-    for rows, statement in (
+    sample = select(GenerationRow.id, GenerationRow.started_at)
+    said = _still(connection, sample.where(GenerationRow.text != ""), erased.samples)
+    asked = _still(connection, sample.where(GenerationRow.prompt.is_not(None)), erased.prompts)
+    for statement, values in (
         (
+            update(MessageRow).where(MessageRow.id == bindparam("of")).values(text=""),
             [{"of": key[0], "status": statuses[key]} for key in spoken],
-            update(MessageRow.__table__).where(message.id == bindparam("of")).values(text=""),
         ),
         (
+            update(GenerationRow).where(GenerationRow.id == bindparam("of")).values(text="", token_ids=[]),
             [{"of": key[0]} for key in said],
-            update(GenerationRow.__table__).where(sample.id == bindparam("of")).values(text="", token_ids=[]),
         ),
         (
+            update(GenerationRow).where(GenerationRow.id == bindparam("of")).values(prompt=None),
             [{"of": key[0]} for key in asked],
-            update(GenerationRow.__table__).where(sample.id == bindparam("of")).values(prompt=None),
         ),
     ):
-        if rows:
-            connection.execute(statement, rows)
+        if values:
+            connection.execute(statement, values)
     return len(spoken) + len(said) + len(asked)
 
 
-def _still(connection: Connection, query: Select[Any], erased: Iterable[Any]) -> list[Any]:
+def _still(connection: Connection, query: Any, erased: Iterable[Any]) -> list[Any]:
     gone = set(erased)
     return [key for row in connection.execute(query) if (key := tuple(row)) in gone] if gone else []
 

@@ -137,7 +137,9 @@ async def test_who_was_forgotten_since_is_forgotten_in_what_is_restored(
         assert restored.forgotten == ("guest-1",)
         assert "lighthouse" not in every_cell(database_url)
         async with open_store(database_url, clock=clock) as other:
-            assert [m.text for m in await other.messages(scene_id)] == ["", NASTY, "And I?", "", ""]
+            lines = await other.messages(scene_id)
+            assert [line.text for line in lines] == ["", NASTY, "And I?", "", ""]
+            assert lines[-1].status == "forgotten"
             assert (await check(other)).problems == ()
     finally:
         drop_kept(database_url, restored.kept)
