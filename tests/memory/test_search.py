@@ -271,3 +271,27 @@ async def test_strange_questions_are_no_errors(store: Store, typed: str) -> None
     else:
         with pytest.raises(UsageError):
             await search(store, typed)
+
+
+async def test_the_index_stays_in_step_with_the_rows(
+    store: Store, database_url: str, tmp_path: Path, clock: Clock
+) -> None:
+    await store.register_age(age(tmp_path / "age", kinds=("diary", "letter")))
+    said, heard = await say(store, "The lamp."), await hear(store, "My lamp.")
+    for statement in (
+        f"UPDATE message SET text = 'A moon.', address = 'ash@base-000001' WHERE id = {said.id}",
+        f"UPDATE message SET person_id = NULL, text = 'Now in the open' WHERE id = {heard.id}",
+        f"UPDATE message SET origin = 'operator' WHERE id = {heard.id}",
+        "UPDATE generation SET text = '', chosen = (1 = 0)",
+        "UPDATE generation SET text = 'Again', kind = 'diary', speaker = NULL",
+    ):
+        run_sql(database_url, statement)
+    assert await found(store, "moon", lineage="ash") == ["A moon."]
+    assert await found(store, "open", origin="operator") == ["Now in the open"]
+    assert await found(store, "lamp", people=True) == []
+    assert len((await search(store, "again", Filters(kinds=KINDS), folded=False)).hits) == 4
+    run_sql(database_url, f"UPDATE message SET person_id = (SELECT max(id) FROM person) WHERE id = {said.id}")
+    assert await found(store, "moon") == []
+    if database_url.startswith("sqlite"):
+        for words in ("message_words", "generation_words"):
+            run_sql(database_url, f"INSERT INTO {words}({words}, rank) VALUES ('integrity-check', 1)")
