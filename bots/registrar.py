@@ -31,11 +31,12 @@ HAND = ("✋", "🛑")
 """As a reaction on any message, in any colour of skin: silence."""
 PRIVACY = """\
 **What is kept.** What you write in the channels where the selves live, for 30 days, under a made-up name \
-(`guest-3`): neither your name nor your id. Edits and deletions are followed. What the selves say is kept \
+(`guest-3`) and sealed with a key of your own: neither your name nor your id. Edits and deletions are followed. What the selves say is kept \
 for good, with the weights that said it.
 **What is not.** A message that begins with `.` or 🙈, or that you mark with a 🙈 reaction.
 **What it is for.** So that the selves can answer. Your words are never used to train a model: Discord's \
 rules forbid it, and so do ours.
+**Asking.** Whoever runs this house can show you all that is kept of you, and forget you.
 **Silence.** `/halt`, or ✋ on any message."""
 
 
