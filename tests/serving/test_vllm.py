@@ -250,7 +250,8 @@ def check_greedy(http: httpx.Client, age: Age) -> None:
 def kill_vllm(process: subprocess.Popen[str]) -> None:
     """Kill what runs on the leash, as an out-of-memory killer would."""
     for child in psutil.Process(process.pid).children(recursive=True):
-        if "leash.py" not in " ".join(child.cmdline()):
+        command = " ".join(child.cmdline()).lower()
+        if "vllm" in command and "leash.py" not in command:
             child.send_signal(signal.SIGKILL)
 
 
