@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import aliased
 
-from memory.choosing import FAILED
+from memory.candidates import FAILED
 from memory.feedback import shown_order
 from memory.models import FeedbackRow, GenerationRow, WritingRow
 from memory.people import read_generations

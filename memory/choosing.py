@@ -5,26 +5,20 @@ Only ids are read here; words are opened later, for a few rows at a time.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import and_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
-from memory.feedback import find_opinions
+from memory.candidates import judged, posted
 from memory.firewall import facts_of_generations, facts_of_messages, verdict
 from memory.likeness import split_of
-from memory.models import GenerationRow, MessageRow
+from memory.models import MessageRow
 from memory.people import in_parts
-from memory.preference import Opinion, Sample, make_labels, make_pairs
 from memory.types import HUMAN_ORIGINS
-from memory.wanted import OF_SCENES, Item, Wanted, of_samples, sample_ids, scene_ids
-
-FAILED = ("error", "cancelled")
-"""Finish reasons of samples that are no whole answer."""
+from memory.wanted import OF_SCENES, Item, Wanted, scene_ids
 
 
 class Chosen(NamedTuple):
@@ -37,170 +31,52 @@ class Chosen(NamedTuple):
     left_out: Counter[str]
 
 
-class _Sample(NamedTuple):
-    sample: Sample
-    group: str
-    """What it is split by."""
-
-
 async def choose(session: AsyncSession, wanted: Wanted) -> Chosen:
     """Return what an export is made of, the part to train on first."""
     left_out: Counter[str] = Counter()
     if wanted.format in OF_SCENES:
         return await _permitted_lines(session, wanted, await _lines(session, wanted), left_out)
-    if wanted.format in ("dpo", "kto"):
-        items = await _judged(session, wanted, left_out)
-    else:
-        items = await _posted(session, wanted, left_out)
-    items.sort(key=lambda item: item.generation_ids)
-    chosen = await _permitted_samples(session, items, left_out, wanted.limit)
-    chosen.items.sort(key=lambda item: item.split == "test")
-    return chosen
+    from_feedback = wanted.format in ("dpo", "kto") or (wanted.format == "sft" and wanted.sources)
+    found = (judged if from_feedback else posted)(session, wanted, left_out)
+    kept: list[Item] = []
+    details: dict[tuple[Any, ...], dict[str, Any]] = {}
+    async for items in found:
+        for item in await _permitted(session, items, left_out):
+            # one detail for all rows that have the same: there may be hundreds of thousands
+            said = item.detail or {}
+            kept.append(item._replace(detail=details.setdefault(tuple(said.items()), said)))
+            if len(kept) == wanted.limit:
+                break
+        if len(kept) == wanted.limit:
+            break
+    return Chosen(sorted(kept, key=lambda item: item.split == "test"), left_out)
 
 
 async def refused(session: AsyncSession, wanted: Wanted, items: Sequence[Item]) -> str:
     """Return why something of an export may not be used any more; "" if all of it may."""
-    if wanted.format in OF_SCENES:
-        shown = [item.message_id for item in items if item.message_id and not item.said("hidden")]
-        facts = await facts_of_messages(session, shown)
-    else:
-        facts = await facts_of_generations(session, [i for item in items for i in item.generation_ids])
-    for fact in facts.values():
-        judged = verdict(wanted.purpose, fact)
-        if not judged.allowed:
-            return judged.reason
+    for part in in_parts(items):
+        if wanted.format in OF_SCENES:
+            shown = [item.message_id for item in part if item.message_id and not item.said("hidden")]
+            facts = await facts_of_messages(session, shown)
+        else:
+            facts = await facts_of_generations(session, [i for item in part for i in item.generation_ids])
+        for fact in facts.values():
+            allowed, reason = verdict(wanted.purpose, fact)
+            if not allowed:
+                return reason
     return ""
 
 
-async def _judged(session: AsyncSession, wanted: Wanted, left_out: Counter[str]) -> list[Item]:
-    """Pairs or labels."""
-    opinions = await find_opinions(session, wanted.sources, sample_ids(wanted))
-    if "best_of" in wanted.sources:
-        opinions += await _best_of(session, wanted)
-    ids = {i for opinion in opinions for i in (opinion.generation_id, opinion.other_id) if i is not None}
-    found = await _samples(session, ids)
-    samples = {row_id: one.sample for row_id, one in found.items()}
-    if wanted.format == "dpo":
-        decided = make_pairs(opinions, samples, wanted.sources)
-        items = [
-            Item(
-                split_of(found[pair.chosen].group, wanted.test_share),
-                pair.chosen,
-                pair.rejected,
-                detail={
-                    "source": pair.source,
-                    "strength": pair.strength,
-                    "agreed": pair.agreed,
-                    "disagreed": pair.disagreed,
-                },
-            )
-            for pair in decided.pairs
-        ]
-    else:
-        decided = make_labels(opinions, samples, wanted.sources)
-        items = [
-            Item(
-                split_of(found[label.sample].group, wanted.test_share),
-                label.sample,
-                detail={
-                    "label": label.wanted,
-                    "source": label.source,
-                    "strength": label.strength,
-                    "agreed": label.agreed,
-                    "disagreed": label.disagreed,
-                },
-            )
-            for label in decided.labels
-        ]
-    left_out.update(decided.left_out)
-    return items
-
-
-async def _best_of(session: AsyncSession, wanted: Wanted) -> list[Opinion]:
-    """What the house itself chose among several samples for one turn."""
-    best, other = GenerationRow, aliased(GenerationRow)
-    query = (
-        select(best.id, other.id)
-        .join(other, and_(other.scene_id == best.scene_id, other.turn == best.turn, other.chosen.is_(False)))
-        .where(best.chosen, best.turn.is_not(None), *of_samples(wanted))
-        .order_by(best.id, other.id)
-    )
-    return [Opinion("best_of", chosen, rejected) for chosen, rejected in await session.execute(query)]
-
-
-async def _posted(session: AsyncSession, wanted: Wanted, left_out: Counter[str]) -> list[Item]:
-    """Samples that became lines; where feedback is asked for, those that people wanted."""
-    query = (
-        select(GenerationRow.id)
-        .where(GenerationRow.chosen, GenerationRow.scene_id.is_not(None), *of_samples(wanted))
-        .order_by(GenerationRow.id)
-    )
-    ids: list[int] = list(await session.scalars(query))
-    details: dict[int, dict[str, object]] = {}
-    if wanted.format == "sft" and wanted.sources:
-        opinions = await find_opinions(session, wanted.sources, sample_ids(wanted))
-        judged = await _samples(
-            session, {i for o in opinions for i in (o.generation_id, o.other_id) if i is not None}
-        )
-        decided = make_labels(opinions, {i: one.sample for i, one in judged.items()}, wanted.sources)
-        left_out.update(decided.left_out)
-        details = {
-            label.sample: {"source": label.source, "strength": label.strength}
-            for label in decided.labels
-            if label.wanted
-        }
-        ids = sorted(details)
-    items = []
-    prompts: set[str] = set()
-    for row_id, one in (await _samples(session, ids)).items():
-        if not one.sample.words:
-            left_out["a sample that failed or said nothing"] += 1
-        elif wanted.format == "grpo-prompts" and one.sample.prompt in prompts:
-            left_out["twice the same prompt"] += 1
-        else:
-            prompts.add(one.sample.prompt)
-            items.append(Item(split_of(one.group, wanted.test_share), row_id, detail=details.get(row_id)))
-    return items
-
-
-async def _samples(session: AsyncSession, ids: Iterable[int]) -> dict[int, _Sample]:
-    found: dict[int, _Sample] = {}
-    ages: dict[str, str] = {}
-    for part in in_parts(sorted(ids)):
-        query = select(
-            GenerationRow.id,
-            GenerationRow.prompt_sha256,
-            GenerationRow.address,
-            GenerationRow.weights_sha256,
-            GenerationRow.text,
-            GenerationRow.finish_reason,
-            GenerationRow.scene_id,
-        ).where(GenerationRow.id.in_(part))
-        for row_id, prompt, address, weights, text, finish_reason, scene_id in await session.execute(query):
-            said = "" if finish_reason in FAILED else text.strip()
-            words = said and hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-            age = f"{address} {weights}"
-            # one string for all samples of an age: there may be hundreds of thousands
-            sample = Sample(row_id, prompt, ages.setdefault(age, age), words)
-            found[row_id] = _Sample(sample, f"prompt {prompt}" if scene_id is None else f"scene {scene_id}")
-    return found
-
-
-async def _permitted_samples(
-    session: AsyncSession, items: Sequence[Item], left_out: Counter[str], limit: int | None
-) -> Chosen:
+async def _permitted(session: AsyncSession, items: Sequence[Item], left_out: Counter[str]) -> list[Item]:
     kept: list[Item] = []
-    for part in in_parts(items):
-        facts = await facts_of_generations(session, [i for item in part for i in item.generation_ids])
-        for item in part:
-            if len(kept) == limit:
-                return Chosen(kept, left_out)
-            judged = [verdict("train", facts[i]) for i in item.generation_ids]
-            if no := next((one for one in judged if not one.allowed), None):
-                left_out[no.reason] += 1
-                continue
-            kept.append(item._replace(detail={**(item.detail or {}), "basis": judged[0].reason}))
-    return Chosen(kept, left_out)
+    facts = await facts_of_generations(session, [i for item in items for i in item.generation_ids])
+    for item in items:
+        verdicts = [verdict("train", facts[i]) for i in item.generation_ids]
+        if no := next((one for one in verdicts if not one.allowed), None):
+            left_out[no.reason] += 1
+        else:
+            kept.append(item._replace(detail={**(item.detail or {}), "basis": verdicts[0].reason}))
+    return kept
 
 
 class _Line(NamedTuple):
@@ -234,9 +110,9 @@ async def _permitted_lines(
     for part in in_parts(lines):
         facts = await facts_of_messages(session, [line.message_id for line in part])
         for line in part:
-            judged = verdict(wanted.purpose, facts[line.message_id])
-            if not judged.allowed:
-                left_out[judged.reason] += 1
+            allowed, reason = verdict(wanted.purpose, facts[line.message_id])
+            if not allowed:
+                left_out[reason] += 1
                 if wanted.purpose == "train":
                     parted = True
                     continue
@@ -246,7 +122,7 @@ async def _permitted_lines(
                 if row == wanted.limit:
                     return _shown(kept, left_out)
                 row, last, parted = row + 1, line.scene_id, False
-            detail = {"basis": judged.reason} if judged.allowed else {"hidden": True}
+            detail = {"basis": reason} if allowed else {"hidden": True}
             kept.append(
                 Item(
                     "scenes"

@@ -25,7 +25,7 @@ from memory.datafiles import DataFiles, hashes
 from memory.datasetcard import card
 from memory.models import ExportItemRow, ExportRow, PersonRow
 from memory.pages import PAGE
-from memory.people import in_parts
+from memory.people import AT_ONCE
 from memory.rendering import Rendered, render
 from memory.wanted import Item, Wanted, to_item
 from selves.errors import StoreError, UsageError
@@ -262,12 +262,12 @@ async def _record(store: Store, exported: Exported, items: Sequence[Item], forgo
         )
         session.add(row)
         await session.flush()
-        values = [
-            {"export_id": row.id, "position": position, **item._asdict()}
-            for position, item in enumerate(items)
-        ]
-        for part in in_parts(values):
-            await session.execute(insert(ExportItemRow), part)
+        for start in range(0, len(items), AT_ONCE):
+            values = [
+                {"export_id": row.id, "position": position, **item._asdict()}
+                for position, item in enumerate(items[start : start + AT_ONCE], start)
+            ]
+            await session.execute(insert(ExportItemRow), values)
         return _from_row(row)
 
 

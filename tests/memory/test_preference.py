@@ -20,6 +20,7 @@ from memory.preference import (
     make_labels,
     make_pairs,
 )
+from memory.related import related
 
 EMBER, ASH = "ember@base-000400", "ash@base-000400"
 
@@ -195,3 +196,17 @@ def test_what_a_rule_chose_changes_nothing_that_people_chose(
 ) -> None:
     by_people = make_pairs(opinions, known, HUMAN_SOURCES).pairs
     assert [p for p in make_pairs(opinions, known, SOURCES).pairs if p.source != "best_of"] == by_people
+
+
+@given(st.lists(anything, max_size=30), some_samples, st.integers(1, 10))
+def test_opinions_in_groups_come_to_the_same_as_all_at_once(
+    opinions: list[Opinion], known: dict[int, Sample], at_once: int
+) -> None:
+    parts = list(related(opinions, at_once))
+    assert sorted(map(repr, opinions)) == sorted(repr(one) for part in parts for one in part)
+    about = [{i for one in part for i in (one.generation_id, one.other_id) if i} for part in parts]
+    assert sum(map(len, about)) == len(set().union(*about))
+    pairs = [pair for part in parts for pair in make_pairs(part, known, SOURCES).pairs]
+    assert sorted(pairs) == make_pairs(opinions, known, SOURCES).pairs
+    labels = [label for part in parts for label in make_labels(part, known, SOURCES).labels]
+    assert sorted(labels) == make_labels(opinions, known, SOURCES).labels
