@@ -74,7 +74,9 @@ def plain(word: str) -> str:
     """Return a word as it is compared: in small letters, without the accents on a to z."""
     if word.isascii():
         return word.lower()
-    return "".join(_without_accent(letter) for letter in unicodedata.normalize("NFC", word.lower()))
+    # the sigma at the end of a word is one, too
+    small = unicodedata.normalize("NFC", word.lower()).replace("ς", "σ")
+    return "".join(map(_without_accent, small))
 
 
 def _without_accent(letter: str) -> str:

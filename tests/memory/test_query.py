@@ -138,6 +138,34 @@ def test_what_cannot_be_looked_for_is_said(typed: str) -> None:
         parse(typed)
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "word",
+    [
+        "Привет",
+        "ёлка",
+        "ΆΓΓΕΛΟΣ",
+        "日本語",
+        "한국어",
+        "العربية",
+        "Ångström",
+        "Łódź",
+        "e\u0301te\u0301",
+        "за\u0301мок",
+        "हिन्दी",
+        "ไม้",
+    ],
+)
+def test_words_of_many_languages_are_found_in_either_case(
+    word: str, fts5: Callable[[str, str], bool], tsquery: Callable[[str, str], bool]
+) -> None:
+    query = parse(word)
+    for text in (word, word.upper(), word.lower()):
+        assert matches(query, plain_words(text))
+        assert fts5(text, to_fts5(query, []))
+        assert tsquery(text, to_tsquery(query, []))
+
+
 def test_a_word_that_no_index_holds_whole_is_looked_for_by_its_beginning() -> None:
     (group,) = parse("x" * 3000).groups
     assert group == (Term(("x" * 255,), prefix=True),)

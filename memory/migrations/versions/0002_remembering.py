@@ -5,6 +5,7 @@ People's words that were kept in plain text are sealed here, and opened again on
 
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -242,15 +243,25 @@ FACTS_SQLITE = (
 )
 """One word per fact, so that a filter is one more word to look for."""
 
-SEPARATORS = r"[^a-zA-Z0-9\u00aa\u00b2\u00b3\u00b5\u00b9\u00ba\u00c0-\u1fff\u2070-\u2bff\u3040-\U0010ffff]+"
-"""What ends a word in any language, so that PostgreSQL sees no addresses and paths, only words."""
 
-WORDS_POSTGRESQL = rf"""
+def _separators() -> str:
+    """What ends a word in any language, as a regular expression: all but letters and digits.
+
+    PostgreSQL then sees no addresses, paths and numbers with signs in a text, only words.
+    """
+    kept = [code for code in range(0x80, 0x110000) if unicodedata.category(chr(code))[0] in "LN"]
+    ends = [code for code, after in zip(kept, [*kept[1:], 0], strict=True) if after != code + 1]
+    begins = [code for code, before in zip(kept, [0, *kept[:-1]], strict=True) if before != code - 1]
+    spans = (f"\\U{begin:08x}-\\U{end:08x}" for begin, end in zip(begins, ends, strict=True))
+    return f"[^a-zA-Z0-9{''.join(spans)}]+"
+
+
+WORDS_POSTGRESQL = r"""
 CREATE FUNCTION selves_words(text text, address text, speaker text, kind text, at timestamptz)
-RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT to_tsvector('simple', regexp_replace(normalize(regexp_replace(normalize(
-            left(text, {INDEXED_CHARACTERS}), NFD), '([a-zA-Z])[\u0300-\u036f]+', '\1', 'g'), NFC),
-            '{SEPARATORS}', ' ', 'g'))
+RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL RESTRICTED AS $$
+    SELECT to_tsvector('simple', replace(regexp_replace(regexp_replace(normalize(
+            regexp_replace(normalize(left(text, :characters), NFD), '([a-zA-Z])[\u0300-\u036f]+', '\1', 'g'),
+            NFC), '[\u0300-\u036f]+', '', 'g'), ':separators', ' ', 'g'), 'ς', 'σ'))
         || array_to_tsvector(ARRAY[
             '@a' || coalesce(address, ''),
             '@l' || split_part(coalesce(address, ''), '@', 1),
@@ -260,7 +271,11 @@ RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
                 + extract(month FROM timezone('UTC', at)))::int,
             '@y' || extract(year FROM timezone('UTC', at))::int])
 $$"""
-"""The same words as on SQLite: letters and digits, without the accents on a to z; and the same facts."""
+"""The same words as on SQLite: letters and digits, without the accents on a to z; and the same facts.
+
+Not to be asked by several workers at once: a search takes the newest rows first from the first part of its
+statement, which such workers would not wait for.
+"""
 
 
 def _index_words_sqlite() -> None:
@@ -292,7 +307,8 @@ def _index_words_sqlite() -> None:
 
 
 def _index_words_postgresql() -> None:
-    op.get_bind().exec_driver_sql(WORDS_POSTGRESQL)
+    words = WORDS_POSTGRESQL.replace(":characters", str(INDEXED_CHARACTERS))
+    op.get_bind().exec_driver_sql(words.replace(":separators", _separators()))
     for table, (readable, at, kind, _) in WORDS.items():
         op.execute(
             f"CREATE INDEX {table}_words ON {table} USING gin (selves_words("
