@@ -8,22 +8,23 @@ one. Posting goes through here too, with a nonce, so that trying again posts not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 import discord
 
+from bots.splitting import split
 from selves.errors import DiscordError
 
 log = logging.getLogger("selves.bots")
+Result = TypeVar("Result")
 
-LIMIT = 2000
-"""Characters in a message, counted as UTF-16 does."""
 TYPING_S = 8.0
 """Discord shows "typing" for ten seconds."""
 STEADY_S = 60.0
@@ -154,18 +155,69 @@ class Account:
         return ids[0]
 
     async def _post_part(self, channel_id: int, text: str, *, nonce: str, reply_to: int | None) -> int:
+        async def send(client: discord.Client) -> int:
+            return await _send(client, channel_id, text, nonce=nonce, reply_to=reply_to)
+
+        return await self._insist(f"post in channel {channel_id}", send)
+
+    async def post_rest(self, channel_id: int, parts: Sequence[str], *, nonce: str) -> None:
+        """Post all but the first part of a long message, with the nonces that `post` gives them.
+
+        Raises DiscordError.
+        """
+        for number, part in enumerate(parts[1:], 1):
+            await self._post_part(channel_id, part, nonce=part_nonce(nonce, number), reply_to=None)
+
+    async def edit(self, channel_id: int, message_id: int, text: str) -> None:
+        """Change a message of its own into `text`, which fits into one. Raises DiscordError."""
+
+        async def change(client: discord.Client) -> None:
+            channel = client.get_partial_messageable(channel_id)
+            await channel.get_partial_message(message_id).edit(content=text)
+
+        await self._insist(f"edit a message in channel {channel_id}", change)
+
+    async def delete(self, channel_id: int, message_id: int) -> None:
+        """Take a message of its own away; one that is gone already is no trouble. Raises DiscordError."""
+
+        async def take_away(client: discord.Client) -> None:
+            channel = client.get_partial_messageable(channel_id)
+            with contextlib.suppress(discord.NotFound):
+                await channel.get_partial_message(message_id).delete()
+
+        await self._insist(f"delete a message in channel {channel_id}", take_away)
+
+    async def replies_to(self, channel_id: int, message_id: int) -> list[int]:
+        """Return the ids of what this account replied to a message, oldest first. Raises DiscordError."""
+        client = await self.client()
+        history = client.get_partial_messageable(channel_id).history(
+            after=discord.Object(message_id), limit=500, oldest_first=True
+        )
+        try:
+            return [
+                message.id
+                async for message in history
+                if message.author.id == self.user_id
+                and message.reference is not None
+                and message.reference.message_id == message_id
+            ]
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            raise DiscordError(f"{self.name} cannot read channel {channel_id}: {error}") from error
+
+    async def _insist(self, what: str, act: Callable[[discord.Client], Awaitable[Result]]) -> Result:
+        """Do something on Discord, again and again until the pauses are used up. Raises DiscordError."""
         for pause_s in (*self._pauses.posts_s, None):
             client = await self.client()
             try:
-                return await _send(client, channel_id, text, nonce=nonce, reply_to=reply_to)
+                return await act(client)
             except discord.Forbidden as error:
                 raise DiscordError(
-                    f"{self.name} may not post in channel {channel_id}: {error.text}",
+                    f"{self.name} may not {what}: {error.text}",
                     "`selves bots check` says which permission is missing",
                 ) from error
             except discord.HTTPException as error:
                 if error.status < 500:
-                    raise DiscordError(f"Discord refused a post of {self.name}: {error}") from error
+                    raise DiscordError(f"Discord did not let {self.name} {what}: {error}") from error
                 trouble: Exception = error
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 trouble = error
@@ -175,8 +227,8 @@ class Account:
                     raise
                 trouble = error
             if pause_s is None:
-                raise DiscordError(f"{self.name} could not post: {trouble}") from trouble
-            log.warning("%s could not post: %s. Trying again in %.0f s.", self.name, trouble, pause_s)
+                raise DiscordError(f"{self.name} could not {what}: {trouble}") from trouble
+            log.warning("%s could not %s: %s. Trying again in %.0f s.", self.name, what, trouble, pause_s)
             await asyncio.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 
@@ -257,39 +309,3 @@ def explain(error: BaseException | None, variable: str) -> tuple[bool, str, str]
 def part_nonce(nonce: str, number: int) -> str:
     """Return the nonce of one part of a long message; the first part has the message's own."""
     return nonce if number == 0 else hashlib.sha256(f"{nonce}:{number}".encode()).hexdigest()[:25]
-
-
-def split(text: str, limit: int = LIMIT) -> list[str]:
-    """Cut a text into parts that Discord takes: at line ends, else at spaces, else anywhere between letters.
-
-    A code block that is cut is closed and opened again. Lone surrogates, which cannot be sent, are replaced.
-    """
-    rest = text.encode("utf-8", "replace").decode().strip() or "…"
-    parts: list[str] = []
-    fence = ""
-    while True:
-        rest = fence + rest
-        if _units(rest) <= limit:
-            return [*parts, rest]
-        head = _beginning(rest, limit - len("\n```"))
-        cut = head.rfind("\n", len(fence) + 1)
-        if cut < len(head) // 2:
-            cut = max(cut, head.rfind(" ", len(fence) + 1))
-        head = head[:cut] if cut > 0 else head
-        rest = rest[len(head) :].lstrip(" \n")
-        fence = "```\n" if head.count("```") % 2 else ""
-        parts.append(f"{head}\n```" if fence else head)
-
-
-def _beginning(text: str, units: int) -> str:
-    """The longest beginning of a text that has at most so many UTF-16 code units."""
-    for index, letter in enumerate(text):
-        units -= 1 + (letter > "\uffff")
-        if units < 0:
-            return text[:index]
-    return text
-
-
-def _units(text: str) -> int:
-    """Length in UTF-16 code units: what is beyond the basic plane counts twice."""
-    return len(text) + sum(letter > "\uffff" for letter in text)

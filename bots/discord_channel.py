@@ -32,8 +32,11 @@ class DiscordChannel:
         speakers: Mapping[str, Account],
         registrar: Account,
         is_halted: Callable[[], bool],
+        *,
+        place: str = "",
     ) -> None:
         self.channel_id = channel_id
+        self._place = place or place_of(channel_id)
         self._store = store
         self._speakers = speakers
         self._registrar = registrar
@@ -41,7 +44,7 @@ class DiscordChannel:
 
     @property
     def place(self) -> str:
-        return place_of(self.channel_id)
+        return self._place
 
     async def post(self, message: Message) -> int:
         """Post a kept message and return Discord's id for it; posting it again posts nothing twice.

@@ -12,6 +12,8 @@ from datetime import datetime
 
 import discord
 
+from bots.attachments import File, text_files
+
 TAKE_BACK = "🙈"
 """As a reaction of its author: the message is taken back."""
 KEEP_OUT = (".", TAKE_BACK)
@@ -32,6 +34,8 @@ class Heard:
     mentions: tuple[str, ...] = ()
     """Names of the selves that are mentioned."""
     reply_to: int | None = None
+    files: tuple[File, ...] = ()
+    """Text files that are attached; their words belong to the message."""
 
     @property
     def kept_out(self) -> bool:
@@ -46,6 +50,7 @@ class Edited:
     platform_id: int
     text: str
     edited_at: datetime
+    files: tuple[File, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,12 @@ def is_kept_out(text: str) -> bool:
 
 
 def is_from_person(message: discord.Message) -> bool:
-    """Whether a person wrote it, in words: no bot, no webhook, no notice of Discord's own."""
+    """Whether a person wrote it, in words or text files: no bot, no webhook, no notice of Discord's own."""
     return (
         not message.author.bot
         and message.webhook_id is None
         and message.type in (discord.MessageType.default, discord.MessageType.reply)
-        and bool(message.content.strip())
+        and bool(message.content.strip() or text_files(message.attachments))
     )
 
 
@@ -98,7 +103,17 @@ def heard(message: discord.Message, selves: Mapping[int, str]) -> Heard:
         edited_at=message.edited_at,
         mentions=tuple(mentions),
         reply_to=reference.message_id if reference is not None else None,
+        files=text_files(message.attachments),
     )
+
+
+def edited(message: discord.Message, selves: Mapping[int, str]) -> Edited | None:
+    """Turn a changed message into a value; None when it was not its author who changed it."""
+    # without an edited_at it is Discord that changed something: a link's preview came, a thread began
+    if message.edited_at is None or message.author.bot:
+        return None
+    text = plain_text(message.content, selves)
+    return Edited(message.id, text, message.edited_at, text_files(message.attachments))
 
 
 def plain_text(content: str, selves: Mapping[int, str]) -> str:

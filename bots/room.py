@@ -4,6 +4,8 @@ Two tasks. The listener takes what the registrar put into the inbox (messages, e
 and keeps it. The coordinator has the floor: it answers people, plays scenes, and after a restart posts what
 was kept and not posted. Only the coordinator posts, so nobody talks over another, and everything is kept
 before it is posted.
+
+A thread and a private conversation are rooms too (`rooms.py` opens them).
 """
 
 from __future__ import annotations
@@ -11,50 +13,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-import aiohttp
 import discord
 
-from bots import floor, guard
+from bots import floor, settings
 from bots.account import Account
+from bots.answering import NO_ENGINE, SPEECHLESS, Answerer, Ask
+from bots.attachments import File, with_files
 from bots.discord_api import words_origin
-from bots.discord_channel import DiscordChannel
-from bots.hearing import (
-    TAKE_BACK,
-    CatchUp,
-    Edited,
-    Event,
-    Gone,
-    Heard,
-    ThreadBegan,
-    heard,
-    is_from_person,
-    is_kept_out,
-)
-from bots.scene import ATTEMPTS, find_voices, finish, play, to_lines, utc_now
+from bots.discord_channel import DiscordChannel, place_of
+from bots.hearing import CatchUp, Edited, Event, Gone, Heard, ThreadBegan, is_kept_out
+from bots.history import LONGEST_GAP, read_history
+from bots.scene import find_voices, play, utc_now
+from bots.streaming import take_back_torsos
+from memory.posted import consents_at, message_at
 from memory.store import Store
 from memory.types import Message, Scene
 from selves.cast import Cast, Persona, SceneSpec
-from selves.errors import DiscordError, EngineError, SelvesError, StoreError
-from selves.speech import Prompt, Sampling, Utterance, seed_from
-from serving.prompt import clean
-from serving.voice import ModelInfo, Voice, unfinished
+from selves.errors import DiscordError, SelvesError, StoreError
+from serving.voice import Voice
+
+__all__ = ["NO_ENGINE", "SPEECHLESS", "STEADY", "Pace", "Room", "Where"]
 
 log = logging.getLogger("selves.bots")
 
-NO_ENGINE, SPEECHLESS = "⚠️", "😶"
-"""Put on a message that stays without an answer: the engine failed; nothing fit to be said came out."""
-CONTEXT_LINES = 35
+ASLEEP = "💤"
+"""Put on a message to a self that sleeps."""
 CHANNEL_KEY = "channel:"
 """Begins the keys of the channels' own conversations, which never end."""
-PAGE = 100
-"""Catching up looks at so many messages at least."""
-LONGEST_GAP = 1000
-"""Catching up looks back over so many messages at most."""
 RESUMABLE = timedelta(hours=1)
 """A scene that was cut off longer ago is ended instead of going on out of the blue."""
 
@@ -75,26 +65,19 @@ class Pace(NamedTuple):
 STEADY = Pace()
 
 
-@dataclass(frozen=True)
-class Ask:
-    """A person waits for an answer of a self."""
+class Where(NamedTuple):
+    """What kind of place a room is in."""
 
-    persona: Persona
-    message: Message
-    due: float
-    """Loop time from when it may be answered."""
-    latest: float
-
-
-class History(NamedTuple):
-    """What stands in a channel."""
-
-    oldest: int | None
-    """The oldest message that was looked at; None when none could be read."""
-    ids: set[int]
-    """All messages since, except those that their authors want kept out."""
-    heard: list[Heard]
-    """Those of people, oldest first."""
+    channel_id: int
+    place: str = ""
+    """Its name in the database; by default after the channel's id."""
+    parent: int | None = None
+    """Of a thread: the channel that it belongs to."""
+    begins_at: int | None = None
+    """Of a thread: the platform's id of the message that it branches off from."""
+    to: str = ""
+    """The self that everything here is said to, in a private conversation or a talk in a thread."""
+    age_restricted: bool = False
 
 
 class Planned(NamedTuple):
@@ -109,7 +92,7 @@ class Room:
 
     def __init__(
         self,
-        channel_id: int,
+        where: int | Where,
         *,
         cast: Cast,
         store: Store,
@@ -118,17 +101,30 @@ class Room:
         registrar: Account,
         pace: Pace = STEADY,
     ) -> None:
-        self.channel = DiscordChannel(channel_id, store, speakers, registrar, lambda: self._halted)
+        self.where = where if isinstance(where, Where) else Where(where)
+        self.channel = DiscordChannel(
+            self.where.channel_id, store, speakers, registrar, lambda: self._halted, place=self.where.place
+        )
+        self.set_by = place_of(self.where.parent) if self.where.parent else self.channel.place
+        """The place whose settings hold here: a thread has its channel's."""
         self._cast, self._store, self._voice = cast, store, voice
         self._speakers, self._registrar = speakers, registrar
         self._pace = pace
+        self._answerer = Answerer(
+            self.channel,
+            cast=cast,
+            store=store,
+            voice=voice,
+            speakers=speakers,
+            registrar=registrar,
+            set_by=self.set_by,
+            stale_s=pace.stale_s,
+        )
         self._inbox: asyncio.Queue[Event] = asyncio.Queue()
         self._will_catch_up = False
         """Whether a CatchUp is in the inbox; one is enough for a whole fleet that comes online."""
         self._work = asyncio.Event()
         self._asks: dict[tuple[str, str], Ask] = {}
-        self._given_up: set[tuple[str, int]] = set()
-        """Who failed to answer what. Tried again after a restart only."""
         self._planned: dict[str, Planned] = {}
         self._leftovers = False
         """Whether to look for what was kept and not posted."""
@@ -170,6 +166,11 @@ class Room:
         self._asks.clear()
         self._planned.clear()
 
+    def ask(self, ask: Ask) -> None:
+        """Let a self answer again, or go on, as soon as the floor is free."""
+        self._asks[f"{ask.why}:{ask.persona.name}", f"{ask.message.id}"] = ask
+        self._work.set()
+
     # ------------------------------------------------------------------ listening
 
     async def listen(self) -> None:
@@ -192,7 +193,8 @@ class Room:
             case Edited() if is_kept_out(event.text):
                 await self._store.delete_heard(event.platform_id)
             case Edited():
-                await self._store.edit_heard(event.platform_id, text=event.text, edited_at=event.edited_at)
+                text = await self._whole(event.text, event.files)
+                await self._store.edit_heard(event.platform_id, text=text, edited_at=event.edited_at)
             case Gone():
                 await self._store.delete_heard(event.platform_id)
             case ThreadBegan():
@@ -204,54 +206,96 @@ class Room:
     async def _hear_message(self, event: Heard) -> None:
         if event.kept_out:
             return
+        place = await settings.of_place(self._store, self.set_by)
+        called = await self._addressed(event, place)
+        if not called and not await self._may_listen(event, place):
+            return
         scene = self._scene or await self.open_talk()
         message = await self._store.hear(
             scene.id,
             platform_id=event.platform_id,
             user_id=event.user_id,
-            text=event.text,
+            text=await self._whole(event.text, event.files if place.files else ()),
             created_at=event.created_at,
             origin=words_origin(),
             reply_to_platform_id=event.reply_to,
         )
-        if event.edited_at is not None:
+        if event.edited_at is not None and (message.edited_at or message.created_at) < event.edited_at:
+            text = await self._whole(event.text, event.files if place.files else ())
             message = (
-                await self._store.edit_heard(event.platform_id, text=event.text, edited_at=event.edited_at)
+                await self._store.edit_heard(event.platform_id, text=text, edited_at=event.edited_at)
                 or message
             )
-        called = await self._addressed(event, message)
-        if message.status != "posted" or self._is_stale(message) or message.created_at <= self._halted_at:
+        if message.status != "posted" or message.created_at <= self._halted_at:
             return
+        if not self._answerer.is_stale(message):
+            await self._expect(message, called, place)
+
+    async def _expect(
+        self, message: Message, called: list[tuple[Persona, bool]], place: settings.PlaceSettings
+    ) -> None:
+        """Note who is to answer a message, and from when on."""
+        quiet_s = self._pace.quiet_s if place.quiet_s is None else place.quiet_s
         now = asyncio.get_running_loop().time()
-        self._asks = {key: self._postpone(ask, now) for key, ask in self._asks.items()}
+        self._asks = {key: self._postpone(ask, now, quiet_s) for key, ask in self._asks.items()}
+        asleep = await settings.asleep(self._store) if called else set()
         for persona, urgent in called:
-            if (persona.name, message.id) in self._given_up:
+            if (persona.name, message.id) in self._answerer.given_up:
+                continue
+            if persona.name in asleep:
+                await self._sleeps(message)
                 continue
             key = (persona.name, message.speaker)
             latest = self._asks[key].latest if key in self._asks else now + self._pace.patience_s
-            due = now if urgent else min(now + self._pace.quiet_s, latest)
+            due = now if urgent else min(now + quiet_s, latest)
             self._asks[key] = Ask(persona, message, due, latest)
         self._work.set()
 
-    def _postpone(self, ask: Ask, now: float) -> Ask:
+    async def _sleeps(self, message: Message) -> None:
+        if message.platform_id is not None:
+            await self._registrar.react(self.channel.channel_id, message.platform_id, ASLEEP)
+
+    async def _whole(self, text: str, files: tuple[File, ...]) -> str:
+        """Return a message's text and that of the files with it. Raises DiscordError."""
+        if not files:
+            return text
+        client = await self._registrar.client()
+        return await with_files(text, files, client.http.get_from_cdn)
+
+    async def _may_listen(self, event: Heard, place: settings.PlaceSettings) -> bool:
+        """Whether what is said to nobody in particular may be heard: as its author and the channel want."""
+        platform = "selfhosted" if words_origin() == "selfhosted" else "discord"
+        said = (await consents_at(self._store, platform, event.user_id)).get("context")
+        return (place.hear or self._cast.discord.hear) == "all" if said is None else said
+
+    def _postpone(self, ask: Ask, now: float, quiet_s: float) -> Ask:
         """Somebody goes on writing: who is not yet due waits a little longer."""
         if ask.due <= now:
             return ask
-        return replace(ask, due=min(now + self._pace.quiet_s, ask.latest))
+        return replace(ask, due=min(now + quiet_s, ask.latest))
 
-    async def _addressed(self, event: Heard, message: Message) -> list[tuple[Persona, bool]]:
+    async def _addressed(self, event: Heard, place: settings.PlaceSettings) -> list[tuple[Persona, bool]]:
         """Return who should answer, and whether at once.
 
-        All who are mentioned or replied to; else who is named first.
+        All who are mentioned or replied to; else who is named first; else whom this room belongs to.
         """
-        here = [p for p in self._cast.persona if p.name in self._speakers]
+        here = [
+            p
+            for p in self._cast.persona
+            if p.name in self._speakers
+            and (not place.selves or p.name in place.selves)
+            and (not p.age_restricted or self.where.age_restricted)
+        ]
         called = set(event.mentions)
-        if message.reply_to is not None:
+        if event.reply_to is not None:
             # some servers of one's own do not send the message that is replied to; the store knows it
-            called.add((await self._store.message(message.reply_to)).speaker)
+            replied = await message_at(self._store, event.reply_to)
+            called.add(replied.speaker if replied else "")
         if urgent := [persona for persona in here if persona.name in called]:
             return [(persona, True) for persona in urgent]
-        return [(persona, False) for persona in floor.addressed(here, event.text)[:1]]
+        if place.names and (named := floor.addressed(here, event.text)):
+            return [(named[0], False)]
+        return [(persona, False) for persona in here if persona.name == self.where.to]
 
     async def open_talk(self) -> Scene:
         """Return the channel's own conversation: all between people and selves that is not in a scene.
@@ -261,7 +305,10 @@ class Room:
         if self._talk is None:
             spec = SceneSpec(name="channel", cast=("Guests", *self._speakers))
             key = f"{CHANNEL_KEY}{self.channel.place}"
-            self._talk = await self._store.begin_scene(spec, place=self.channel.place, key=key)
+            origin = await message_at(self._store, self.where.begins_at) if self.where.begins_at else None
+            self._talk = await self._store.begin_scene(
+                spec, place=self.channel.place, key=key, from_message_id=origin.id if origin else None
+            )
         return self._talk
 
     async def _catch_up(self) -> None:
@@ -269,7 +316,13 @@ class Room:
         self._look_for_leftovers()
         known = await self._known()
         began = discord.utils.time_snowflake((await self.open_talk()).started_at)
-        history = await self._history(min([began, *known]), known)
+        history = await read_history(
+            await self._registrar.client(),
+            self.channel.channel_id,
+            since=min([began, *known]),
+            known=known,
+            selves=self.selves,
+        )
         for event in history.heard:
             await self._hear_message(event)
         for platform_id in known:
@@ -286,35 +339,6 @@ class Room:
         scenes.add((await self.open_talk()).id)
         messages = [m for i in scenes for m in await self._store.messages(i, last=LONGEST_GAP)]
         return {m.platform_id for m in messages if m.human and m.platform_id and m.status == "posted"}
-
-    async def _history(self, since: int, known: set[int]) -> History:
-        """Look back until something is known, and never to before `since`, when the selves came here.
-
-        Raises DiscordError.
-        """
-        client = await self._registrar.client()
-        selves = self.selves
-        found: list[Heard] = []
-        ids: set[int] = set()
-        oldest, met_known, looked_at = None, False, 0
-        try:
-            history = client.get_partial_messageable(self.channel.channel_id).history(limit=LONGEST_GAP)
-            async for message in history:
-                if message.id < since or (met_known and looked_at >= PAGE):
-                    break
-                oldest, looked_at = message.id, looked_at + 1
-                met_known = met_known or message.id in known
-                if is_kept_out(message.content) or await _is_taken_back(message):
-                    continue
-                ids.add(message.id)
-                if is_from_person(message):
-                    found.append(heard(message, selves))
-        except (discord.HTTPException, aiohttp.ClientError, OSError, RuntimeError) as error:
-            raise DiscordError(
-                f"the history of channel {self.channel.channel_id} cannot be read: {error}",
-                "`selves bots check` says whether a permission is missing",
-            ) from error
-        return History(oldest, ids, found[::-1])
 
     @property
     def selves(self) -> dict[int, str]:
@@ -354,7 +378,7 @@ class Room:
         now = asyncio.get_running_loop().time()
         due = [key for key, ask in self._asks.items() if ask.due <= now]
         if due:
-            await self._answer(self._asks.pop(due[0]))
+            await self._answerer.answer(self._asks.pop(due[0]))
         else:
             await self._play(self._planned.pop(next(iter(self._planned))))
 
@@ -365,6 +389,7 @@ class Room:
     async def _post_leftovers(self) -> None:
         """Post what was kept and not posted, and go on with scenes that were cut off."""
         self._leftovers = False
+        await take_back_torsos(self._store, self.channel, self._speakers)
         for message in await self._store.unposted(self.channel.place):
             if self.channel.can_post(message):
                 await self._post(message)
@@ -394,95 +419,3 @@ class Room:
         finally:
             self._scene = None
         log.info("%s: scene %r ended: %s", self.channel.place, spec.name, scene.stop_reason)
-
-    async def _answer(self, ask: Ask) -> None:
-        """Draw an answer, keep it, post it as a reply. An answer that nobody waits for is not drawn."""
-        persona, account = ask.persona, self._speakers[ask.persona.name]
-        messages = await self._store.messages(ask.message.scene_id, last=CONTEXT_LINES)
-        asked = next((m for m in messages if m.id == ask.message.id), None)
-        if asked is None or not self._is_open(asked, persona, messages) or not account.online.is_set():
-            return
-        names = list(dict.fromkeys([*self._speakers, *(m.speaker for m in messages)]))
-        utterances: list[Utterance] = []
-        chosen: int | None = None
-        text = ""
-        async with self.channel.thinking(persona):
-            for attempt in range(ATTEMPTS):
-                seed = seed_from("answer", asked.id, attempt)
-                utterances.append(await self._speak(persona, messages, names, seed))
-                if utterances[-1].error:
-                    break
-                was_cut = utterances[-1].finish_reason == "length"
-                text = finish(clean(utterances[-1].text, persona.name, names), was_cut=was_cut)
-                if guard.refuse_sample(text, messages) is None:
-                    chosen = attempt
-                    break
-        # people may have called for silence, or taken their question back, while the model was thinking
-        unwanted = self._halted or (await self._store.message(asked.id)).status != "posted"
-        kept = await self._store.keep_turn(
-            asked.scene_id,
-            speaker=persona.name,
-            utterances=utterances,
-            chosen=None if unwanted else chosen,
-            text=text,
-            reply_to=asked.id,
-        )
-        if kept is not None:
-            await self._post(kept)
-            log.info("%s: %s answered %s", self.channel.place, persona.name, asked.speaker)
-            return
-        self._given_up.add((persona.name, asked.id))
-        if not unwanted and asked.platform_id is not None:
-            failed = utterances[-1].error
-            log.warning(
-                "%s: %s gave no answer: %s", self.channel.place, persona.name, failed or "nothing fit"
-            )
-            sign = NO_ENGINE if failed else SPEECHLESS
-            await self._registrar.react(self.channel.channel_id, asked.platform_id, sign)
-
-    def _is_open(self, asked: Message, persona: Persona, messages: Sequence[Message]) -> bool:
-        """Whether this message still waits for this self: it stands, is fresh, and was not answered.
-
-        An answer to a later message of the same person is one; so is whatever was said after it in a scene.
-        """
-        if asked.status != "posted" or self._is_stale(asked):
-            return False
-        whose = {m.id: m.speaker for m in messages}
-        return not any(
-            m.speaker == persona.name
-            and m.id > asked.id
-            and (m.reply_to is None or (m.reply_to >= asked.id and whose.get(m.reply_to) == asked.speaker))
-            for m in messages
-        )
-
-    def _is_stale(self, message: Message) -> bool:
-        return utc_now() - message.created_at > timedelta(seconds=self._pace.stale_s)
-
-    async def _speak(
-        self, persona: Persona, messages: Sequence[Message], names: Sequence[str], seed: int
-    ) -> Utterance:
-        """Draw one sample; a failure is an utterance too."""
-        started = utc_now()
-        info = ModelInfo(
-            address=persona.address,
-            form="transcript",
-            context_tokens=0,
-            weights_sha256="",
-            engine="",
-            engine_version="",
-        )
-        prompt, sampling = Prompt(form=info.form), Sampling(seed=seed)
-        try:
-            info = await self._voice.info(persona.address)
-            prompt, sampling = await self._voice.compose(persona, to_lines(messages), names=names, seed=seed)
-            return await self._voice.say(persona.address, prompt, sampling)
-        except EngineError as error:
-            return unfinished(info, prompt, sampling, started, error=error.problem)
-
-
-async def _is_taken_back(message: discord.Message) -> bool:
-    """Whether its author has put a 🙈 on it."""
-    for reaction in message.reactions:
-        if str(reaction.emoji) == TAKE_BACK:
-            return any([user.id == message.author.id async for user in reaction.users()])
-    return False

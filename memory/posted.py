@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from memory.consent import Consents, consents_of
 from memory.models import MessageRow
-from memory.people import Known, meet, read_messages
+from memory.people import Known, find_person, meet, read_messages
 from memory.types import Message
+from selves.errors import StoreError
 
 if TYPE_CHECKING:
     from memory.store import Store
@@ -25,3 +27,23 @@ async def person_at(store: Store, platform: str, user_id: int) -> Known:
     """Return who this user is here; somebody new is met. The id itself is not kept."""
     async with store.writing() as session:
         return await meet(session, store.house, platform, user_id, store.clock())
+
+
+async def consents_at(store: Store, platform: str, user_id: int) -> Consents:
+    """Return what this user last said of each purpose; nobody is met by it."""
+    async with store.reading() as session:
+        try:
+            person = await find_person(session, store.house, f"{platform}:{user_id}")
+        except StoreError:
+            return {}
+        return (await consents_of(session, [person.id]))[person.id]
+
+
+async def messages_until(store: Store, message: Message, last: int) -> list[Message]:
+    """Return a message and what was said before it in its scene: `last` lines at most, in order."""
+    query = select(MessageRow).where(
+        MessageRow.scene_id == message.scene_id, MessageRow.sequence <= message.sequence
+    )
+    async with store.reading() as session:
+        found = await session.scalars(query.order_by(MessageRow.sequence.desc()).limit(last))
+        return await read_messages(session, list(found)[::-1])

@@ -90,6 +90,14 @@ class Discord(Frozen):
     """Name of the environment variable with the token of the bot that listens."""
     channels: tuple[int, ...] = ()
     """Ids of channels the selves listen and speak in. All others are ignored."""
+    guests: bool = False
+    """Selves without a token speak through a webhook of the registrar, which needs Manage Webhooks for it."""
+    hear: Literal["all", "consenting"] = "consenting"
+    """What is heard in them: `consenting`: what is said to a self, and what people say who allowed it with
+    `/consent`. `all`: everything but what people say who refused. `/config` sets it for each channel.
+    """
+    notice: bool = True
+    """Whether the registrar tells in each channel, once, what is heard and kept there."""
 
 
 class PersonaSampling(Frozen):

@@ -64,7 +64,12 @@ class DiscordHouse:
         }
         return Cast.model_validate(
             {
-                "discord": {"registrar_token": "TOKEN_REGISTRAR", "channels": [self.room.id]},
+                "discord": {
+                    "registrar_token": "TOKEN_REGISTRAR",
+                    "channels": [self.room.id],
+                    "hear": "all",
+                    "notice": False,
+                },
                 "persona": personas,
                 "scene": [meeting, {**meeting, "name": "endless", "max_turns": 500}],
                 **self.extra,

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bots.account import part_nonce, split
+from bots.account import part_nonce
 from bots.discord_api import Endpoints, pointed_at, words_origin
 from bots.hearing import is_kept_out, plain_text
+from bots.splitting import length, split
 from selves.errors import UsageError
 
 SELVES = {11: "Ember", 12: "Spark"}
@@ -48,14 +49,27 @@ def test_parts_fit_and_nothing_but_space_is_lost(text: str, limit: int) -> None:
 
 def test_texts_are_cut_where_people_would_cut_them() -> None:
     assert split("one two three\nfour five six", 20) == ["one two three", "four five six"]
-    assert split("one two three four five", 20) == ["one two three", "four five"]
+    assert split("one two three four five", 20) == ["one two three four", "five"]
+    assert split("One two. Three four five", 20) == ["One two. Three four", "five"]
+    assert split("Once upon a time. And", 20) == ["Once upon a time.", "And"]
     assert split("short") == ["short"]
 
 
-def test_a_code_block_stays_one() -> None:
-    parts = split("```\n" + "line of code\n" * 12 + "```", 80)
-    assert len(parts) > 1
-    assert all(part.count("```") == 2 for part in parts)
+def test_a_code_block_stays_one_in_its_language() -> None:
+    parts = split("Look:\n```python\n" + "line of code\n" * 12 + "```\nThat was it.", 80)
+    assert len(parts) > 2
+    assert all(part.count("```") in (0, 2) for part in parts)
+    assert [part.count("```python\n") for part in parts[:-1]] == [1] * (len(parts) - 1)
+    assert parts[-1].endswith("That was it.")
+
+
+@pytest.mark.parametrize(
+    "whole", ["<@123456789012345678>", "<:wave:123456789>", "https://example.org/a/b", "👩‍👩‍👧‍👦", "é"]
+)
+def test_what_means_nothing_when_it_is_cut_is_not_cut(whole: str) -> None:
+    for before in range(60 - length(whole), 60):
+        parts = split("x" * before + whole + "y" * 30, 60)
+        assert any(whole in part for part in parts), before
 
 
 def test_the_first_part_of_a_long_message_has_the_nonce_of_the_whole() -> None:
