@@ -1,15 +1,17 @@
 """Who speaks next: pure, reads no clock and no dice of its own.
 
 Whoever is addressed goes first. Otherwise every self bids for the floor: how talkative it is, how long it has
-been quiet, minus its share of the recent talk, plus a little chance. Two selves that keep naming each other
-cannot shut the others out: whoever has waited too long comes before a name called by another self.
+been quiet, how much it is expected, minus its share of the recent talk, plus a little chance. Two selves that
+keep naming each other cannot shut the others out: whoever has waited too long comes before a name called by
+another self.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import Protocol
 
 from selves.cast import Order, Persona
@@ -19,7 +21,11 @@ RECENT = 20
 PATIENCE = 3
 """After this many rounds of the whole cast in silence, a self speaks before one that another self named."""
 CHANCE = 0.5
-"""The noise in a bid is drawn from 0 to this; talkativeness and waiting count up to 1, share down to -1."""
+"""The noise in a bid is drawn from 0 to this; talkativeness, waiting and being expected count up to 1, share
+down to -1."""
+SILENCE = ""
+"""Stands for silence among the names of those who are expected."""
+NOBODY: Mapping[str, float] = MappingProxyType({})
 
 
 class Line(Protocol):
@@ -39,12 +45,15 @@ def next_speaker(
     order: Order = "floor",
     rng: Random,
     may_be_silent: bool = False,
+    expected: Mapping[str, float] = NOBODY,
+    reserve: float = 0.0,
 ) -> Persona | None:
     """Return who has the floor after `lines` (oldest first), or None when nobody wants it.
 
     Nobody speaks twice in a row unless alone. A talkativeness of 0 means: only when addressed. With
-    `may_be_silent`, silence bids too, and more the less talkative the cast is: for chatter that nobody asked
-    for, never for a scene that somebody began.
+    `may_be_silent`, silence bids too, more the less talkative the cast is, and `reserve` more: for chatter that
+    nobody asked for, never for a scene that somebody began. `expected`: how likely each name comes next, and
+    silence (`bids.expected`).
     """
     last = lines[-1] if lines else None
     eligible = [p for p in personas if last is None or p.name != last.speaker] or list(personas)
@@ -61,9 +70,12 @@ def next_speaker(
     if named:
         return named[0]
     bids = {
-        p.name: _bid(p, waits[p.name], lines, len(personas), rng) for p in eligible if p.talkativeness > 0
+        p.name: _bid(p, waits[p.name], lines, len(personas), rng) + expected.get(p.name, 0.0)
+        for p in eligible
+        if p.talkativeness > 0
     }
     silence = 1 - sum(p.talkativeness for p in eligible) / len(eligible) + rng.random() * CHANCE
+    silence += expected.get(SILENCE, 0.0) + reserve
     if not bids or (may_be_silent and silence > max(bids.values())):
         return None
     winner = max(bids, key=lambda name: bids[name])

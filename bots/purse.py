@@ -1,0 +1,47 @@
+"""What selves may still draw today: budgets in tokens, counted in the database for all processes together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from memory.spending import spend, spent
+from memory.store import Store
+from selves.cast import Budget
+from selves.speech import Utterance
+
+ALL = "all"
+
+
+class Purse:
+    """The budgets as they hold at one place. Days are those of UTC."""
+
+    def __init__(
+        self,
+        store: Store,
+        budget: Budget,
+        place: str,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store, self._place, self._now = store, f"place:{place}", now
+        self._budget = budget
+
+    async def empty(self, name: str) -> bool:
+        """Whether a self may draw nothing more today; the turn that crosses a limit is still taken."""
+        caps = {
+            ALL: self._budget.all_per_day,
+            self._place: self._budget.channel_per_day,
+            f"self:{name}": self._budget.self_per_day,
+        }
+        limited = {scope: cap for scope, cap in caps.items() if cap}
+        if not limited:
+            return False
+        used = await spent(self._store, self._now().astimezone(UTC).date(), limited)
+        return any(used[scope] >= cap for scope, cap in limited.items())
+
+    async def pay(self, name: str, utterances: Sequence[Utterance]) -> None:
+        """Count what a self drew for a turn, candidates too."""
+        tokens = sum(len(utterance.token_ids) for utterance in utterances)
+        if tokens:
+            scopes = [ALL, self._place, f"self:{name}"]
+            await spend(self._store, self._now().astimezone(UTC).date(), scopes, tokens)
