@@ -159,7 +159,8 @@ async def _into_sqlite(job: _Job, there: bool) -> Restored:
 
 def _keep_beside(path: Path, job: _Job) -> Path:
     """Give the old file a second name, under which it stays. Raises StoreError while somebody has it open."""
-    kept = path.with_name(f"{path.stem}.before-{_stamp(job)}{path.suffix}")
+    names = (f"{path.stem}.before-{_stamp(job)}{again}{path.suffix}" for again in ("", *range(-2, -1000, -1)))
+    kept = next(kept for name in names if not (kept := path.with_name(name)).exists())
     engine = create_engine(
         URL.create("sqlite", database=str(path)), connect_args={"timeout": job.lock_wait_s}
     )

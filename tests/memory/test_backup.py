@@ -191,6 +191,18 @@ async def test_a_database_is_replaced_only_on_request_and_then_kept(
         drop_kept(database_url, restored.kept)
 
 
+async def test_what_was_kept_beside_is_never_overwritten(
+    new_sqlite: Callable[[bool], str], tmp_path: Path, clock: Clock
+) -> None:
+    url = new_sqlite(True)
+    async with open_store(url, clock=clock) as store:
+        await fill(store, tmp_path)
+        await back_up(store, tmp_path / "b.db")
+        await store.begin_scene(SPEC, place="terminal")
+    kept = [(await restore(tmp_path / "b.db", url, replace=True, clock=clock)).kept for _ in range(3)]
+    assert [kept_scenes(url, path or "") for path in kept] == [2, 1, 1]
+
+
 async def test_a_database_in_use_is_not_replaced(
     store: Store, database_url: str, tmp_path: Path, clock: Clock
 ) -> None:
