@@ -138,7 +138,7 @@ def matches(query: Query, words: Sequence[str]) -> bool:
     """Whether a text with these words, as `plain_words` gives them, is one that was asked for."""
 
     def has(term: Term) -> bool:
-        return next(_places(term, words), None) is not None
+        return term.words[0] in words if term.single else next(_places(term, words), None) is not None
 
     return all(any(map(has, group)) for group in query.groups) and not any(map(has, query.excluded))
 

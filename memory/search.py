@@ -97,6 +97,10 @@ async def search(
     query = parse(typed) if typed.strip() else None
     if sort == "best" and query is None:
         raise UsageError("without words nothing fits them best", "type some, or choose another order")
+    if sort != "newest" and after is not None:
+        raise UsageError(
+            f"only the newest first have pages, not {sort!r}", "leave `after` out, or raise the limit"
+        )
     place = None if after is None else _read_place(after)
     async with store.reading() as session:
         streams = await _streams(session, store, query, wanted, place)

@@ -233,6 +233,8 @@ async def test_the_best_of_the_newest_come_first_when_asked_for(store: Store) ->
     assert texts(await search(store, "lamp", sort="best"))[0] == "Lamp! Lamp!"
     with pytest.raises(UsageError, match="without words"):
         await search(store, sort="best")
+    with pytest.raises(UsageError, match="have pages"):
+        await search(store, "lamp", sort="best", after="5.0.0")
 
 
 async def test_snippets_mark_the_words_in_long_texts(store: Store) -> None:
