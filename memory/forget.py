@@ -15,6 +15,7 @@ All of it is one transaction: when the process dies in the middle nothing has ha
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ from selves.files import sha256_file
 if TYPE_CHECKING:
     from memory.store import Store
 
+LOG_WAIT_S = 2.0
 EDITOR = "selves memory forget"
 """Who retracts picks."""
 
@@ -274,5 +276,10 @@ async def _clean_up(store: Store, *, was_indexed: bool, was_open: bool) -> None:
                 # sealed words are in no index
                 how = "FULL" if was_open else "(INDEX_CLEANUP OFF, TRUNCATE OFF)"
                 await connection.execute(text(f"VACUUM {how} message, generation, feedback, pick"))
-        if not await database.empty_log(store.engine):
-            raise StoreError(f"another program is reading {database.show(store.url)}")
+        # where another process is emptying the log at this very moment, SQLite does not wait
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + LOG_WAIT_S
+        while not await database.empty_log(store.engine):
+            if clock() > deadline:
+                raise StoreError(f"another program is reading {database.show(store.url)}")
+            await asyncio.sleep(0.05)
