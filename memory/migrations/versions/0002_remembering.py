@@ -310,9 +310,10 @@ def _index_words_postgresql() -> None:
     words = WORDS_POSTGRESQL.replace(":characters", str(INDEXED_CHARACTERS))
     op.get_bind().exec_driver_sql(words.replace(":separators", _separators()))
     for table, (readable, at, kind, _) in WORDS.items():
+        # without it new rows wait in a list that every search reads through
         op.execute(
             f"CREATE INDEX {table}_words ON {table} USING gin (selves_words("
-            f"text, address, speaker, {kind}, {at.format(row='')})) WHERE {readable}".format(row="")
+            f"text, address, speaker, {kind}, {at})) WITH (fastupdate = off) WHERE {readable}".format(row="")
         )
 
 
