@@ -77,7 +77,8 @@ class Where(NamedTuple):
     """Of a thread: the platform's id of the message that it branches off from."""
     to: str = ""
     """The self that everything here is said to, in a private conversation or a talk in a thread."""
-    age_restricted: bool = False
+    private: bool = False
+    """Whether it is between one person and one self."""
 
 
 class Planned(NamedTuple):
@@ -131,6 +132,7 @@ class Room:
         self._halted = False
         self._halted_at = datetime.min.replace(tzinfo=UTC)
         self._talk: Scene | None = None
+        self._to = self.where.to
         self._scene: Scene | None = None
         """The scene that is being played; what people say meanwhile belongs to it."""
 
@@ -282,10 +284,10 @@ class Room:
         here = [
             p
             for p in self._cast.persona
-            if p.name in self._speakers
-            and (not place.selves or p.name in place.selves)
-            and (not p.age_restricted or self.where.age_restricted)
+            if p.name in self._speakers and (not place.selves or p.name in place.selves)
         ]
+        if any(p.age_restricted for p in here) and not await self.is_age_restricted():
+            here = [p for p in here if not p.age_restricted]
         called = set(event.mentions)
         if event.reply_to is not None:
             # some servers of one's own do not send the message that is replied to; the store knows it
@@ -295,7 +297,14 @@ class Room:
             return [(persona, True) for persona in urgent]
         if place.names and (named := floor.addressed(here, event.text)):
             return [(named[0], False)]
-        return [(persona, False) for persona in here if persona.name == self.where.to]
+        await self.open_talk()
+        return [(persona, False) for persona in here if persona.name == self._to]
+
+    async def is_age_restricted(self) -> bool:
+        """Whether Discord marks this channel as one for adults. Raises DiscordError."""
+        client = await self._registrar.client()
+        channel = client.get_channel(self.where.parent or self.where.channel_id)
+        return bool(getattr(channel, "nsfw", False))
 
     async def open_talk(self) -> Scene:
         """Return the channel's own conversation: all between people and selves that is not in a scene.
@@ -306,6 +315,9 @@ class Room:
             spec = SceneSpec(name="channel", cast=("Guests", *self._speakers))
             key = f"{CHANNEL_KEY}{self.channel.place}"
             origin = await message_at(self._store, self.where.begins_at) if self.where.begins_at else None
+            if origin is not None and origin.address and not self._to:
+                # who begins a thread at what a self said talks with it
+                self._to = origin.speaker
             self._talk = await self._store.begin_scene(
                 spec, place=self.channel.place, key=key, from_message_id=origin.id if origin else None
             )

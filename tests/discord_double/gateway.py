@@ -18,6 +18,8 @@ from tests.discord_double import objects
 from tests.discord_double.state import VIEW_CHANNEL, Bot, Event, Json, World
 
 GUILDS, MESSAGES, REACTIONS, TYPING, CONTENT = 1 << 0, 1 << 9, 1 << 10, 1 << 11, 1 << 15
+PRIVATE = 3
+"""Messages, reactions and typing in private have their intents so many bits higher."""
 PRIVILEGED = 1 << 1 | 1 << 8 | CONTENT
 NEEDED_INTENT = {
     "MESSAGE_CREATE": MESSAGES,
@@ -109,7 +111,9 @@ class Gateway:
         for session in list(self.sessions.values()):
             if event.only_for not in (None, session.bot):
                 continue
-            if not session.intents & NEEDED_INTENT.get(event.name, ~0):
+            needed = NEEDED_INTENT.get(event.name, 0)
+            private = event.channel is not None and bool(event.channel.between)
+            if needed and not session.intents & (needed << PRIVATE if private else needed):
                 continue
             if event.channel and not self._world.permissions(session.bot.user, event.channel) & VIEW_CHANNEL:
                 continue
@@ -124,7 +128,9 @@ class Gateway:
             )
         if event.name == "INTERACTION_CREATE":
             return objects.interaction_json(self._world, event.data["interaction"])
-        if event.name in ("MESSAGE_REACTION_ADD", "TYPING_START"):
+        if event.name == "THREAD_CREATE":
+            return {**objects.thread_json(self._world, event.data["thread"]), "newly_created": True}
+        if event.name in ("MESSAGE_REACTION_ADD", "TYPING_START") and "guild_id" in event.data:
             user = self._world.users[int(event.data["user_id"])]
             return {**event.data, "member": objects.member_json(self._world, user)}
         return event.data

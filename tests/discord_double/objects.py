@@ -14,6 +14,7 @@ from tests.discord_double.state import (
     MESSAGE_CONTENT_LIMITED_FLAG,
     Bot,
     Channel,
+    File,
     Interaction,
     Json,
     Message,
@@ -37,6 +38,8 @@ def user_json(user: User) -> Json:
         "flags": 0,
         "primary_guild": None,
     }
+    if user.webhook:
+        body["username"] = user.name
     return {**body, "bot": True} if user.bot else body
 
 
@@ -108,7 +111,47 @@ def role_json(world: World) -> Json:
     }
 
 
+def private_json(channel: Channel) -> Json:
+    """A private conversation, as its bot is told of it."""
+    return {
+        "id": str(channel.id),
+        "type": 1,
+        "flags": 0,
+        "recipients": [user_json(user) for user in channel.between if not user.bot],
+        "last_message_id": str(max(channel.messages)) if channel.messages else None,
+    }
+
+
+def thread_json(world: World, thread: Channel) -> Json:
+    assert thread.parent is not None
+    assert thread.owner is not None
+    return {
+        "id": str(thread.id),
+        "type": 11,
+        "flags": 0,
+        "guild_id": str(world.guild_id),
+        "parent_id": str(thread.parent.id),
+        "owner_id": str(thread.owner.id),
+        "name": thread.name,
+        "last_message_id": str(max(thread.messages)) if thread.messages else None,
+        "rate_limit_per_user": 0,
+        "message_count": len(thread.messages),
+        "member_count": 1,
+        "total_message_sent": len(thread.messages),
+        "thread_metadata": {
+            "archived": False,
+            "auto_archive_duration": 1440,
+            "archive_timestamp": "2026-01-01T00:00:00+00:00",
+            "locked": False,
+        },
+    }
+
+
 def channel_json(world: World, channel: Channel) -> Json:
+    if channel.between:
+        return private_json(channel)
+    if channel.parent is not None:
+        return thread_json(world, channel)
     return {
         "id": str(channel.id),
         "type": 0,
@@ -120,7 +163,7 @@ def channel_json(world: World, channel: Channel) -> Json:
             {"id": str(user), "type": 1, "allow": "0", "deny": str(bits)}
             for user, bits in channel.denied.items()
         ],
-        "nsfw": False,
+        "nsfw": channel.nsfw,
         "topic": None,
         "parent_id": None,
         "rate_limit_per_user": 0,
@@ -167,8 +210,10 @@ def guild_create_json(world: World, bot: Bot) -> Json:
     """GUILD_CREATE: the guild, and what only the gateway sends. Of the members, only the bot itself."""
     return {
         **guild_json(world),
-        "channels": [channel_json(world, channel) for channel in world.channels.values()],
-        "threads": [],
+        "channels": [
+            channel_json(world, c) for c in world.channels.values() if not c.between and not c.parent
+        ],
+        "threads": [thread_json(world, c) for c in world.channels.values() if c.parent],
         "members": [member_json(world, bot.user)],
         "member_count": len(world.users),
         "voice_states": [],
@@ -193,9 +238,9 @@ def message_json(world: World, message: Message, viewer: User, *, nested: bool =
         "mention_everyone": False,
         "mentions": [user_json(user) for user in message.mentions],
         "mention_roles": [],
-        "attachments": [],
+        "attachments": [file_json(world, file) for file in message.files],
         "embeds": [],
-        "components": [],
+        "components": message.components,
         "pinned": False,
         "flags": message.flags,
     }
@@ -223,6 +268,8 @@ def message_json(world: World, message: Message, viewer: User, *, nested: bool =
             body["referenced_message"] = (
                 message_json(world, replied, viewer, nested=True) if replied else None
             )
+    if message.author.webhook:
+        body["webhook_id"] = str(message.author.id)
     if message.interaction:
         body["application_id"] = body["webhook_id"] = str(message.interaction.bot.id)
         body["interaction_metadata"] = {
@@ -230,23 +277,30 @@ def message_json(world: World, message: Message, viewer: User, *, nested: bool =
             "type": 2,
             "user": user_json(message.interaction.user),
             "authorizing_integration_owners": {"0": str(world.guild_id)},
-            "name": message.interaction.data["name"],
+            "name": message.interaction.data.get("name", ""),
             "command_type": 1,
         }
     return body
 
 
+def file_json(world: World, file: File) -> Json:
+    url = f"{world.cdn}/attachments/{file.id}/{file.name}"
+    kind = "text/plain; charset=utf-8" if file.name.endswith(".txt") else "application/octet-stream"
+    body = {"id": str(file.id), "filename": file.name, "size": len(file.body), "content_type": kind}
+    return {**body, "url": url, "proxy_url": url}
+
+
 def message_event_json(world: World, message: Message, receiver: Bot, *, with_content: bool) -> Json:
     """MESSAGE_CREATE and MESSAGE_UPDATE; without the intent, only one's own and mentioned content shows."""
     body = message_json(world, message, receiver.user)
-    if not with_content:
+    if not with_content and not message.channel.between:
         for shown in (message, message.channel.messages.get(message.reply_to_id or 0)):
             if shown and shown.author is not receiver.user and receiver.user not in shown.mentions:
                 part = body if shown is message else body.get("referenced_message")
                 if part:
-                    part["content"] = ""
+                    part |= {"content": "", "attachments": [], "components": []}
     body["guild_id"] = str(world.guild_id)
-    if message.interaction is None:
+    if message.interaction is None and not message.author.webhook:
         body["member"] = member_json(world, message.author, with_user=False)
     if message.nonce is not None:
         body["nonce"] = message.nonce
@@ -254,6 +308,23 @@ def message_event_json(world: World, message: Message, receiver: Bot, *, with_co
 
 
 def interaction_json(world: World, interaction: Interaction) -> Json:
+    channel, target = interaction.channel, interaction.message
+    body = _interaction_json(world, interaction)
+    if channel.between:
+        for key in ("guild_id", "guild", "guild_locale", "member"):
+            del body[key]
+        body |= {"user": user_json(interaction.user), "context": 1, "authorizing_integration_owners": {}}
+        body["data"].pop("guild_id", None)
+    if target is not None:
+        shown = message_json(world, target, interaction.bot.user)
+        if interaction.type == 3:
+            body["message"] = shown
+        else:
+            body["data"] = {**body["data"], "resolved": {"messages": {str(target.id): shown}}}
+    return body
+
+
+def _interaction_json(world: World, interaction: Interaction) -> Json:
     channel = interaction.channel
     return {
         "id": str(interaction.id),

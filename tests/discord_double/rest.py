@@ -23,6 +23,7 @@ from tests.discord_double.state import (
     ADD_REACTIONS,
     EPHEMERAL,
     MANAGE_MESSAGES,
+    MANAGE_WEBHOOKS,
     READ_MESSAGE_HISTORY,
     SEND_MESSAGES,
     VIEW_CHANNEL,
@@ -34,6 +35,7 @@ from tests.discord_double.state import (
     User,
     World,
 )
+from tests.discord_double.webhooks import Webhooks, webhook_json
 
 PREFIX = "/api/v10"
 BOT = web.RequestKey[Bot | None]("bot")
@@ -123,6 +125,7 @@ class Rest:
         self.log: list[Request] = []
         self.faults: list[Fault] = []
         self.buckets: list[Bucket] = []
+        self.webhooks = Webhooks(world)
 
     def routes(self) -> list[web.RouteDef]:
         message = "/channels/{channel}/messages/{message}"
@@ -142,6 +145,9 @@ class Rest:
             ("POST", "/channels/{channel}/messages", self._post),
             ("POST", "/channels/{channel}/messages/bulk-delete", self._bulk_delete),
             ("POST", "/channels/{channel}/typing", self._typing),
+            ("POST", "/channels/{channel}/threads", self._thread),
+            ("POST", message + "/threads", self._thread),
+            ("PUT", "/channels/{channel}/thread-members/@me", self._join),
             ("GET", message, self._message),
             ("PATCH", message, self._edit),
             ("DELETE", message, self._delete),
@@ -151,7 +157,9 @@ class Rest:
             ("GET", "/applications/{application}/commands", self._commands),
             ("PUT", "/applications/{application}/commands", self._commands),
             ("POST", "/interactions/{interaction}/{token}/callback", self._callback),
-            ("POST", "/webhooks/{application}/{token}", self._follow_up),
+            ("GET", "/channels/{channel}/webhooks", self._channel_webhooks),
+            ("POST", "/channels/{channel}/webhooks", self._channel_webhooks),
+            ("POST", "/webhooks/{application}/{token}", self._webhook_or_follow_up),
             ("GET", "/webhooks/{application}/{token}/messages/@original", self._original),
             ("PATCH", "/webhooks/{application}/{token}/messages/@original", self._original),
             ("DELETE", "/webhooks/{application}/{token}/messages/@original", self._original),
@@ -169,7 +177,7 @@ class Rest:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         bot = self._world.bot_by_token(token) if scheme == "Bot" else None
         request[BOT] = bot
-        body = await request.json() if request.content_type == "application/json" else None
+        body = await body_of(request)
         fault = self._take_fault(request.method, path, bot)
         if fault is None or fault.applied:
             answer = await self._answer(request, handler, path, bot)
@@ -323,7 +331,7 @@ class Rest:
 
     async def _post(self, request: web.Request) -> web.Response:
         channel = self._channel_of(request, SEND_MESSAGES)
-        bot, body = self._bot(request), await request.json()
+        bot, body = self._bot(request), await body_of(request)
         content = self._content(body)
         reference = body.get("message_reference") or {}
         reply_to_id = int(reference["message_id"]) if reference else None
@@ -339,17 +347,34 @@ class Rest:
             nonce=body.get("nonce"),
             enforce_nonce=body.get("enforce_nonce", False),
             may_mention=_mention_policy(body.get("allowed_mentions"), channel, reply_to_id),
+            flags=body.get("flags", 0),
+            components=body.get("components"),
+            files=body.get("files"),
         )
         answer = objects.message_json(self._world, message, bot.user)
         return json_answer(answer | ({"nonce": message.nonce} if message.nonce else {}))
 
     def _content(self, body: Json) -> str:
         content = body.get("content") or ""
-        if not content:
+        if not content and not body.get("components") and not body.get("files"):
             raise ApiError(400, 50006, "Cannot send an empty message")
         if len(content) > 2000:
             raise ApiError(400, 50035, "Invalid Form Body")
         return str(content)
+
+    async def _thread(self, request: web.Request) -> web.Response:
+        parent, starter = self._channel_of(request), None
+        if "message" in request.match_info:
+            starter = self._message_of(request)
+            if starter.id in self._world.channels:
+                raise ApiError(400, 160004, "A thread has already been created for this message")
+        name = (await body_of(request))["name"]
+        thread = self._world.add_thread(parent, name, self._bot(request).user, starter)
+        return json_answer(objects.thread_json(self._world, thread), 201)
+
+    async def _join(self, request: web.Request) -> web.Response:
+        self._channel_of(request)
+        return empty()
 
     async def _message(self, request: web.Request) -> web.Response:
         message = self._message_of(request, READ_MESSAGE_HISTORY)
@@ -359,8 +384,12 @@ class Rest:
         message, bot = self._message_of(request), self._bot(request)
         if message.author is not bot.user:
             raise ApiError(403, 50005, "Cannot edit a message authored by another user")
-        self._world.edit(message, self._content(await request.json()))
+        self._change(message, await body_of(request))
         return json_answer(objects.message_json(self._world, message, bot.user))
+
+    def _change(self, message: Message, body: Json) -> None:
+        content = self._content(body) if body.get("content") else message.content
+        self._world.edit(message, content, body.get("components"))
 
     async def _delete(self, request: web.Request) -> web.Response:
         message, bot = self._message_of(request), self._bot(request)
@@ -372,9 +401,18 @@ class Rest:
 
     async def _bulk_delete(self, request: web.Request) -> web.Response:
         channel = self._channel_of(request, MANAGE_MESSAGES)
-        ids = [int(number) for number in (await request.json())["messages"]]
+        ids = [int(number) for number in (await body_of(request))["messages"]]
         self._world.delete(channel.messages[number] for number in ids if number in channel.messages)
         return empty()
+
+    async def file(self, request: web.Request) -> web.Response:
+        """An attached file. Whoever knows the address may have it."""
+        for channel in self._world.channels.values():
+            for message in channel.messages.values():
+                for file in message.files:
+                    if str(file.id) == request.match_info["file"]:
+                        return web.Response(body=file.body)
+        raise web.HTTPNotFound
 
     async def _typing(self, request: web.Request) -> web.Response:
         self._world.type(self._bot(request).user, self._channel_of(request, SEND_MESSAGES))
@@ -397,28 +435,49 @@ class Rest:
         if request.match_info["application"] != str(bot.id):
             raise ApiError(403, 20012, "You are not authorized to perform this action on this application")
         if request.method == "PUT":
-            self._world.set_commands(bot, await request.json())
+            self._world.set_commands(bot, await body_of(request))
         return json_answer(bot.commands)
 
     async def _callback(self, request: web.Request) -> web.Response:
         interaction = self._interaction_of(request)
         if interaction.callback is not None:
             raise ApiError(400, 40060, "Interaction has already been acknowledged.")
-        interaction.callback = body = await request.json()
+        interaction.callback = body = await body_of(request)
         kind = body["type"]
         message: Json | None = None
         if kind == 4:
             interaction.original = self._say(interaction, body["data"])
             message = objects.message_json(self._world, interaction.original, interaction.bot.user)
+        if kind == 7 and interaction.message is not None:
+            self._change(interaction.message, body["data"])
+            message = objects.message_json(self._world, interaction.message, interaction.bot.user)
         if request.query.get("with_response") in ("1", "true"):
             return json_answer(objects.callback_json(interaction, kind, message))
         return empty()
+
+    async def _channel_webhooks(self, request: web.Request) -> web.Response:
+        channel = self._channel_of(request, MANAGE_WEBHOOKS)
+        if request.method == "GET":
+            return json_answer([webhook_json(self._world, h) for h in self.webhooks.of_channel(channel)])
+        name = (await body_of(request))["name"]
+        return json_answer(webhook_json(self._world, self.webhooks.add(channel, self._bot(request), name)))
+
+    async def _webhook_or_follow_up(self, request: web.Request) -> web.Response:
+        number, token = request.match_info["application"], request.match_info["token"]
+        if not token.startswith("webhook-secret-"):
+            return await self._follow_up(request)
+        hook = self.webhooks.find(number, token)
+        if hook is None:
+            raise ApiError(404, 10015, "Unknown Webhook")
+        body = await body_of(request)
+        message = self.webhooks.post(hook, body, self._content(body))
+        return json_answer(objects.message_json(self._world, message, hook.owner.user))
 
     async def _follow_up(self, request: web.Request) -> web.Response:
         interaction = self._interaction_of(request)
         if interaction.callback is None:
             raise ApiError(404, 10015, "Unknown Webhook")
-        message = self._say(interaction, await request.json())
+        message = self._say(interaction, await body_of(request))
         if interaction.callback["type"] == 5 and interaction.original is None:
             interaction.original = message
         else:
@@ -429,12 +488,12 @@ class Rest:
         interaction = self._interaction_of(request)
         deferred = interaction.callback is not None and interaction.callback["type"] == 5
         if request.method == "PATCH" and interaction.original is None and deferred:
-            interaction.original = self._say(interaction, await request.json())
-        message = interaction.original
+            interaction.original = self._say(interaction, await body_of(request))
+        message = interaction.original or interaction.message
         if message is None:
             raise ApiError(404, 10008, "Unknown Message")
         if request.method == "PATCH":
-            self._world.edit(message, self._content(await request.json()))
+            self._change(message, await body_of(request))
         if request.method == "DELETE":
             interaction.original = None
             if message.id in message.channel.messages:
@@ -453,7 +512,29 @@ class Rest:
             interaction=interaction,
             hidden=bool(flags & EPHEMERAL),
             may_mention=_mention_policy(body.get("allowed_mentions"), interaction.channel, None),
+            components=body.get("components"),
+            files=body.get("files"),
         )
+
+
+async def body_of(request: web.Request) -> Any:
+    """The JSON of a request; of one with files the part that describes them, with the names as `files`."""
+    if request.content_type == "multipart/form-data":
+        form = await request.post()
+        body = json.loads(str(form["payload_json"]))
+        return {**body, "content": body.get("content") or "", "files": _files(form)}
+    return await request.json() if request.content_type == "application/json" else None
+
+
+def _files(form: Any) -> dict[str, bytes]:
+    files = [value for key, value in form.items() if key.startswith("files[")]
+    return {file.filename: _read(file.file) for file in files}
+
+
+def _read(file: Any) -> bytes:
+    file.seek(0)
+    body: bytes = file.read()
+    return body
 
 
 def too_many(

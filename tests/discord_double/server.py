@@ -13,11 +13,11 @@
         double.fail("POST", r"/channels/\\d+/messages", status=502, applied=True)
 
 What is there: REST and gateway with identify, heartbeats, intents, RESUME with missed events; messages,
-replies, edits, deletions, reactions, typing, history, nonces, permissions; slash commands, autocomplete and
-their answers; per-channel rate limits. What can go wrong on demand: dropped sockets, op 7 and op 9, any
-close code, lost sessions, silence instead of heartbeat answers, any status on any route before or after the
-request did its work, requests that hang. What is missing: direct messages, threads, webhooks of one's own,
-components, files.
+replies, edits, deletions, reactions, typing, history, nonces, permissions, threads, private conversations,
+attached files, webhooks; slash commands, autocomplete, context menus, buttons and their answers; per-channel
+rate limits. What can go wrong on demand: dropped sockets, op 7 and op 9, any close code, lost sessions,
+silence instead of heartbeat answers, any status on any route before or after the request did its work,
+requests that hang. What is missing: forms, select menus.
 
 There is no sleeping and no polling: `until` looks again whenever a request came in or something changed.
 """
@@ -25,7 +25,7 @@ There is no sleeping and no polling: `until` looks again whenever a request came
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -53,9 +53,17 @@ class Human:
         *,
         reply_to: Message | None = None,
         ago: timedelta = timedelta(0),
+        files: Mapping[str, bytes] | None = None,
     ) -> Message:
         reply_to_id = reply_to.id if reply_to else None
-        return self.world.post(self.user, channel, content, reply_to_id=reply_to_id, ago=ago)
+        return self.world.post(self.user, channel, content, reply_to_id=reply_to_id, ago=ago, files=files)
+
+    def begin_thread(self, channel: Channel, name: str, at: Message | None = None) -> Channel:
+        return self.world.add_thread(channel, name, self.user, at)
+
+    def private(self, bot: Bot) -> Channel:
+        """The private conversation with a bot."""
+        return self.world.private(self.user, bot)
 
     def edit(self, message: Message, content: str) -> None:
         self.world.edit(message, content)
@@ -75,6 +83,14 @@ class Human:
     def invoke(self, bot: Bot, channel: Channel, command: str, **options: Any) -> Interaction:
         """Use a slash command. Raises LookupError when the bot has not registered it."""
         return self.world.interact(bot, self.user, channel, command, options)
+
+    def menu(self, bot: Bot, message: Message, command: str) -> Interaction:
+        """Use a command of a message's context menu."""
+        return self.world.menu(bot, self.user, message, command)
+
+    def press(self, bot: Bot, message: Message, label: str) -> Interaction:
+        """Press a button on a message of the bot."""
+        return self.world.press(bot, self.user, message, label)
 
     def complete(self, bot: Bot, channel: Channel, command: str, option: str, typed: str) -> Interaction:
         """Type part of an option's value and wait for suggestions."""
@@ -98,12 +114,14 @@ class Double:
         app.add_routes(self.rest.routes())
         app.router.add_get("/gateway", self.gateway.handle)
         app.router.add_get("/gateway/", self.gateway.handle)
+        app.router.add_get("/cdn/attachments/{file}/{name}", self.rest.file)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
+        self.world.cdn = f"{self.url}/cdn"
         self.gateway.url = f"ws://{host}:{port}/gateway"
         return self
 
@@ -140,6 +158,11 @@ class Double:
     def deny(self, bot: Bot, channel: Channel, permission: int) -> None:
         """Take permission bits from a bot in one channel."""
         channel.denied[bot.id] = channel.denied.get(bot.id, 0) | permission
+
+    @staticmethod
+    def allow(bot: Bot, permission: int) -> None:
+        """Give a bot permission bits that not everybody has."""
+        bot.user.permissions |= permission
 
     # ------------------------------------------------------------------ what has happened
 

@@ -8,7 +8,7 @@ speaks HTTP; `objects.py` says how each record looks on the wire.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ VIEW_CHANNEL = 1 << 10
 SEND_MESSAGES = 1 << 11
 MANAGE_MESSAGES = 1 << 13
 READ_MESSAGE_HISTORY = 1 << 16
+MANAGE_WEBHOOKS = 1 << 29
 USE_APPLICATION_COMMANDS = 1 << 31
 EVERYONE = (
     ADD_REACTIONS | VIEW_CHANNEL | SEND_MESSAGES | READ_MESSAGE_HISTORY | USE_APPLICATION_COMMANDS | 1 << 14
@@ -39,6 +40,8 @@ class User:
     name: str
     bot: bool = False
     permissions: int = EVERYONE
+    webhook: bool = False
+    """A name that a webhook posts under."""
 
 
 @dataclass(eq=False)
@@ -63,6 +66,13 @@ class Channel:
     name: str
     denied: dict[int, int] = field(default_factory=dict)
     """User id -> permission bits that are taken away in this channel."""
+    parent: Channel | None = None
+    """Of a thread: the channel that it belongs to."""
+    owner: User | None = None
+    """Of a thread: who began it."""
+    between: tuple[User, ...] = ()
+    """Of a private conversation: the person and the bot."""
+    nsfw: bool = False
     messages: dict[int, Message] = field(default_factory=dict)
     """By id, oldest first."""
 
@@ -81,11 +91,35 @@ class Message:
     reactions: dict[str, list[User]] = field(default_factory=dict)
     flags: int = 0
     interaction: Interaction | None = None
+    files: list[File] = field(default_factory=list)
+    components: list[Json] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[str]:
+        """All that its components say, and the labels of its buttons, in order."""
+        return [text for part in self.parts() for key in ("content", "label") if (text := part.get(key))]
+
+    def parts(self) -> list[Json]:
+        """Its components, those within others too."""
+        found: list[Json] = []
+        waiting = list(self.components)
+        while waiting:
+            part = waiting.pop(0)
+            found.append(part)
+            waiting[:0] = [*part.get("components", []), *([part["accessory"]] if "accessory" in part else [])]
+        return found
+
+
+@dataclass(eq=False)
+class File:
+    id: int
+    name: str
+    body: bytes
 
 
 @dataclass(eq=False)
 class Interaction:
-    """A slash command as a person used it, and all that the application answered."""
+    """A command or a button as a person used it, and all that the application answered."""
 
     id: int
     token: str
@@ -94,6 +128,8 @@ class Interaction:
     user: User
     channel: Channel
     data: Json
+    message: Message | None = None
+    """Of a button: the message that it is on."""
     callback: Json | None = None
     """The body of the first answer."""
     original: Message | None = None
@@ -133,6 +169,7 @@ class World:
         self.interactions: dict[int, Interaction] = {}
         self.channels: dict[int, Channel] = {}
         self.typing: list[tuple[User, Channel]] = []
+        self.cdn = ""
         self.announce: Callable[[Event], None] = lambda _: None
         self.guild_id = self.new_id()
         self.owner = self.add_user("Owner")
@@ -159,10 +196,34 @@ class World:
         self.channels[channel.id] = channel
         return channel
 
+    def add_thread(self, parent: Channel, name: str, owner: User, starter: Message | None = None) -> Channel:
+        """Begin a thread, at a message (whose id it has) or at none, and announce it."""
+        thread = Channel(
+            starter.id if starter else self.new_id(), name, parent.denied, parent=parent, owner=owner
+        )
+        self.channels[thread.id] = thread
+        self.announce(Event("THREAD_CREATE", thread, {"thread": thread}))
+        return thread
+
+    def private(self, user: User, bot: Bot) -> Channel:
+        """The private conversation of a person and a bot."""
+        for channel in self.channels.values():
+            if channel.between == (user, bot.user):
+                return channel
+        channel = Channel(self.new_id(), "", between=(user, bot.user))
+        self.channels[channel.id] = channel
+        return channel
+
+    def guild_part(self, channel: Channel) -> Json:
+        """`guild_id` as it stands in events of a channel; private conversations have none."""
+        return {} if channel.between else {"guild_id": str(self.guild_id)}
+
     def bot_by_token(self, token: str) -> Bot | None:
         return next((bot for bot in self.bots.values() if bot.token == token), None)
 
     def permissions(self, user: User, channel: Channel) -> int:
+        if channel.between and user not in channel.between:
+            return 0
         return user.permissions & ~channel.denied.get(user.id, 0)
 
     # ------------------------------------------------------------------ messages
@@ -181,6 +242,8 @@ class World:
         interaction: Interaction | None = None,
         hidden: bool = False,
         ago: timedelta = timedelta(0),
+        files: Mapping[str, bytes] | None = None,
+        components: list[Json] | None = None,
     ) -> Message:
         """Add a message and announce it; a nonce that this author used here gives the old message.
 
@@ -205,14 +268,18 @@ class World:
             mentions=mentioned,
             flags=flags,
             interaction=interaction,
+            files=[File(self.new_id(), name, body) for name, body in (files or {}).items()],
+            components=components or [],
         )
         if not hidden:
             channel.messages[message.id] = message
             self.announce(Event("MESSAGE_CREATE", channel, {}, message))
         return message
 
-    def edit(self, message: Message, content: str) -> None:
+    def edit(self, message: Message, content: str, components: list[Json] | None = None) -> None:
         message.content, message.edited_at = content, self.clock()
+        if components is not None:
+            message.components = components
         if message.id in message.channel.messages:
             self.announce(Event("MESSAGE_UPDATE", message.channel, {}, message))
 
@@ -222,7 +289,7 @@ class World:
         channel = gone[0].channel
         for message in gone:
             del channel.messages[message.id]
-        where = {"channel_id": str(channel.id), "guild_id": str(self.guild_id)}
+        where = {"channel_id": str(channel.id), **self.guild_part(channel)}
         if len(gone) == 1:
             self.announce(Event("MESSAGE_DELETE", channel, {"id": str(gone[0].id), **where}))
         else:
@@ -239,7 +306,7 @@ class World:
             "user_id": str(user.id),
             "channel_id": str(message.channel.id),
             "message_id": str(message.id),
-            "guild_id": str(self.guild_id),
+            **self.guild_part(message.channel),
             "emoji": {"id": None, "name": emoji},
             "type": 0,
             "burst": False,
@@ -253,7 +320,7 @@ class World:
         data = {
             "user_id": str(user.id),
             "channel_id": str(channel.id),
-            "guild_id": str(self.guild_id),
+            **self.guild_part(channel),
             "timestamp": int(self.clock().timestamp()),
         }
         self.announce(Event("TYPING_START", channel, data))
@@ -304,29 +371,50 @@ class World:
 
         Raises LookupError when the bot has no such command.
         """
-        command = next((c for c in bot.commands if c["name"] == name), None)
+        name, _, rest = name.partition(" ")
+        command = next((c for c in bot.commands if c["name"] == name and c["type"] == 1), None)
         if command is None:
             raise LookupError(f"{bot.user.name} has no command /{name}")
-        kinds = {option["name"]: option["type"] for option in command["options"]}
+        described = command["options"]
+        if rest:
+            described = next(option for option in described if option["name"] == rest)["options"]
+        kinds = {option["name"]: option["type"] for option in described}
+        given: list[Json] = [
+            {"name": key, "type": kinds[key], "value": value, **({"focused": True} if key == focused else {})}
+            for key, value in options.items()
+        ]
         data: Json = {
             "id": command["id"],
             "name": name,
             "type": 1,
             "guild_id": str(self.guild_id),
-            "options": [
-                {
-                    "name": key,
-                    "type": kinds[key],
-                    "value": value,
-                    **({"focused": True} if key == focused else {}),
-                }
-                for key, value in options.items()
-            ],
+            "options": [{"name": rest, "type": 1, "options": given}] if rest else given,
         }
+        return self._send(bot, user, channel, 4 if focused else 2, data)
+
+    def menu(self, bot: Bot, user: User, message: Message, name: str) -> Interaction:
+        """A person uses a command of a message's context menu. Raises LookupError when there is none."""
+        command = next((c for c in bot.commands if c["name"] == name and c["type"] == 3), None)
+        if command is None:
+            raise LookupError(f"{bot.user.name} has no {name!r} in its menu")
+        guild = {"guild_id": str(self.guild_id)}
+        data = {"id": command["id"], "name": name, "type": 3, **guild, "target_id": str(message.id)}
+        return self._send(bot, user, message.channel, 2, data, message)
+
+    def press(self, bot: Bot, user: User, message: Message, label: str) -> Interaction:
+        """A person presses a button. Raises LookupError when the message has none with this label."""
+        button = next((p for p in message.parts() if p.get("label") == label and not p.get("disabled")), None)
+        if button is None:
+            raise LookupError(f"there is no button {label!r} on {message.content!r}")
+        data = {"custom_id": button["custom_id"], "component_type": 2}
+        return self._send(bot, user, message.channel, 3, data, message)
+
+    def _send(
+        self, bot: Bot, user: User, channel: Channel, kind: int, data: Json, message: Message | None = None
+    ) -> Interaction:
         number = self.new_id()
-        interaction = Interaction(
-            number, f"interaction-token-{number:064d}", 4 if focused else 2, bot, user, channel, data
-        )
+        token = f"interaction-token-{number:064d}"
+        interaction = Interaction(number, token, kind, bot, user, channel, data, message)
         self.interactions[number] = interaction
         self.announce(Event("INTERACTION_CREATE", channel, {"interaction": interaction}, only_for=bot))
         return interaction
