@@ -39,7 +39,9 @@ def add_verbs(verbs: Verbs) -> None:
         "selves memory search 'lamp \"old moon\" -rain' --lineage ember --sort novelty",
     )
     found.add_argument(
-        "words", nargs="*", help="put all in one pair of quotes; without words, all that passes the filters"
+        "words",
+        nargs="*",
+        help="in one pair of quotes, since -word looks like an option; without words, all that passes",
     )
     found.add_argument(
         "--sort",
@@ -80,7 +82,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     add("--lineage", help="only this lineage")
     add("--stage", help="only ages of this stage: base, settled, chat ...")
     add("--scene", type=int, metavar="SCENE_ID", help="only this scene")
-    add("--scene-kind", metavar="KIND", help="only scenes of this kind: talk, letter ...")
+    add("--scene-kind", metavar="KIND", help="only scenes of this kind: conversation, letter ...")
     add("--speaker", metavar="NAME", help="only what this one said")
     add("--since", type=_moment, metavar="DATE", help="from this day or moment on (UTC unless it says)")
     add("--until", type=_moment, metavar="DATE", help="up to this day or moment")

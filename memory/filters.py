@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -23,8 +24,8 @@ KINDS: tuple[Kind, ...] = ("line", "letter", "diary", "continuation", "candidate
 SAID: tuple[Kind, ...] = ("line", "letter", "diary", "continuation")
 """What was said or written, and not only drawn."""
 WRITTEN: tuple[Kind, ...] = ("letter", "diary", "continuation")
-LETTERS = "letter"
-"""The kind of scene in which letters are written."""
+LETTERS = ("letter", "answer")
+"""The kinds of scene in which letters are written."""
 
 Condition = ColumnElement[bool]
 
@@ -148,7 +149,7 @@ def _of_both(filters: Filters, row: Any, at: Any, generation_id: Any) -> list[Co
     if filters.stage is not None:
         found.append(row.address.contains(f"@{filters.stage}-", autoescape=True))
     if filters.scene_kind is not None:
-        found.append(_scenes(row, filters.scene_kind))
+        found.append(_scenes(row, [filters.scene_kind]))
     if filters.scene is not None:
         found.append(row.scene_id + 0 == filters.scene)
     if filters.since is not None:
@@ -163,7 +164,7 @@ def _of_both(filters: Filters, row: Any, at: Any, generation_id: Any) -> list[Co
     return found
 
 
-def _scenes(row: Any, kind: str) -> Condition:
+def _scenes(row: Any, kinds: Sequence[str]) -> Condition:
     # a sum has no index, so that neither database begins with the scenes
-    scenes: Condition = (row.scene_id + 0).in_(select(SceneRow.id).where(SceneRow.kind == kind))
+    scenes: Condition = (row.scene_id + 0).in_(select(SceneRow.id).where(SceneRow.kind.in_(kinds)))
     return scenes

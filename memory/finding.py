@@ -161,7 +161,7 @@ class Lines(Indexed):
         )
         query = select(*columns).join(SceneRow, SceneRow.id == row.scene_id)
         found = await session.execute(query.where(row.id.in_(ids)).order_by(row.id.desc()))
-        return [Found("letter" if line[3] == LETTERS else "line", *line) for line in found]
+        return [Found("letter" if line[3] in LETTERS else "line", *line) for line in found]
 
 
 class Samples(Indexed):
@@ -243,7 +243,7 @@ async def read_lines(session: AsyncSession, condition: Condition, most: int) -> 
     messages = await read_messages(session, [row for row, _ in rows])
     return [
         Found(
-            kind="letter" if scene_kind == LETTERS else "line",
+            kind="letter" if scene_kind in LETTERS else "line",
             message_id=message.id,
             generation_id=message.generation_id,
             scene_id=message.scene_id,
