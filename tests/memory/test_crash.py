@@ -112,7 +112,7 @@ async def test_events_that_are_heard_again_after_every_kill_are_kept_once_and_th
     forgetting = workers.EVENTS + workers.EVENTS // 3 + workers.EVENTS // 4 + 1
     """The step at which all was heard."""
     killed = 0
-    for patience in [*range(1, forgetting), *[forgetting] * 8, None]:
+    for patience in [*range(1, forgetting), *[forgetting] * 6, None]:
         steps, theirs = processes.Pipe()
         process = processes.Process(target=workers.listen, args=(database_url, theirs))
         process.start()

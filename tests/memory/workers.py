@@ -20,7 +20,7 @@ from selves.lineage import read_age
 from tests.memory.parts import NOON, SPEC, reading, utterance
 
 TURNS = 12
-EVENTS = 12
+EVENTS = 8
 
 
 def race(url: str, barrier: Barrier, results: Connection, action: str, arguments: tuple[Any, ...]) -> None:
