@@ -51,9 +51,9 @@ def next_speaker(
     """Return who has the floor after `lines` (oldest first), or None when nobody wants it.
 
     Nobody speaks twice in a row unless alone. A talkativeness of 0 means: only when addressed. With
-    `may_be_silent`, silence bids too, more the less talkative the cast is, and `reserve` more: for chatter that
-    nobody asked for, never for a scene that somebody began. `expected`: how likely each name comes next, and
-    silence (`bids.expected`).
+    `may_be_silent`, silence bids too, more the less talkative the cast is, and `reserve` more: for chatter
+    that nobody asked for, never for a scene that somebody began. `expected`: how likely each name comes
+    next, and silence (`bids.expected`).
     """
     last = lines[-1] if lines else None
     eligible = [p for p in personas if last is None or p.name != last.speaker] or list(personas)

@@ -33,9 +33,28 @@ COPIED = 0.5
 """The share of its word 4-grams that a longer line may take from the lines of the window before it."""
 
 SampleRule = Literal["empty", "repeats itself", "copies a line"]
-StopReason = Literal["max_turns", "time", "loop", "engine", "silence", "halted", "no_human"]
-"""Why a scene ended: all its turns played; out of time; two loops; failed turns in a row; nobody wanted the
-floor; a person stopped it; too many turns without a person."""
+SOFT_WITHOUT_HUMAN = 20
+"""Lines since a person last spoke, after which selves who chatter grow silent, more with every line."""
+
+WindowRule = Literal["compresses", "repeats"]
+StopReason = Literal[
+    "max_turns",
+    "time",
+    "tokens",
+    "loop",
+    "engine",
+    "silence",
+    "halted",
+    "no_human",
+    "said",
+    "budget",
+    "all_spoken",
+    "sent",
+    "answered",
+]
+"""Why a scene ended: all its turns played; out of time; out of tokens; two loops; failed turns in a row;
+nobody wanted the floor; a person stopped it; too many turns without a person; somebody said what ends it; no
+tokens left for today; everybody had their one turn; a letter is on its way, or answered."""
 
 
 def refuse_sample(text: str, lines: Sequence[Line]) -> SampleRule | None:
@@ -86,6 +105,8 @@ class Loops(NamedTuple):
     """How often they fired. One: hide lines and draw new seeds; two: end the scene."""
     hidden: frozenset[int]
     """Positions of lines that should be left out of prompts from now on."""
+    rule: WindowRule | None = None
+    """Which rule fired last."""
 
 
 def find_loops(lines: Sequence[Line]) -> Loops:
@@ -94,18 +115,23 @@ def find_loops(lines: Sequence[Line]) -> Loops:
     After a trip the window begins anew, so a second trip needs new lines.
     """
     trips, start, hidden = 0, 0, set[int]()
+    rule: WindowRule | None = None
     for end in range(1, len(lines) + 1):
         first = max(start, end - WINDOW)
         window = [line.text for line in lines[first:end]]
-        if is_loop(window):
-            trips, start = trips + 1, end
+        if fired := loop_rule(window):
+            trips, start, rule = trips + 1, end, fired
             hidden |= {first + position for position in _looping(window)}
-    return Loops(trips, frozenset(hidden))
+    return Loops(trips, frozenset(hidden), rule)
 
 
-def is_loop(window: Sequence[str]) -> bool:
-    """Whether these consecutive messages go round in circles."""
-    return len(window) >= FEWEST and (zlib_ratio(window) > ZLIB_RATIO or containment(window) > CONTAINMENT)
+def loop_rule(window: Sequence[str]) -> WindowRule | None:
+    """Return the rule by which these consecutive messages go round in circles, or None."""
+    if len(window) < FEWEST:
+        return None
+    if zlib_ratio(window) > ZLIB_RATIO:
+        return "compresses"
+    return "repeats" if containment(window) > CONTAINMENT else None
 
 
 def zlib_ratio(window: Sequence[str]) -> float:
@@ -141,20 +167,28 @@ def stop_reason(
     trips: int = 0,
     without_human: int = 0,
     max_without_human: int = MAX_WITHOUT_HUMAN,
+    tokens: int = 0,
+    max_tokens: int = 0,
+    said: bool = False,
 ) -> StopReason | None:
     """Return why a scene must end before its next turn, or None.
 
     `failures` counts failed turns in a row, `trips` how often the window rules fired, `without_human` the
-    lines since a person spoke.
+    lines since a person spoke, `tokens` those that were drawn (`max_tokens` 0: no limit). `said`: a self said
+    what ends the scene.
     """
     if failures >= MAX_FAILURES:
         return "engine"
     if trips >= 2:
         return "loop"
+    if said:
+        return "said"
     if turns >= max_turns:
         return "max_turns"
     if minutes >= max_minutes:
         return "time"
+    if max_tokens and tokens >= max_tokens:
+        return "tokens"
     if without_human >= max_without_human:
         return "no_human"
     return None
@@ -163,6 +197,12 @@ def stop_reason(
 def lines_without(people: Sequence[bool]) -> int:
     """Count the lines since a person last spoke; `people` says for each line, oldest first, if one did."""
     return next((count for count, person in enumerate(reversed(people)) if person), len(people))
+
+
+def ends_it(text: str, phrases: Sequence[str]) -> bool:
+    """Whether a line has one of the words or phrases that end a scene, in any case."""
+    words = f" {' '.join(_words(text))} "
+    return any(f" {' '.join(_words(phrase))} " in words for phrase in phrases if _words(phrase))
 
 
 def _words(text: str) -> list[str]:

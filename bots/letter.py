@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from memory.types import Message
-from selves.cast import Persona
+from selves.cast import Cast, Persona
+from selves.lineage import Address
 from selves.speech import ChatMessage, Prompt, Sampling
 from serving.prompt import one_line, plain_name
 from serving.voice import ModelInfo, Voice
@@ -22,6 +23,8 @@ TRIES = 3
 """Turns that each letter may take until there is one."""
 LONGER = 2
 """A letter may be this many times as long as a line in conversation, and is drawn as many times as often."""
+FUTURE = "future"
+"""To the next age of the writer's lineage."""
 BEGUN = "I"
 """How the body of a letter begins on the page that is to be continued."""
 
@@ -104,6 +107,21 @@ def worth(text: str) -> float:
 def is_told(info: ModelInfo, writer: Persona) -> bool:
     """Whether this self is asked in words, or given a page to continue."""
     return info.form == "chat" and bool(writer.about)
+
+
+def name_of(address: str) -> str:
+    """Return what an age is called that nobody in the cast is: `Ember chat 150`."""
+    parsed = Address.parse(address)
+    lineage = " ".join(part.capitalize() for part in parsed.lineage.split("-"))
+    return f"{lineage[:16].strip()} {parsed.stage[:8]} {parsed.step}"
+
+
+def addressee(cast: Cast, to: str, writer: Persona) -> Persona:
+    """Return to whom a letter goes whose reader is not there yet: a future self, or an age."""
+    if to == FUTURE:
+        return Persona(name="future self", address=writer.address)
+    known = next((p for p in cast.persona if p.address == to and p.name != writer.name), None)
+    return known or Persona(name=name_of(to), address=to)
 
 
 def _safe(text: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, date
 
 from memory.spending import spend, spent
 from memory.store import Store
@@ -16,15 +16,8 @@ ALL = "all"
 class Purse:
     """The budgets as they hold at one place. Days are those of UTC."""
 
-    def __init__(
-        self,
-        store: Store,
-        budget: Budget,
-        place: str,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._store, self._place, self._now = store, f"place:{place}", now
-        self._budget = budget
+    def __init__(self, store: Store, budget: Budget, place: str) -> None:
+        self._store, self._budget, self._place = store, budget, f"place:{place}"
 
     async def empty(self, name: str) -> bool:
         """Whether a self may draw nothing more today; the turn that crosses a limit is still taken."""
@@ -36,7 +29,7 @@ class Purse:
         limited = {scope: cap for scope, cap in caps.items() if cap}
         if not limited:
             return False
-        used = await spent(self._store, self._now().astimezone(UTC).date(), limited)
+        used = await spent(self._store, self._today(), limited)
         return any(used[scope] >= cap for scope, cap in limited.items())
 
     async def pay(self, name: str, utterances: Sequence[Utterance]) -> None:
@@ -44,4 +37,7 @@ class Purse:
         tokens = sum(len(utterance.token_ids) for utterance in utterances)
         if tokens:
             scopes = [ALL, self._place, f"self:{name}"]
-            await spend(self._store, self._now().astimezone(UTC).date(), scopes, tokens)
+            await spend(self._store, self._today(), scopes, tokens)
+
+    def _today(self) -> date:
+        return self._store.clock().astimezone(UTC).date()

@@ -212,6 +212,8 @@ class SceneSpec(Frozen):
                 Address.parse(self.to)
             except UsageError as error:
                 raise ValueError(f"`to` is `future` or an address: {error.problem}") from error
+        if self.branching and self.kind not in ("conversation", "chatter"):
+            raise ValueError(f"`branching` is for conversations and chatter, not for a {self.kind}")
         if self.kind == "retelling" and not self.opening:
             raise ValueError("a retelling needs a story: write it as `opening`")
         for name in self.premises:

@@ -12,6 +12,11 @@ ENDINGS = {
     "no_human": "they wait for a person to speak",
     "left": "the person left",
     "answered": "all have answered",
+    "tokens": "all tokens are drawn",
+    "said": "somebody said what ends it",
+    "budget": "there are no tokens left for today",
+    "all_spoken": "all have spoken",
+    "sent": "the letter is on its way",
     "stopped": "a person stopped them",
 }
 """Stop reasons of scenes in plain words."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from bots.schedule import Occurrence, newest, occurrences, upcoming
+from bots.schedule import MOST_MISSED, Occurrence, missed, occurrences, upcoming
 from selves.cast import Schedule
 from selves.errors import ConfigError
 
@@ -89,10 +91,9 @@ def test_a_moment_that_never_comes_does_not_come() -> None:
 @pytest.mark.parametrize("cron", ["* * * * *", "0 * * * *", "0 20 * * *", "0 0 1 * *", "0 0 1 1 *"])
 def test_the_newest_missed_moment_is_found_however_rare(cron: str) -> None:
     now = datetime(2026, 7, 15, 13, 37, 30, tzinfo=UTC)
-    found = newest(schedule(cron), now - timedelta(days=300), now)
-    assert found is not None
+    [found] = missed(schedule(cron), now - timedelta(days=300), now)
     assert found <= now < next(occurrences(schedule(cron), found))
-    assert newest(schedule(cron), found, now) is None
+    assert missed(schedule(cron), found, now) == []
 
 
 @given(
@@ -105,3 +106,69 @@ def test_moments_only_go_forward(minute: int, hour: int, after: datetime, zone: 
     start = after.replace(tzinfo=UTC)
     moments = list(islice(occurrences(schedule(f"{minute} {hour} * * *", zone), start), 4))
     assert all(a < b for a, b in zip([start, *moments], moments, strict=False))
+
+
+def rhythm(**kind: Any) -> Schedule:
+    return Schedule.model_validate({"scene": "meeting", "channel": 1, **kind})
+
+
+def test_an_interval_is_counted_from_the_same_midnight_everywhere() -> None:
+    every = rhythm(every_minutes=90)
+    late = datetime(2026, 3, 1, 13, 5, tzinfo=ZoneInfo("Asia/Tokyo"))
+    assert [f"{m:%H:%M}" for m in islice(occurrences(every, late), 3)] == ["04:30", "06:00", "07:30"]
+
+
+@given(st.floats(1, 720), st.floats(0.1, 720), st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)))
+def test_jitter_delays_each_moment_by_the_same_dice_every_time(
+    minutes: float, jitter: float, when: datetime
+) -> None:
+    after = when.replace(tzinfo=UTC)
+    exact, late = rhythm(every_minutes=minutes), rhythm(every_minutes=minutes, jitter_minutes=jitter)
+    found = list(islice(occurrences(late, after), 5))
+    assert found == sorted(found)
+    assert found == list(islice(occurrences(late, after), 5))
+    assert list(islice(occurrences(late, found[1]), 3)) == found[2:]
+    for at in found:
+        before = next(occurrences(exact, at - timedelta(minutes=jitter, seconds=1)))
+        assert before <= at
+
+
+def test_chance_has_its_average_and_the_same_moments_for_every_process() -> None:
+    chatter = rhythm(per_day=6)
+    month = [m for m in islice(occurrences(chatter, SUNDAY), 400) if m < SUNDAY + timedelta(days=30)]
+    assert 150 < len(month) < 210
+    assert len({m.hour for m in month}) == 24
+    later = SUNDAY + timedelta(days=3, hours=7)
+    assert [m for m in month if m > later][:20] == list(islice(occurrences(chatter, later), 20))
+
+
+def test_nothing_is_begun_in_quiet_hours() -> None:
+    night = rhythm(cron="0 * * * *", timezone="Europe/Berlin", quiet=["20:00-07:00"])
+    hours = {m.hour for m in islice(occurrences(night, SUNDAY), 50)}
+    assert hours == set(range(7, 20))
+    assert upcoming([rhythm(cron="0 3 * * *", quiet=["00:00-06:00"])], SUNDAY, 1) == []
+
+
+def test_all_that_was_missed_is_the_newest_twenty() -> None:
+    hourly = rhythm(cron="0 * * * *")
+    found = missed(hourly, SUNDAY, SUNDAY + timedelta(days=40), MOST_MISSED)
+    assert len(found) == MOST_MISSED
+    assert found[-1] == SUNDAY + timedelta(days=40)
+    assert missed(hourly, SUNDAY, SUNDAY + timedelta(hours=2, minutes=1), MOST_MISSED) == [
+        SUNDAY + timedelta(hours=1),
+        SUNDAY + timedelta(hours=2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({}, "one of `cron`"),
+        ({"cron": "0 * * * *", "per_day": 3}, "one of `cron`"),
+        ({"every_minutes": 0.1}, "at least 1"),
+        ({"per_day": 1, "quiet": ["22-8"]}, "22:00-08:00"),
+    ],
+)
+def test_a_schedule_has_one_rhythm(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        rhythm(**wrong)
