@@ -36,12 +36,19 @@ async def examine(cast: Cast, tokens: Mapping[str, str], endpoints: Endpoints) -
     ]
 
 
+def needs_of(cast: Cast, *, listens: bool) -> discord.Permissions:
+    """Return the permissions that the registrar (`listens`) or a self must have on a server."""
+    if not listens:
+        return speaker.NEEDS
+    return registrar.NEEDS | discord.Permissions(manage_webhooks=cast.discord.guests)
+
+
 async def _examine_one(
     name: str, variable: str, token: str, cast: Cast, endpoints: Endpoints, *, listens: bool
 ) -> Finding:
     if not token:
         return Finding(name, variable, (f"{variable} is not set",), "")
-    needs = registrar.NEEDS if listens else speaker.NEEDS
+    needs = needs_of(cast, listens=listens)
     problems: list[str] = []
     invite = ""
     async with speaker.Speaker(lambda: None) as client:

@@ -17,12 +17,15 @@ from selves.cli import make_parser
 from selves.settings import House
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from bots.checkup import Finding
 
 EXAMPLES = """
 selves bots check               are the tokens, intents and permissions right? and the invite links
 selves bots run                 bring everybody in the cast who has a token to Discord, until Ctrl-C
-selves bots run --only Ember    only this self (and the registrar, who listens)
+selves bots run --only Ember    only this self; others may run in other processes on the same database
+selves bots status              who is online, in every process, and what is wrong
 selves bots schedule --next 20  which scenes will be played by themselves
 """
 
@@ -32,9 +35,16 @@ def main(argv: Sequence[str]) -> int | None:
     parser = make_parser(
         "selves bots", "Run the selves on Discord; docs/discord.md shows how to begin.", EXAMPLES
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run | check | schedule")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     run = verbs.add_parser("run", help="bring the selves to Discord, until Ctrl-C")
-    run.add_argument("--only", metavar="NAME,NAME", default="", help="only these selves of the cast")
+    run.add_argument(
+        "--only",
+        metavar="NAME,NAME",
+        default="",
+        help="only these selves of the cast; `registrar` is the bot that listens",
+    )
+    status = verbs.add_parser("status", help="show who is online, in every process on this database")
+    status.add_argument("--json", action="store_true", help="as JSON")
     check = verbs.add_parser("check", help="check tokens, intents and permissions; print invite links")
     check.add_argument("--json", action="store_true", help="as JSON")
     schedule = verbs.add_parser("schedule", help="show which scenes will be played, and when")
@@ -46,7 +56,10 @@ def main(argv: Sequence[str]) -> int | None:
     match args.verb:
         case "run":
             names = [name.strip() for name in args.only.split(",") if name.strip()]
-            return asyncio.run(_run(house, cast, [cast.find_persona(name).name for name in names]))
+            only = [n if n == "registrar" else cast.find_persona(n).name for n in names]
+            return asyncio.run(_run(house, cast, only))
+        case "status":
+            return asyncio.run(_status(house, as_json=args.json))
         case "check":
             return _check(cast, as_json=args.json)
         case _:
@@ -71,7 +84,7 @@ def _hide(tokens: dict[str, str]) -> None:
 
 async def _run(house: House, cast: Cast, only: Sequence[str]) -> int:
     from bots.discord_api import Endpoints, pointed_at
-    from bots.fleet import only_one, open_fleet
+    from bots.fleet import open_fleet
 
     tokens = read_tokens(cast)
     _hide(tokens)
@@ -80,12 +93,28 @@ async def _run(house: House, cast: Cast, only: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     try:
-        with pointed_at(Endpoints.from_environment(os.environ)), only_one(house):
+        with pointed_at(Endpoints.from_environment(os.environ)):
             async with open_fleet(house, cast, tokens, only) as fleet:
                 await fleet.run()
     except asyncio.CancelledError:
         print("selves: good night; what was kept and not yet posted is posted next time", file=sys.stderr)
     return 0
+
+
+async def _status(house: House, *, as_json: bool) -> int:
+    from bots.status import lines, read_status
+    from memory.show import to_json
+    from memory.store import open_store
+
+    async with open_store(house.database_url, create=False) as store:
+        status = await read_status(store)
+    if as_json:
+        print(to_json({"processes": status.processes, "is_well": status.is_well}))
+    else:
+        console = _console()
+        for style, line in lines(status):
+            console.print(line, style=style)
+    return int(not status.is_well)
 
 
 def _check(cast: Cast, *, as_json: bool) -> int:
@@ -104,10 +133,14 @@ def _check(cast: Cast, *, as_json: bool) -> int:
     return int(any(f.problems for f in findings))
 
 
-def _show(findings: Sequence[Finding]) -> None:
+def _console() -> Console:
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    console = _console()
     for finding in findings:
         sign, style = ("✗", "red") if finding.problems else ("✓", "green")
         console.print(f"{sign} {finding.name}", style=style)

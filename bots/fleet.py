@@ -1,25 +1,36 @@
-"""All of it together: the registrar, a speaker for each self, a room for each channel, the timetable."""
+"""All of it together: the registrar, a speaker for each self, a room for each channel, the timetable.
+
+Several processes may share this work (`processes.py`): each logs in the selves that are its own, and one of
+them leads: it alone has the registrar, the rooms and the timetable. What selves of the others shall say is
+kept in the database and posted by them (`elsewhere.py`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import discord
 
 from bots.account import PATIENT, Account, Pauses
+from bots.breaker import Breaker
+from bots.elsewhere import Elsewhere, Errands
 from bots.hearing import CatchUp
+from bots.processes import BEAT_S, LEASE_S, LISTENING, Processes, lease_of
 from bots.registrar import Registrar
 from bots.room import STEADY, Pace, Room
 from bots.schedule import Timetable, upcoming
 from bots.speaker import GUILD_WAIT_S, Speaker
+from bots.webhook import Guest, Webhooks
 from memory.store import Store
-from selves.cast import Cast, SceneSpec
+from selves.cast import Cast, Persona, SceneSpec
 from selves.errors import DiscordError, StoreError, UsageError
-from selves.files import disk_error
 from selves.settings import House
 from serving.voice import Voice
 
@@ -30,10 +41,14 @@ FIRST_LOGIN_S = 30.0
 EXPIRY_S = 3600
 """How often people's words are looked through for what has been kept long enough."""
 CRASH_PAUSE_S = 1.0
+REGISTRAR = "registrar"
+"""Among the names of `--only`: the bot that listens."""
+
+Client = TypeVar("Client", bound=discord.Client)
 
 
 class Fleet:
-    """Everything that runs while the selves are on Discord."""
+    """Everything that runs in this process while the selves are on Discord."""
 
     def __init__(
         self,
@@ -46,99 +61,196 @@ class Fleet:
         pace: Pace = STEADY,
         pauses: Pauses = PATIENT,
         guild_wait_s: float = GUILD_WAIT_S,
+        process: str = "",
+        lease_s: float = LEASE_S,
+        beat_s: float = BEAT_S,
     ) -> None:
-        """Raises UsageError when the registrar's token, every self's token, or every channel is missing."""
+        """`process` names this process among others on the same database; it is made up when empty.
+
+        Raises UsageError when the registrar's token, every self's token, or every channel is missing.
+        """
         check(cast, tokens, only)
-        self.cast, self.store, self._tokens = cast, store, tokens
+        self.cast, self.store, self._tokens, self._only = cast, store, tokens, only
+        self._voice, self._pace, self._pauses = voice, pace, pauses
+        self.breaker = Breaker()
         variable = cast.discord.registrar_token
         self.registrar = Account(
             "The registrar",
             variable,
-            tokens[variable],
-            lambda: Registrar(cast, self.speakers, self.rooms, self._came_online, guild_wait_s),
+            tokens.get(variable, ""),
+            lambda: self._guarded(
+                Registrar(cast, self.speakers, self.rooms, self._came_online, guild_wait_s)
+            ),
             pauses,
         )
-        self.speakers = {
+        self.own = {
             persona.name: Account(
                 persona.name,
                 persona.token,
                 tokens[persona.token],
-                lambda: Speaker(self._came_online, guild_wait_s),
+                lambda: self._guarded(Speaker(self._came_online, guild_wait_s)),
                 pauses,
             )
             for persona in cast.persona
-            if tokens.get(persona.token) and (not only or persona.name in only)
+            if tokens.get(persona.token) and is_chosen(persona, only)
         }
-        self.rooms = {
-            channel: Room(
-                channel,
-                cast=cast,
-                store=store,
-                voice=voice,
-                speakers=self.speakers,
-                registrar=self.registrar,
-                pace=pace,
-            )
-            for channel in cast.discord.channels
-        }
-        self.timetable = Timetable(cast, store, self._play)
+        """Accounts that this process has the tokens of."""
+        self._elsewhere = {p.name: Elsewhere(p.name, p.token, store, pauses) for p in cast.persona if p.token}
+        self.webhooks = Webhooks(self.registrar, self.breaker, pauses)
+        guests = [p.name for p in cast.persona if not p.token] if cast.discord.guests else []
+        self._guests = {name: Guest(name, self.webhooks) for name in guests}
+        self.speakers: dict[str, Account] = {}
+        """Who can speak, by name: here, in another process, or through a webhook."""
+        wanted = [lease_of(name) for name in self.own]
+        if tokens.get(variable):
+            wanted.append(LISTENING)
+        self.processes = Processes(
+            store, wanted, self._report, self._seat, name=process, lease_s=lease_s, beat_s=beat_s
+        )
+        self._started = datetime.now(UTC)
+        self._seat()
+        self.rooms = {channel: self._room(channel) for channel in cast.discord.channels}
 
     async def run(self) -> None:
-        """Run until cancelled. Raises ConfigError or StoreError at once when the timetable cannot begin."""
+        """Run until cancelled.
+
+        Raises ConfigError or StoreError at once when the timetable cannot begin, DiscordError when other
+        processes run all of it already.
+        """
         for line in self.introduction():
             log.info("%s", line)
-        self.timetable.every(EXPIRY_S, self._expire)
         await self._expire()
+        await self.processes.beat()
+        if not self.processes.mine:
+            await self.processes.leave()
+            others = ", ".join(self.processes.others) or "another process"
+            raise DiscordError(
+                f"the selves of this house are on Discord already ({others})",
+                "stop the other `selves bots run` first, or name other selves with --only",
+            )
+        works = [self.processes.run, self._errands, lambda: self.processes.while_mine(LISTENING, self._lead)]
+        works += [partial(self._run_self, name) for name in self.own]
+        await all_of(works)
+
+    async def _run_self(self, name: str) -> None:
+        await self.processes.while_mine(lease_of(name), self.own[name].keep_online)
+
+    async def _lead(self) -> None:
+        """Listen, and have the floor, for as long as no other process does."""
+        timetable = Timetable(self.cast, self.store, self._play)
+        timetable.every(EXPIRY_S, self._expire)
+        for channel in self.rooms:  # what they remember may be older than what others have done since
+            self.rooms[channel] = self._room(channel)
         for room in self.rooms.values():
             await room.open_talk()
-        tasks = [asyncio.create_task(account.keep_online()) for account in self.speakers.values()]
+        works: list[Callable[[], Awaitable[None]]] = []
         for room in self.rooms.values():
             place = room.channel.place
-            tasks.append(asyncio.create_task(keep_running(f"{place}, listening", room.listen)))
-            tasks.append(asyncio.create_task(keep_running(f"{place}, speaking", room.coordinate)))
-        try:
+            works.append(partial(keep_running, f"{place}, listening", room.listen))
+            works.append(partial(keep_running, f"{place}, speaking", room.coordinate))
+
+        async def listen() -> None:
             await self._first_logins()
-            tasks.append(asyncio.create_task(self.registrar.keep_online()))
-            await self.timetable.start()
-            # none of them ever ends by itself. Not gather: it would cancel them, and a second cancel below
-            # would break into their cleaning up
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in ended:
-                task.result()
+            await timetable.start()
+            await self.registrar.keep_online()
+
+        try:
+            await all_of([*works, listen])
         finally:
-            self.timetable.stop()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            timetable.stop()
 
     async def _first_logins(self) -> None:
         """Wait for the selves, but not long: somebody whose login fails has tried, too."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOGIN_S):
-                for account in self.speakers.values():
-                    await account.tried.wait()
+                for name, account in self.own.items():
+                    if lease_of(name) in self.processes.mine:
+                        await account.tried.wait()
+
+    async def _errands(self) -> None:
+        """Post what the process that leads keeps for the selves of this one."""
+
+        def mine() -> Mapping[str, Account]:
+            return {n: a for n, a in self.own.items() if lease_of(n) in self.processes.mine}
+
+        await Errands(self.store, mine, lambda _: LISTENING not in self.processes.mine).run()
 
     def introduction(self) -> list[str]:
         """Say who is on board, and who is not and why."""
-        lines = [f"on board: {', '.join(self.speakers)}"]
+        lines = [f"on board: {', '.join([*self.own, *self._guests]) or 'nobody but the registrar'}"]
         for persona in self.cast.persona:
-            if persona.name not in self.speakers:
-                lines.append(f"not on board: {persona.name} ({self._why_absent(persona.token)})")
+            if persona.name not in self.own and persona.name not in self._guests:
+                lines.append(f"not on board: {persona.name} ({self._why_absent(persona)})")
         for spec in self.cast.scene:
-            absent = [name for name in spec.cast if name not in self.speakers]
-            if absent:
+            absent = [name for name in spec.cast if name not in self.own and name not in self._guests]
+            if absent and not self._only:
                 lines.append(f"scene {spec.name!r} cannot be played here without {', '.join(absent)}")
         for at, schedule in upcoming(self.cast.schedule, datetime.now(UTC), 1):
             lines.append(f"next scene: {schedule.scene!r} on {at:%A %d %B, %H:%M} {schedule.timezone}")
         return lines
 
-    def _why_absent(self, variable: str) -> str:
-        if not variable:
+    def _why_absent(self, persona: Persona) -> str:
+        if not persona.token:
             return "no token in the cast file"
-        return "not chosen" if self._tokens.get(variable) else f"{variable} is not set"
+        return "not chosen" if self._tokens.get(persona.token) else f"{persona.token} is not set"
+
+    # ------------------------------------------------------------------ among several processes
+
+    def _seat(self) -> None:
+        """Decide, for every self, through whom it speaks."""
+        told: dict[str, Mapping[str, Any]] = {}
+        for state in self.processes.others.values():
+            told |= {name: each for name, each in state["selves"].items() if each["runs"]}
+        self.breaker.elsewhere = sum(state["refusals"] for state in self.processes.others.values())
+        seated: dict[str, Account] = {}
+        for persona in self.cast.persona:
+            name = persona.name
+            if name in self._elsewhere:
+                self._elsewhere[name].hear(told.get(name))
+            if name in self._guests:
+                seated[name] = self._guests[name]
+            elif name in self.own and (name not in told or lease_of(name) in self.processes.mine):
+                seated[name] = self.own[name]
+            elif name in told:
+                seated[name] = self._elsewhere[name]
+        if {n: id(a) for n, a in seated.items()} != {n: id(a) for n, a in self.speakers.items()}:
+            # the rooms hold on to this mapping
+            self.speakers.clear()
+            self.speakers.update(seated)
+
+    def _report(self) -> Mapping[str, Any]:
+        """What the other processes, and `selves bots status`, want to know of this one."""
+        mine = self.processes.mine
+        return {
+            "started": self._started.isoformat(),
+            "refusals": self.breaker.refusals,
+            "silent": self.breaker.is_open,
+            "registrar": _state(self.registrar, runs=LISTENING in mine),
+            "selves": {name: _state(a, runs=lease_of(name) in mine) for name, a in self.own.items()},
+            "guests": list(self._guests),
+        }
+
+    # ------------------------------------------------------------------ inside
+
+    def _room(self, channel: int) -> Room:
+        return Room(
+            channel,
+            cast=self.cast,
+            store=self.store,
+            voice=self._voice,
+            speakers=self.speakers,
+            registrar=self.registrar,
+            pace=self._pace,
+        )
+
+    def _guarded(self, client: Client) -> Client:
+        """Let the breaker see whatever a client asks of Discord."""
+        client.http.http_trace = self.breaker.trace()
+        return client
 
     def _came_online(self) -> None:
         """Somebody is there (again): compare what was missed, post what was left."""
+        self.processes.beat_soon()
         for room in self.rooms.values():
             room.take(CatchUp())
 
@@ -155,14 +267,29 @@ class Fleet:
             log.info("%d messages of people were kept long enough and are gone", expired)
 
 
+def _state(account: Account, *, runs: bool) -> Mapping[str, Any]:
+    return {
+        "runs": runs,
+        "online": account.online.is_set(),
+        "problem": account.problem,
+        "user_id": None if account.user_id is None else str(account.user_id),
+    }
+
+
+def is_chosen(persona: Persona, only: Collection[str]) -> bool:
+    """Whether a self is to be run here; without `only`, all are."""
+    return not only or persona.name in only
+
+
 def check(cast: Cast, tokens: Mapping[str, str], only: Collection[str]) -> None:
     """Raise UsageError, with what to do, when there is too little to run with."""
     variable = cast.discord.registrar_token
     guide = "docs/discord.md shows how to make one"
-    if not tokens.get(variable):
+    if not tokens.get(variable) and (not only or REGISTRAR in only):
         raise UsageError(f"{variable} is not set: the registrar has no token", guide)
-    wanted = [p for p in cast.persona if not only or p.name in only]
-    if not any(tokens.get(p.token) for p in wanted):
+    wanted = [p for p in cast.persona if is_chosen(p, only)]
+    guests = cast.discord.guests and any(not p.token for p in cast.persona)
+    if not any(tokens.get(p.token) for p in wanted) and not guests and REGISTRAR not in only:
         variables = ", ".join(p.token or f"none named for {p.name}" for p in wanted)
         raise UsageError(f"none of the selves has a token ({variables})", guide)
     values = [tokens[v] for v in {variable, *(p.token for p in wanted)} if tokens.get(v)]
@@ -197,23 +324,20 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(CRASH_PAUSE_S)
 
 
-@contextmanager
-def only_one(house: House) -> Iterator[None]:
-    """Hold the house's place on Discord: two processes would answer everything twice. Raises DiscordError."""
-    path = house.home / "bots.lock"
+async def all_of(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Do all of this at once until one ends or fails, or this is cancelled; the others are then stopped.
+
+    Not a task group: it would wrap what one raises.
+    """
+    tasks = [asyncio.ensure_future(work()) for work in works]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    except OSError as error:
-        raise disk_error(error, path) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DiscordError(
-                "the selves of this house are on Discord already", "stop the other `selves bots run` first"
-            ) from error
-        yield
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 @asynccontextmanager

@@ -69,3 +69,11 @@ async def held(store: Store, prefix: str = "") -> Sequence[Lease]:
     )
     async with store.reading() as session:
         return [Lease(*row) for row in await session.execute(query)]
+
+
+async def renew_all(store: Store, holder: str, seconds: float) -> frozenset[str]:
+    """Hold all leases of a holder for so much longer; return the names of those that it still has."""
+    until = store.clock() + timedelta(seconds=seconds)
+    query = update(LeaseRow).where(LeaseRow.holder == holder).values(until=until).returning(LeaseRow.name)
+    async with store.writing() as session:
+        return frozenset(await session.scalars(query))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,12 +81,26 @@ class DiscordHouse:
         return {"TOKEN_REGISTRAR": self.registrar.token, **right, **self.tokens}
 
     @asynccontextmanager
-    async def awake(self, *, wait: bool = True, pace: Pace = QUICK) -> AsyncIterator[Awake]:
-        """The selves are on Discord as long as the block runs."""
+    async def awake(
+        self, *, wait: bool = True, pace: Pace = QUICK, only: Sequence[str] = (), process: str = ""
+    ) -> AsyncIterator[Awake]:
+        """The selves are on Discord as long as the block runs; `only` some of them, as one of several
+        processes.
+        """
         async with open_store(self.database_url, lock_wait_s=0.5) as store, Voice(self.serving_url) as voice:
             with pointed_at(Endpoints.from_environment(self.double.environment)):
                 fleet = Fleet(
-                    self.cast(), store, voice, self.environment(), pace=pace, pauses=HASTY, guild_wait_s=0.02
+                    self.cast(),
+                    store,
+                    voice,
+                    self.environment(),
+                    only=only,
+                    pace=pace,
+                    pauses=HASTY,
+                    guild_wait_s=0.02,
+                    process=process,
+                    lease_s=0.6 if only else 20,
+                    beat_s=0.1 if only else 4,
                 )
                 running = asyncio.create_task(fleet.run())
                 running.add_done_callback(lambda _: self.double.look_again())

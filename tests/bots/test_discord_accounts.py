@@ -10,9 +10,8 @@ import pytest
 
 from bots.checkup import examine
 from bots.discord_api import Endpoints, HideSecrets, pointed_at
-from bots.fleet import check, only_one
-from selves.errors import DiscordError, UsageError
-from selves.settings import House
+from bots.fleet import check
+from selves.errors import UsageError
 from tests.bots.discord_house import DiscordHouse, LogLines, open_house
 from tests.discord_double.state import READ_MESSAGE_HISTORY, SEND_MESSAGES
 
@@ -164,11 +163,3 @@ def test_what_is_missing_is_named_before_anything_starts(house: DiscordHouse) ->
     house.extra = {"schedule": [{"scene": "meeting", "cron": "0 0 * * *", "channel": 12345}]}
     with pytest.raises(UsageError, match="12345, where the selves do not live"):
         check(house.cast(), tokens, ())
-
-
-def test_a_house_is_on_discord_only_once(tmp_path: Path) -> None:
-    house = House.from_environment({"SELVES_HOME": str(tmp_path)})
-    with only_one(house), pytest.raises(DiscordError, match="on Discord already"), only_one(house):
-        pass
-    with only_one(house):
-        pass

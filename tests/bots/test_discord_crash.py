@@ -48,10 +48,15 @@ channel = {channel}
 @pytest.fixture
 async def house(tmp_path: Path, serving_url: str) -> AsyncIterator[DiscordHouse]:
     async with open_house(tmp_path, serving_url) as opened:
-        sampling = "{ " + ", ".join(f"{k} = {v}" for k, v in SHORT.items()) + " }"
-        cast = CAST.replace("{channel}", str(opened.room.id)).replace("{sampling}", sampling)
-        (tmp_path / "selves.toml").write_text(cast, "utf-8")
+        write_cast(opened)
         yield opened
+
+
+def write_cast(house: DiscordHouse) -> None:
+    """Make the cast file that a `selves bots` of this house reads."""
+    sampling = "{ " + ", ".join(f"{k} = {v}" for k, v in SHORT.items()) + " }"
+    cast = CAST.replace("{channel}", str(house.room.id)).replace("{sampling}", sampling)
+    (house.path / "selves.toml").write_text(cast, "utf-8")
 
 
 def environment_of(house: DiscordHouse) -> dict[str, str]:

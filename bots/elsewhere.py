@@ -1,0 +1,136 @@
+"""A self whose account another process runs: what it shall say is left in the database, and posted there.
+
+Stands in for `bots.account.Account` in the process that has the floor. `Errands` is the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import discord
+
+from bots.account import PATIENT, Account, Pauses
+from bots.discord_channel import DiscordChannel
+from memory.outbox import posted_as
+from memory.store import Store
+from memory.types import Message
+from selves.errors import DiscordError, StoreError
+
+log = logging.getLogger("selves.bots")
+
+LOOK_S = 0.1
+"""How often both ends look into the database."""
+AGAIN_S = 30.0
+"""What could not be posted is tried again after so long."""
+PLACE = "discord:"
+
+
+class Elsewhere(Account):
+    """See the module."""
+
+    def __init__(self, name: str, variable: str, store: Store, pauses: Pauses = PATIENT) -> None:
+        super().__init__(name, variable, "", _no_client, pauses)
+        self.tried.set()
+        self._store = store
+        self.hear(None)
+
+    def hear(self, told: Mapping[str, Any] | None) -> None:
+        """Take in what its process tells of it; None when no process does."""
+        state = told or {"online": False, "problem": "no process runs it"}
+        if state.get("user_id"):
+            self.user_id = int(state["user_id"])
+        self.problem = state["problem"]
+        if state["online"]:
+            self.online.set()
+        else:
+            self.online.clear()
+
+    async def client(self) -> discord.Client:
+        """There is none here. Raises DiscordError."""
+        raise DiscordError(f"{self.name} is run by another process")
+
+    async def post(self, channel_id: int, text: str, *, nonce: str, reply_to: int | None = None) -> int:  # noqa: ARG002
+        """Wait until the other process has posted what was kept under this nonce. Raises DiscordError."""
+        try:
+            async with asyncio.timeout(self._pauses.login_s):
+                while (platform_id := await posted_as(self._store, nonce)) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(LOOK_S)
+                return platform_id
+        except TimeoutError:
+            raise DiscordError(
+                f"{self.name}, whom another process runs, has not posted: {self.problem or 'it is silent'}"
+            ) from None
+
+    async def post_rest(self, channel_id: int, parts: Sequence[str], *, nonce: str) -> None:
+        """Done: the other process posts messages whole."""
+
+    async def find_posted(self, channel_id: int, text: str, since: datetime) -> None:  # noqa: ARG002
+        """Looked for where its account is."""
+        return
+
+    async def replies_to(self, channel_id: int, message_id: int) -> list[int]:  # noqa: ARG002
+        """Looked for where its account is."""
+        return []
+
+    async def react(self, channel_id: int, message_id: int, emoji: str) -> None:
+        """Left out: reactions are the registrar's."""
+
+    @asynccontextmanager
+    async def typing(self, channel_id: int) -> AsyncIterator[None]:  # noqa: ARG002
+        """Left out: nobody waits for another process to show this."""
+        yield
+
+
+def _no_client() -> discord.Client:
+    raise AssertionError("another process has it")
+
+
+class Errands:
+    """Posts what another process, which has the floor, kept for this process's selves."""
+
+    def __init__(
+        self,
+        store: Store,
+        mine: Callable[[], Mapping[str, Account]],
+        is_wanted: Callable[[int], bool],
+    ) -> None:
+        """`is_wanted` says whether another process has the floor in a channel."""
+        self._store, self._mine, self._is_wanted = store, mine, is_wanted
+        self._not_before: dict[int, float] = {}
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            try:
+                for message in await self._store.unposted():
+                    await self._post(message)
+            except StoreError as error:
+                log.error("what is to be posted here could not be read: %s", error)
+                await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(LOOK_S)
+
+    async def _post(self, message: Message) -> None:
+        account = self._mine().get(message.speaker)
+        channel = message.place.removeprefix(PLACE)
+        now = asyncio.get_running_loop().time()
+        if (
+            account is None
+            or message.address is None
+            or not account.online.is_set()
+            or not message.place.startswith(PLACE)
+            or not channel.isdecimal()
+            or not self._is_wanted(int(channel))
+            or self._not_before.get(message.id, 0) > now
+        ):
+            return
+        place = DiscordChannel(int(channel), self._store, {message.speaker: account}, account, lambda: False)
+        try:
+            await self._store.mark_posted(message.id, await place.post(message))
+        except DiscordError as error:
+            log.error("%s: %s", message.place, error)
+            self._not_before[message.id] = now + AGAIN_S

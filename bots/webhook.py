@@ -1,0 +1,154 @@
+"""Guests: selves without an account of their own, who speak through a webhook of the registrar.
+
+One webhook for each channel, made when it is first needed (Manage Webhooks); each message names its speaker.
+Guests can be called by name and replied to, but not mentioned. Discord knows no nonces here, so whatever may
+have arrived is looked for in the channel before it is posted again; and discord.py, which would simply try
+again, is not asked to post.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import discord
+from discord.http import Route
+
+from bots.account import PATIENT, Account, Pauses
+from bots.breaker import Breaker
+from bots.splitting import split
+from selves.errors import DiscordError
+
+log = logging.getLogger("selves.bots")
+
+NAME = "Selves"
+"""The webhook's own name; nobody sees it but who may manage it."""
+CLOCKS_DIFFER = timedelta(seconds=30)
+FIX = "give the registrar the permission Manage Webhooks; `selves bots check` has the link"
+
+
+class Webhooks:
+    """The registrar's webhooks, one for each channel."""
+
+    def __init__(self, registrar: Account, breaker: Breaker, pauses: Pauses = PATIENT) -> None:
+        self.registrar = registrar
+        self._breaker, self._pauses = breaker, pauses
+        self._addresses: dict[int, str] = {}
+        self._ids: set[int] = set()
+
+    async def post(self, channel_id: int, name: str, text: str) -> int:
+        """Post a text under a name, in several messages if it is long; return the id of the first.
+
+        Raises DiscordError.
+        """
+        async with aiohttp.ClientSession(trace_configs=[self._breaker.trace()]) as session:
+            ids = [await self._post_part(session, channel_id, name, part) for part in split(text)]
+        return ids[0]
+
+    async def find_posted(self, channel_id: int, name: str, text: str, since: datetime) -> int | None:
+        """Return the id under which a guest posted a text since then, if it did. Raises DiscordError."""
+        client = await self.registrar.client()
+        first = split(text)[0]
+        try:
+            async for message in client.get_partial_messageable(channel_id).history(
+                after=since, limit=500, oldest_first=True
+            ):
+                if message.webhook_id and message.author.name == name and message.content == first:
+                    return message.id
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            raise DiscordError(f"the registrar cannot read channel {channel_id}: {error}") from error
+        return None
+
+    async def _post_part(self, session: aiohttp.ClientSession, channel_id: int, name: str, text: str) -> int:
+        since = datetime.now(UTC) - CLOCKS_DIFFER
+        body = {"content": text, "username": name, "allowed_mentions": {"parse": []}}
+        unsure, trouble = False, ""
+        for pause_s in (0.0, *self._pauses.posts_s):
+            await asyncio.sleep(pause_s)
+            if unsure and (found := await self.find_posted(channel_id, name, text, since)) is not None:
+                return found
+            address = await self._address(channel_id)
+            try:
+                async with session.post(address, json=body) as answer:
+                    if answer.status == 200:
+                        return int((await answer.json())["id"])
+                    trouble = f"{answer.status} {answer.reason}"
+                    if answer.status == 429:
+                        await asyncio.sleep(float((await answer.json()).get("retry_after", 1)))
+                    elif answer.status == 404:
+                        self._addresses.pop(channel_id)  # somebody deleted the webhook
+                    elif answer.status < 500:
+                        raise DiscordError(f"Discord refused a line of {name}: {trouble}", FIX)
+                    else:
+                        unsure = True
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                # the error's own words may hold the webhook's secret address
+                unsure, trouble = True, type(error).__name__
+            log.warning("%s could not speak through the webhook: %s", name, trouble)
+        raise DiscordError(f"{name} could not speak through the webhook: {trouble}", FIX)
+
+    async def _address(self, channel_id: int) -> str:
+        """Where to post for a channel; for a thread its channel's webhook is used."""
+        if channel_id in self._addresses:
+            return self._addresses[channel_id]
+        client = await self.registrar.client()
+        try:
+            channel = await client.fetch_channel(channel_id)
+            thread = isinstance(channel, discord.Thread)
+            owner = channel.parent_id if isinstance(channel, discord.Thread) else channel_id
+            found: list[Any] = await client.http.channel_webhooks(owner)
+            mine = [h for h in found if str(h.get("application_id")) == str(client.application_id)]
+            hook = next((h for h in mine if h.get("token")), None) or await client.http.create_webhook(
+                owner, name=NAME
+            )
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+            raise DiscordError(
+                f"there can be no webhook in channel {channel_id}: {getattr(error, 'text', error)}", FIX
+            ) from error
+        address = f"{Route.BASE}/webhooks/{hook['id']}/{hook['token']}?wait=true"
+        self._addresses[channel_id] = f"{address}&thread_id={channel_id}" if thread else address
+        return self._addresses[channel_id]
+
+
+class Guest(Account):
+    """A self that speaks through the webhooks. It is there when the registrar is."""
+
+    def __init__(self, name: str, webhooks: Webhooks, pauses: Pauses = PATIENT) -> None:
+        super().__init__(name, "", "", _no_client, pauses)
+        self.online, self.tried = webhooks.registrar.online, webhooks.registrar.tried
+        self._webhooks = webhooks
+
+    async def client(self) -> discord.Client:
+        """The registrar's. Raises DiscordError."""
+        return await self._webhooks.registrar.client()
+
+    async def post(self, channel_id: int, text: str, *, nonce: str, reply_to: int | None = None) -> int:  # noqa: ARG002
+        """Post a text; webhooks know neither nonces nor replies. Raises DiscordError."""
+        return await self._webhooks.post(channel_id, self.name, text)
+
+    async def post_rest(self, channel_id: int, parts: Sequence[str], *, nonce: str) -> None:  # noqa: ARG002
+        """Post all but the first part of a long message. Raises DiscordError."""
+        for part in parts[1:]:
+            await self._webhooks.post(channel_id, self.name, part)
+
+    async def find_posted(self, channel_id: int, text: str, since: datetime) -> int | None:
+        """Return the id under which it posted a text since then, if it did. Raises DiscordError."""
+        return await self._webhooks.find_posted(channel_id, self.name, text, since)
+
+    async def replies_to(self, channel_id: int, message_id: int) -> list[int]:  # noqa: ARG002
+        """None: a webhook cannot reply."""
+        return []
+
+    @asynccontextmanager
+    async def typing(self, channel_id: int) -> AsyncIterator[None]:  # noqa: ARG002
+        """A webhook cannot be seen typing."""
+        yield
+
+
+def _no_client() -> discord.Client:
+    raise AssertionError("a guest has no client of its own")
