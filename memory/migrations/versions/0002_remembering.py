@@ -259,9 +259,12 @@ def _separators() -> str:
 WORDS_POSTGRESQL = r"""
 CREATE FUNCTION selves_words(text text, address text, speaker text, kind text, at timestamptz)
 RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL RESTRICTED AS $$
-    SELECT to_tsvector('simple', replace(regexp_replace(regexp_replace(normalize(
-            regexp_replace(normalize(left(text, :characters), NFD), '([a-zA-Z])[\u0300-\u036f]+', '\1', 'g'),
-            NFC), '[\u0300-\u036f]+', '', 'g'), ':separators', ' ', 'g'), 'ς', 'σ'))
+    SELECT to_tsvector('simple', CASE
+            WHEN octet_length(text) = length(text)
+                THEN regexp_replace(left(text, :characters), '[^a-zA-Z0-9\s]+', ' ', 'g')
+            ELSE replace(regexp_replace(regexp_replace(normalize(regexp_replace(normalize(
+                left(text, :characters), NFD), '([a-zA-Z])[\u0300-\u036f]+', '\1', 'g'), NFC),
+                '[\u0300-\u036f]+', '', 'g'), ':separators', ' ', 'g'), 'ς', 'σ') END)
         || array_to_tsvector(ARRAY[
             '@a' || coalesce(address, ''),
             '@l' || split_part(coalesce(address, ''), '@', 1),
@@ -271,7 +274,8 @@ RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL RESTRICTED AS $$
                 + extract(month FROM timezone('UTC', at)))::int,
             '@y' || extract(year FROM timezone('UTC', at))::int])
 $$"""
-"""The same words as on SQLite: letters and digits, without the accents on a to z; and the same facts.
+"""The same words as on SQLite: letters and digits, without the accents on a to z; and the same facts. Most
+texts are ASCII, for which little is to be done.
 
 Not to be asked by several workers at once: a search takes the newest rows first from the first part of its
 statement, which such workers would not wait for.
