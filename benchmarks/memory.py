@@ -104,6 +104,7 @@ async def _measure(url: str, lines: int, work: Path) -> Row:
                     "pages": await measures.pages(store, there.scenes, TIMES),
                 }
             )
+            tell(f"  {json.dumps(result['filled'][-1])}")
         result |= await _finish(store, lines, work)
     return result
 
@@ -116,8 +117,8 @@ async def _finish(store: Store, lines: int, work: Path) -> Row:
         ("backup", lambda: measures.backs_up(store, work / "backup.db")),
         ("forgets", lambda: measures.forgets(store, lines)),
     ):
-        tell(f"  {name}")
         result[name] = await measured()
+        tell(f"  {name}: {json.dumps(result[name])}")
     return result
 
 
