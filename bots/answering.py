@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NamedTuple
 
-from bots import context, guard, settings
+from bots import context, filters, guard, settings
 from bots.account import Account
 from bots.discord_channel import DiscordChannel
+from bots.purse import Purse
 from bots.scene import ATTEMPTS, finish, to_lines, utc_now
 from bots.streaming import Growing
 from memory import feedback
@@ -29,8 +30,9 @@ from serving.voice import ModelInfo, Voice, unfinished
 
 log = logging.getLogger("selves.bots")
 
-NO_ENGINE, SPEECHLESS = "⚠️", "😶"
-"""Put on a message that stays without an answer: the engine failed; nothing fit to be said came out."""
+NO_ENGINE, SPEECHLESS, TIRED = "⚠️", "😶", "🪫"
+"""Put on a message that stays without an answer: the engine failed; nothing fit to be said came out; the
+day's tokens are spent."""
 Why = Literal["asked", "again", "more"]
 
 
@@ -78,6 +80,7 @@ class Answerer:
         self._set_by = set_by
         """The place whose settings hold here: a thread has its channel's."""
         self._stale = timedelta(seconds=stale_s)
+        self._purse = Purse(store, cast.budget, channel.place)
         self.given_up: set[tuple[str, int]] = set()
         """Who failed to answer what. Tried again after a restart only."""
 
@@ -93,10 +96,19 @@ class Answerer:
             return None
         if not self._speakers[persona.name].online.is_set():
             return None
+        if await self._purse.empty(persona.name):
+            await self._sign(asked, TIRED)
+            return None
         growing = None
         if place.stream and asked.platform_id is not None:
             growing = Growing(
-                self._store, self._channel, self._speakers[persona.name], asked.platform_id, asked.nonce
+                self._store,
+                self._channel,
+                self._speakers[persona.name],
+                reply_to=asked.platform_id,
+                nonce=asked.nonce,
+                # of a word that may not be said nothing may be seen
+                is_fit=lambda text: filters.refuse(self._cast.filter, persona.name, text) is None,
             )
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._channel.thinking(persona))
@@ -113,6 +125,7 @@ class Answerer:
             text=drawn.text,
             reply_to=asked.id,
         )
+        await self._purse.pay(persona.name, drawn.utterances)
         if kept is None:
             if growing is not None:
                 await growing.withdraw()
@@ -147,15 +160,16 @@ class Answerer:
 
             def show(text: str) -> None:
                 if growing is not None:
-                    growing.show(clean(text, persona.name, names))
+                    growing.show(filters.plain(clean(text, persona.name, names)))
 
             utterance = await self._speak(persona, lines, names, seed, show)
             utterances.append(utterance)
             if utterance.error:
                 break
             was_cut = utterance.finish_reason == "length"
-            text = finish(clean(utterance.text, persona.name, names), was_cut=was_cut)
-            if guard.refuse_sample(text, lines) is None:
+            text = filters.plain(finish(clean(utterance.text, persona.name, names), was_cut=was_cut))
+            refused = guard.refuse_sample(text, lines)
+            if (refused or filters.refuse(self._cast.filter, persona.name, text)) is None:
                 return Drawn(utterances, attempt, text)
         return Drawn(utterances, None, "")
 
@@ -193,8 +207,10 @@ class Answerer:
 
     async def _give_up(self, persona: Persona, asked: Message, error: str | None) -> None:
         log.warning("%s: %s gave no answer: %s", self._channel.place, persona.name, error or "nothing fit")
+        await self._sign(asked, NO_ENGINE if error else SPEECHLESS)
+
+    async def _sign(self, asked: Message, sign: str) -> None:
         if asked.platform_id is not None:
-            sign = NO_ENGINE if error else SPEECHLESS
             await self._registrar.react(self._channel.channel_id, asked.platform_id, sign)
 
     async def _note_again(self, former: Message, kept: Message) -> None:

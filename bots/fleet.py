@@ -20,11 +20,13 @@ import discord
 
 from bots.account import PATIENT, Account, Pauses
 from bots.breaker import Breaker
+from bots.desk import Desk
 from bots.elsewhere import Elsewhere, Errands
-from bots.hearing import CatchUp
+from bots.hearing import CatchUp, Event
 from bots.processes import BEAT_S, LEASE_S, LISTENING, Processes, lease_of
 from bots.registrar import Registrar
-from bots.room import STEADY, Pace, Room
+from bots.room import STEADY, Pace, Room, Where
+from bots.rooms import Rooms
 from bots.schedule import Timetable, upcoming
 from bots.speaker import GUILD_WAIT_S, Speaker
 from bots.webhook import Guest, Webhooks
@@ -40,7 +42,6 @@ FIRST_LOGIN_S = 30.0
 """How long the registrar waits for the selves, so that it knows them when people mention them."""
 EXPIRY_S = 3600
 """How often people's words are looked through for what has been kept long enough."""
-CRASH_PAUSE_S = 1.0
 REGISTRAR = "registrar"
 """Among the names of `--only`: the bot that listens."""
 
@@ -78,9 +79,7 @@ class Fleet:
             "The registrar",
             variable,
             tokens.get(variable, ""),
-            lambda: self._guarded(
-                Registrar(cast, self.speakers, self.rooms, self._came_online, guild_wait_s)
-            ),
+            lambda: self._guarded(Registrar(self._desk(), self._came_online, guild_wait_s)),
             pauses,
         )
         self.own = {
@@ -88,7 +87,7 @@ class Fleet:
                 persona.name,
                 persona.token,
                 tokens[persona.token],
-                lambda: self._guarded(Speaker(self._came_online, guild_wait_s)),
+                partial(self._speaker, persona.name, guild_wait_s),
                 pauses,
             )
             for persona in cast.persona
@@ -109,7 +108,8 @@ class Fleet:
         )
         self._started = datetime.now(UTC)
         self._seat()
-        self.rooms = {channel: self._room(channel) for channel in cast.discord.channels}
+        self.rooms = Rooms(store, cast.discord.channels, self._room)
+        self.timetable = Timetable(cast, store, self._play)
 
     async def run(self) -> None:
         """Run until cancelled.
@@ -128,7 +128,8 @@ class Fleet:
                 f"the selves of this house are on Discord already ({others})",
                 "stop the other `selves bots run` first, or name other selves with --only",
             )
-        works = [self.processes.run, self._errands, lambda: self.processes.while_mine(LISTENING, self._lead)]
+        works = [self.processes.run, self._errands, self.rooms.serve]
+        works.append(lambda: self.processes.while_mine(LISTENING, self._lead))
         works += [partial(self._run_self, name) for name in self.own]
         await all_of(works)
 
@@ -137,17 +138,8 @@ class Fleet:
 
     async def _lead(self) -> None:
         """Listen, and have the floor, for as long as no other process does."""
-        timetable = Timetable(self.cast, self.store, self._play)
+        timetable = self.timetable = Timetable(self.cast, self.store, self._play)
         timetable.every(EXPIRY_S, self._expire)
-        for channel in self.rooms:  # what they remember may be older than what others have done since
-            self.rooms[channel] = self._room(channel)
-        for room in self.rooms.values():
-            await room.open_talk()
-        works: list[Callable[[], Awaitable[None]]] = []
-        for room in self.rooms.values():
-            place = room.channel.place
-            works.append(partial(keep_running, f"{place}, listening", room.listen))
-            works.append(partial(keep_running, f"{place}, speaking", room.coordinate))
 
         async def listen() -> None:
             await self._first_logins()
@@ -155,7 +147,7 @@ class Fleet:
             await self.registrar.keep_online()
 
         try:
-            await all_of([*works, listen])
+            await all_of([self.rooms.lead, listen])
         finally:
             timetable.stop()
 
@@ -232,16 +224,33 @@ class Fleet:
 
     # ------------------------------------------------------------------ inside
 
-    def _room(self, channel: int) -> Room:
+    def _room(self, where: Where) -> Room:
+        # in private there are only the two: what the registrar does elsewhere, the self does there
         return Room(
-            channel,
+            where,
+            cast=self.cast,
+            store=self.store,
+            voice=self._voice,
+            speakers={where.to: self.own[where.to]} if where.private else self.speakers,
+            registrar=self.own[where.to] if where.private else self.registrar,
+            pace=self._pace,
+        )
+
+    def _desk(self) -> Desk:
+        return Desk(
             cast=self.cast,
             store=self.store,
             voice=self._voice,
             speakers=self.speakers,
+            rooms=self.rooms,
             registrar=self.registrar,
-            pace=self._pace,
         )
+
+    def _speaker(self, name: str, guild_wait_s: float) -> discord.Client:
+        def hear(channel_id: int, event: Event) -> None:
+            self.rooms.open_private(channel_id, name).take(event)
+
+        return self._guarded(Speaker(self._came_online, guild_wait_s, private=hear))
 
     def _guarded(self, client: Client) -> Client:
         """Let the breaker see whatever a client asks of Discord."""
@@ -308,20 +317,6 @@ def check(cast: Cast, tokens: Mapping[str, str], only: Collection[str]) -> None:
                 f"scene {schedule.scene!r} is scheduled in {schedule.channel}, where the selves do not live",
                 "add it to `channels` under [discord], or schedule the scene in one of those",
             )
-
-
-async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work`, and again when it fails: a defect in one room must not silence the others."""
-    while True:
-        task = asyncio.ensure_future(work())
-        try:
-            await asyncio.wait([task])
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-        if not task.cancelled():
-            log.error("%s failed and begins anew", name, exc_info=task.exception())
-        await asyncio.sleep(CRASH_PAUSE_S)
 
 
 async def all_of(works: Sequence[Callable[[], Awaitable[None]]]) -> None:

@@ -1,4 +1,4 @@
-"""The one bot that listens: it hears the configured channels once, and serves the slash commands.
+"""The one bot that listens: it hears the channels once, and serves the commands.
 
 It alone asks for the Message Content intent. What it hears goes into the rooms, in order; it decides nothing
 about answers itself.
@@ -6,91 +6,102 @@ about answers itself.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+import aiohttp
 import discord
-from discord import app_commands
 
-from bots.account import Account
-from bots.hearing import TAKE_BACK, Edited, Gone, ThreadBegan, heard, is_from_person, plain_text
+from bots import asking, commands_about, commands_config, commands_talk, menus, privacy, voting
+from bots.buttons import Button, Press
+from bots.desk import Desk, Tree
+from bots.hearing import TAKE_BACK, Gone, ThreadBegan, edited, heard, is_from_person
 from bots.room import Room
 from bots.speaker import GUILD_WAIT_S, LeanClient
-from selves.cast import Cast
-from selves.errors import DiscordError
+from selves.errors import SelvesError
 
 log = logging.getLogger("selves.bots")
 
 NEEDS = discord.Permissions(
-    view_channel=True, send_messages=True, read_message_history=True, add_reactions=True
+    view_channel=True,
+    send_messages=True,
+    read_message_history=True,
+    add_reactions=True,
+    create_public_threads=True,
+    send_messages_in_threads=True,
 )
-INTENTS = discord.Intents(guilds=True, guild_messages=True, message_content=True, guild_reactions=True)
+INTENTS = discord.Intents(
+    guilds=True, guild_messages=True, message_content=True, guild_reactions=True, dm_messages=True
+)
 HAND = ("✋", "🛑")
 """As a reaction on any message, in any colour of skin: silence."""
-PRIVACY = """\
-**What is kept.** What you write in the channels where the selves live, for 30 days, under a made-up name \
-(`guest-3`) and sealed with a key of your own: neither your name nor your id. Edits and deletions are followed. What the selves say is kept \
-for good, with the weights that said it.
-**What is not.** A message that begins with `.` or 🙈, or that you mark with a 🙈 reaction.
-**What it is for.** So that the selves can answer. Your words are never used to train a model: Discord's \
-rules forbid it, and so do ours.
-**Asking.** Whoever runs this house can show you all that is kept of you, and forget you.
-**Silence.** `/halt`, or ✋ on any message."""
 
 
 class Registrar(LeanClient):
-    """The listening client. `speakers` are the selves' accounts by name, `rooms` the channels by id."""
+    """The listening client; `desk` is what its commands work with."""
 
-    def __init__(
-        self,
-        cast: Cast,
-        speakers: Mapping[str, Account],
-        rooms: Mapping[int, Room],
-        on_online: Callable[[], None],
-        guild_wait_s: float = GUILD_WAIT_S,
-    ) -> None:
+    def __init__(self, desk: Desk, on_online: Callable[[], None], guild_wait_s: float = GUILD_WAIT_S) -> None:
         super().__init__(INTENTS, on_online, guild_wait_s)
-        self._cast, self._speakers, self._rooms = cast, speakers, rooms
-        self.tree = app_commands.CommandTree(self)
-        self._add_commands()
+        self.desk = desk
+        self.presses: dict[str, Press] = {}
+        """What each kind of button does."""
+        self.tree = Tree(self)
+        self._works: set[asyncio.Task[None]] = set()
+        for module in (commands_talk, commands_about, commands_config, privacy, voting, asking):
+            module.add_commands(self.tree, desk, self.presses)
+        menus.add_commands(self.tree, desk)
+
+    async def setup_hook(self) -> None:
+        self.add_dynamic_items(Button)
+        await self._sync_commands()
+
+    async def on_ready(self) -> None:
+        await super().on_ready()
+        if self.desk.cast.discord.notice:
+            self._work(self._give_notice())
+
+    async def close(self) -> None:
+        for task in self._works:
+            task.cancel()
+        await super().close()
 
     # ------------------------------------------------------------------ hearing
     # discord.py starts each handler as a task of its own, in the order of the events. That order is kept as
     # long as a handler reaches its room without waiting for anything.
 
-    async def setup_hook(self) -> None:
-        await self._sync_commands()
+    def _room(self, channel_id: int) -> Room | None:
+        channel = self.get_channel(channel_id)
+        return self.desk.rooms.find(channel_id, getattr(channel, "parent_id", None))
 
     async def on_message(self, message: discord.Message) -> None:
-        room = self._rooms.get(message.channel.id)
-        if room is not None and is_from_person(message):
+        if not is_from_person(message) or message.guild is None:
+            return
+        if room := self._room(message.channel.id):
             room.take(heard(message, room.selves))
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
-        room, message = self._rooms.get(payload.channel_id), payload.message
-        # without an edited_at it is Discord that changed something: a link's preview came, a thread began
-        if room is not None and message.edited_at is not None and not message.author.bot:
-            text = plain_text(message.content, room.selves)
-            room.take(Edited(message.id, text, message.edited_at))
+        if (room := self._room(payload.channel_id)) and (event := edited(payload.message, room.selves)):
+            room.take(event)
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
-        if room := self._rooms.get(payload.channel_id):
+        if room := self._room(payload.channel_id):
             room.take(Gone(payload.message_id))
 
     async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
-        if room := self._rooms.get(payload.channel_id):
+        if room := self._room(payload.channel_id):
             for message_id in sorted(payload.message_ids):
                 room.take(Gone(message_id))
 
     async def on_thread_create(self, thread: discord.Thread) -> None:
-        if room := self._rooms.get(thread.parent_id):
+        if room := self.desk.rooms.get(thread.parent_id):
             # a thread that begins at a message has the message's id
             room.take(ThreadBegan(thread.id, thread.id))
 
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
-        room = self._rooms.get(payload.channel_id)
+        room = self._room(payload.channel_id)
         if room is None or (payload.member is not None and payload.member.bot):
             return
         if payload.emoji.name.startswith(HAND):
@@ -98,71 +109,38 @@ class Registrar(LeanClient):
             room.halt()
         elif payload.emoji.name == TAKE_BACK and payload.user_id == payload.message_author_id:
             room.take(Gone(payload.message_id))
+        else:
+            self._note_reaction(payload, removed=False)
 
-    # ------------------------------------------------------------------ slash commands
+    async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
+        if self._room(payload.channel_id) is not None:
+            self._note_reaction(payload, removed=True)
 
-    def _add_commands(self) -> None:
-        @self.tree.command(name="who", description="Which selves are here, and which ages they are")
-        @app_commands.guild_only()
-        async def who(interaction: discord.Interaction) -> None:
-            await self._tell(interaction, self.who())
+    def _note_reaction(self, payload: discord.RawReactionActionEvent, *, removed: bool) -> None:
+        user = discord.Object(payload.user_id)
+        own = {account.user_id for account in (*self.desk.speakers.values(), self.desk.registrar)}
+        if payload.user_id not in own:
+            emoji = payload.emoji.name
+            self._work(voting.note_reaction(self.desk, payload.message_id, user, emoji, removed=removed))
 
-        @self.tree.command(name="scene", description="Let the selves play a scene in this channel")
-        @app_commands.describe(name="Which scene of the cast file")
-        @app_commands.guild_only()
-        @app_commands.default_permissions(manage_messages=True)
-        async def scene(interaction: discord.Interaction, name: str) -> None:
-            await self._tell(interaction, self._play(interaction, name))
+    # ------------------------------------------------------------------ beside
 
-        @scene.autocomplete("name")
-        async def scene_names(_: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
-            names = [s.name for s in self._cast.scene if typed.casefold() in s.name]
-            return [app_commands.Choice(name=name, value=name) for name in names[:25]]
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in the background; that it fails is logged."""
 
-        @self.tree.command(name="halt", description="Silence: stop the scene in this channel")
-        @app_commands.guild_only()
-        async def halt(interaction: discord.Interaction) -> None:
-            room = self._rooms.get(interaction.channel_id or 0)
-            if room is not None:
-                room.halt()
-            await self._tell(interaction, "Silence." if room else self._elsewhere(), ephemeral=room is None)
+        async def carefully() -> None:
+            try:
+                await work
+            except (SelvesError, discord.HTTPException, aiohttp.ClientError, OSError) as error:
+                log.error("the registrar: %s", error)
 
-        @self.tree.command(name="privacy", description="What is kept of what you write here")
-        @app_commands.guild_only()
-        async def privacy(interaction: discord.Interaction) -> None:
-            await self._tell(interaction, PRIVACY)
+        task = asyncio.create_task(carefully())
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
 
-    async def _tell(self, interaction: discord.Interaction, text: str, *, ephemeral: bool = True) -> None:
-        try:
-            await interaction.response.send_message(text[:2000], ephemeral=ephemeral)
-        except discord.HTTPException as error:
-            log.warning("a slash command could not be answered: %s", error)
-
-    def _play(self, interaction: discord.Interaction, name: str) -> str:
-        room = self._rooms.get(interaction.channel_id or 0)
-        if room is None:
-            return self._elsewhere()
-        spec = next((s for s in self._cast.scene if s.name == name.strip()), None)
-        if spec is None:
-            known = ", ".join(s.name for s in self._cast.scene) or "none yet"
-            return f"There is no scene `{name[:100]}`. There are: {known}."
-        try:
-            waits = room.play_soon(spec, f"command:{interaction.id}")
-        except DiscordError as error:
-            return str(error.problem)
-        return f"`{spec.name}` follows when this is over." if waits else f"`{spec.name}` begins."
-
-    def _elsewhere(self) -> str:
-        return f"The selves live in {', '.join(f'<#{channel}>' for channel in self._rooms)}."
-
-    def who(self) -> str:
-        """Return who is in the cast: name, age, and whether it can speak."""
-        lines = []
-        for persona in self._cast.persona:
-            account = self._speakers.get(persona.name)
-            state = "not on Discord" if account is None else "here" if account.online.is_set() else "offline"
-            lines.append(f"**{persona.name}**: `{persona.address}`, {state}")
-        return "\n".join(lines)
+    async def _give_notice(self) -> None:
+        for channel in self.desk.rooms.channels:
+            await privacy.give_notice(self.desk, self.desk.rooms[channel])
 
     async def _sync_commands(self) -> None:
         """Register the commands if Discord has others. Creating them is limited to 200 a day."""
@@ -172,7 +150,7 @@ class Registrar(LeanClient):
             ours = [command.to_dict(self.tree) for command in self.tree.get_commands()]
             if _essence(there) != _essence(ours):
                 await self.tree.sync()
-                log.info("slash commands registered: %s", ", ".join(f"/{c['name']}" for c in ours))
+                log.info("commands registered: %s", ", ".join(c["name"] for c in ours))
         except discord.HTTPException as error:
             # the selves can do without; some servers of one's own have no slash commands
             log.warning("slash commands could not be registered: %s", error)
@@ -182,20 +160,23 @@ def _essence(commands: Sequence[Mapping[str, Any]]) -> str:
     """What of a list of commands decides whether they are the same."""
     kept = [
         {
-            "name": command["name"],
-            "description": command["description"],
+            **_option(command),
+            "type": int(command.get("type") or 1),
             "permissions": str(command.get("default_member_permissions") or ""),
-            "options": [
-                [
-                    o["name"],
-                    o["description"],
-                    int(o["type"]),
-                    bool(o.get("required")),
-                    bool(o.get("autocomplete")),
-                ]
-                for o in command.get("options") or []
-            ],
         }
         for command in commands
     ]
     return json.dumps(sorted(kept, key=lambda command: str(command["name"])))
+
+
+def _option(option: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a command or an option decides, with all that is within it."""
+    return {
+        "name": option["name"],
+        "description": option.get("description") or "",
+        "type": int(option.get("type") or 1),
+        "required": bool(option.get("required")),
+        "autocomplete": bool(option.get("autocomplete")),
+        "bounds": [option.get(k) for k in ("min_value", "max_value", "min_length", "max_length")],
+        "options": [_option(within) for within in option.get("options") or []],
+    }

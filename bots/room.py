@@ -270,6 +270,10 @@ class Room:
         said = (await consents_at(self._store, platform, event.user_id)).get("context")
         return (place.hear or self._cast.discord.hear) == "all" if said is None else said
 
+    async def hearing(self) -> settings.Hearing:
+        """Return what is heard here beside what is said to a self."""
+        return (await settings.of_place(self._store, self.set_by)).hear or self._cast.discord.hear
+
     def _postpone(self, ask: Ask, now: float, quiet_s: float) -> Ask:
         """Somebody goes on writing: who is not yet due waits a little longer."""
         if ask.due <= now:
@@ -427,7 +431,10 @@ class Room:
         log.info("%s: scene %r begins", self.channel.place, spec.name)
         self._scene = scene
         try:
-            scene = await play(self._store, self._voice, self.channel, self._cast, spec, key=key)
+            grown_up = await self.is_age_restricted()
+            scene = await play(
+                self._store, self._voice, self.channel, self._cast, spec, key=key, age_restricted=grown_up
+            )
         finally:
             self._scene = None
         log.info("%s: scene %r ended: %s", self.channel.place, spec.name, scene.stop_reason)

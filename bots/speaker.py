@@ -13,7 +13,9 @@ import discord
 
 from bots.hearing import TAKE_BACK, Event, Gone, edited, heard, is_from_person
 
-NEEDS = discord.Permissions(view_channel=True, send_messages=True, read_message_history=True)
+NEEDS = discord.Permissions(
+    view_channel=True, send_messages=True, read_message_history=True, send_messages_in_threads=True
+)
 """Reading history is for replies, and for finding out after a crash what it has said already."""
 INTENTS = discord.Intents(guilds=True, dm_messages=True, dm_reactions=True)
 """What is said in private comes with its words, whether the Message Content intent is on or not."""

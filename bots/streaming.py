@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from bots.account import Account
@@ -32,10 +32,17 @@ class Growing:
     """One answer while it is drawn. Use it as a context manager around the drawing."""
 
     def __init__(
-        self, store: Store, channel: DiscordChannel, account: Account, reply_to: int, nonce: str
+        self,
+        store: Store,
+        channel: DiscordChannel,
+        account: Account,
+        *,
+        reply_to: int,
+        nonce: str,
+        is_fit: Callable[[str], bool],
     ) -> None:
         self._store, self._channel, self._account = store, channel, account
-        self._reply_to = reply_to
+        self._reply_to, self._is_fit = reply_to, is_fit
         # another one than the answer's own, which is not known yet; the same when it is tried again
         self._nonce = hashlib.sha256(f"{nonce}:{account.name}:growing".encode()).hexdigest()[:25]
         self._text = ""
@@ -90,6 +97,8 @@ class Growing:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            if not self._is_fit(self._text):
+                continue
             async with self._busy:
                 await self._tell(f"{split(self._text, LIMIT - len(MARK))[0]}{MARK}")
             await asyncio.sleep(PAUSE_S)

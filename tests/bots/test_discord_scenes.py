@@ -135,7 +135,7 @@ async def test_the_slash_commands_tell_what_is_what(house: DiscordHouse) -> None
             house.anna.invoke(house.registrar, house.room, *command)
             if len(command) == 1
             else house.anna.invoke(house.registrar, house.room, command[0], name=command[1])
-            for command in (("who",), ("privacy",), ("scene", "nonsense"), ("scene", "quiet"))
+            for command in (("who",), ("privacy show",), ("scene", "nonsense"), ("scene", "quiet"))
         )
         elsewhere = house.anna.invoke(house.registrar, house.double.add_channel("elsewhere"), "halt")
         completion = house.anna.complete(house.registrar, house.room, "scene", "name", "qu")
