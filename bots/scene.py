@@ -25,7 +25,7 @@ from selves.speech import seed_from
 from serving.prompt import Line
 from serving.voice import ModelInfo, Voice
 
-__all__ = ["ATTEMPTS", "OPERATOR", "Clock", "find_voices", "finish", "play", "to_lines", "utc_now"]
+__all__ = ["ATTEMPTS", "OPERATOR", "find_cast", "find_voices", "finish", "play", "to_lines", "utc_now"]
 
 log = logging.getLogger("selves.scene")
 
@@ -71,8 +71,7 @@ async def play(
     """
     personas = find_cast(cast, spec, age_restricted=age_restricted)
     filters.load(cast.filter)
-    # who is remembered in a eulogy may be gone for good
-    infos = await find_voices(voice, personas[1:] if spec.kind == "eulogy" else personas)
+    infos = await find_voices(voice, players(spec, personas))
     scene = await store.begin_scene(spec, place=channel.place, key=key)
     if scene.status == "ended":
         return scene
@@ -148,7 +147,9 @@ async def play(
 
 
 def find_cast(cast: Cast, spec: SceneSpec, *, age_restricted: bool) -> list[Persona]:
-    """Return who plays a scene, in order. Raises UsageError for somebody who cannot be there."""
+    """Return who plays a scene, in order, as they play in its kind. Raises UsageError for somebody who cannot
+    be there.
+    """
     personas = list(dict.fromkeys(cast.find_persona(name) for name in spec.cast))
     if spec.kind == "letter" and not spec.to and len(personas) < letter.LETTERS:
         raise UsageError(f"in scene {spec.name!r} somebody writes to themselves", "cast two different selves")
@@ -161,7 +162,7 @@ def find_cast(cast: Cast, spec: SceneSpec, *, age_restricted: bool) -> list[Pers
             "channel is marked as age-restricted",
             "mark the channel so in its settings on Discord, or cast others",
         )
-    return personas
+    return [kinds.dressed(persona, spec) for persona in personas]
 
 
 async def find_voices(voice: Voice, personas: Sequence[Persona]) -> dict[str, ModelInfo]:
@@ -176,6 +177,11 @@ async def find_voices(voice: Voice, personas: Sequence[Persona]) -> dict[str, Mo
         " and ".join(dict.fromkeys(_way_to_get(p) for p in missing))
         + ", or name other ages in the cast file; `selves ages list` shows what is there",
     )
+
+
+def players(spec: SceneSpec, personas: Sequence[Persona]) -> Sequence[Persona]:
+    """Return who speaks in a scene: whoever is remembered in a eulogy may be gone for good."""
+    return personas[1:] if spec.kind == "eulogy" else personas
 
 
 async def _rest(store: Store, channel: Channel, scene_id: int, seconds: float) -> None:

@@ -110,9 +110,9 @@ class TerminalChannel:
         """Never: whoever sits at a terminal presses Ctrl-C."""
         return False
 
-    def close(self, stop_reason: str | None) -> None:
-        """Write the footer: why the scene ended."""
-        words = ending(stop_reason)
+    def close(self, stop_reason: str | None, winner: str | None = None) -> None:
+        """Write the footer: why the scene ended, and who won if it was a debate."""
+        words = f"{ending(stop_reason)}; {winner} has won" if winner else ending(stop_reason)
         if self.plain:
             self._line(f"\n({words})")
         else:
