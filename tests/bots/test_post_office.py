@@ -105,9 +105,8 @@ def environment(checkpoints: Path, serving_url: str, tmp_path: Path) -> Mapping[
         for file in folder.iterdir():
             (there / file.name).symlink_to(file)
     diary(home / "checkpoints" / "tiny" / "base-000000")
-    (tmp_path / "selves.toml").write_text(
-        '[[persona]]\nname = "Ash"\naddress = "tiny@chat-000008"\n', "utf-8"
-    )
+    cast_file = tmp_path / "selves.toml"
+    cast_file.write_text('[[persona]]\nname = "Ash"\naddress = "tiny@chat-000008"\n', "utf-8")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SELVES_")}
     cast = {"SELVES_HOME": str(home), "SELVES_CAST": str(cast_file)}
     return kept | cast | {"SELVES_URL": serving_url}
