@@ -115,13 +115,16 @@ KINDS: Mapping[SceneKind, Kind] = {
 }
 
 
+def premise_of(spec: SceneSpec) -> str:
+    """Return what all are told before a scene begins: its premise, or that of its kind."""
+    first, *others = spec.cast
+    names = {"first": first, "last": spec.cast[-1], "others": " and ".join(others)}
+    return spec.premise or KINDS[spec.kind].premise.format(**names)
+
+
 def told(spec: SceneSpec, name: str) -> str:
     """Return what one of a scene's cast is told before it begins."""
-    first, *others = spec.cast
-    premise = spec.premise or KINDS[spec.kind].premise.format(
-        first=first, last=spec.cast[-1], others=" and ".join(others)
-    )
-    return " ".join(filter(None, (premise, spec.premises.get(name, ""))))
+    return " ".join(filter(None, (premise_of(spec), spec.premises.get(name, ""))))
 
 
 def dressed(persona: Persona, spec: SceneSpec) -> Persona:

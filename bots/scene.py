@@ -113,6 +113,7 @@ async def play(
         scene = await store.scene(scene.id)
         messages = await stage.posted_so_far(scene)
         loops = guard.find_loops(() if stage.kind.may_repeat else messages)
+        without_human = guard.lines_without([m.human for m in (*before, *messages)])
         reason: guard.StopReason | None = guard.stop_reason(
             turns=stage.count_turns(scene, messages),
             max_turns=max_turns,
@@ -120,7 +121,7 @@ async def play(
             max_minutes=spec.max_minutes,
             failures=failures,
             trips=loops.trips,
-            without_human=guard.lines_without([m.human for m in (*before, *messages)]),
+            without_human=without_human,
             max_without_human=max_without_human,
             tokens=tokens,
             max_tokens=spec.max_tokens,

@@ -15,6 +15,8 @@ from selves.settings import House
 
 log = logging.getLogger("selves.scene")
 
+ANY_NUMBER = 1_000_000
+
 EXAMPLES = """
 selves scene list                                  the scenes of the cast file
 selves scene play first-meeting                    play one
@@ -147,7 +149,7 @@ async def _play(
                     spec,
                     key=key,
                     seed=seed,
-                    max_without_human=spec.max_turns + 1,
+                    max_without_human=ANY_NUMBER,
                     age_restricted=True,
                 )
         else:

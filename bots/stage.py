@@ -94,12 +94,13 @@ class Stage:
         return sum(persona.name in written for persona in self.personas[: letter.LETTERS])
 
     async def next_speaker(
-        self, scene: Scene, lines: Sequence[Message | Line], present: Collection[str]
+        self, scene: Scene, lines: Sequence[Message | Line], present: Collection[str], without_human: int = 0
     ) -> Persona | None:
         """Who of those present has the floor.
 
         Letters are written by the first and answered by the second. In a kind with parts its order decides;
-        but whoever a person speaks to answers first.
+        but whoever a person speaks to answers first. Who chatters falls silent when no person has spoken for
+        long.
         """
         here = [p for p in self.personas if p.name in present]
         last = lines[-1] if lines else None
@@ -123,7 +124,6 @@ class Stage:
         if self.kind.may_be_silent and last is not None:
             spoken = [quiet.Spoken(m.speaker, m.created_at) for m in lines if isinstance(m, Message)]
             resting = quiet.resting_with(last.speaker, spoken, self.store.clock())
-        alone = guard.lines_without([isinstance(m, Message) and m.human for m in lines])
         return floor.next_speaker(
             [p for p in here if p.name not in resting],
             lines,
@@ -131,7 +131,7 @@ class Stage:
             rng=rng,
             may_be_silent=self.kind.may_be_silent,
             expected=likely,
-            reserve=max(0, alone - guard.SOFT_WITHOUT_HUMAN) / guard.SOFT_WITHOUT_HUMAN,
+            reserve=max(0, without_human - guard.SOFT_WITHOUT_HUMAN) / guard.SOFT_WITHOUT_HUMAN,
         )
 
     async def take_turn(

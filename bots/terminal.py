@@ -19,6 +19,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from bots.kinds import premise_of
 from memory.show import style_of, visible
 from memory.types import Message
 from selves.cast import Persona, SceneSpec
@@ -67,16 +68,17 @@ class TerminalChannel:
             self.show(message)
 
     def _header(self, spec: SceneSpec, present: Iterable[Persona]) -> None:
+        premise = visible(premise_of(spec))
         if self.plain:
-            self._line(f"{spec.name}: {visible(spec.premise)}" if spec.premise else spec.name)
+            self._line(f"{spec.name}: {premise}" if premise else spec.name)
             for persona in present:
                 self._line(f"  {persona.name} is {persona.address}")
             self._line("")
             return
         self.console.print()
         self.console.print(Padding(Text(spec.name, style="bold"), (0, 2)))
-        if spec.premise:
-            self.console.print(Padding(Text(visible(spec.premise), style="italic"), (0, 2)))
+        if premise:
+            self.console.print(Padding(Text(premise, style="italic"), (0, 2)))
         self.console.print()
         for persona in present:
             self.console.print(self._grid(persona.name, Text(persona.address, style="dim")))

@@ -115,6 +115,10 @@ def test_silence_bids_only_where_it_may_and_wins_more_often_among_the_quiet() ->
         ]
         return chosen.count(None)
 
+    assert (
+        next_speaker([persona("Ash", 1.0)], [Said("A person")], rng=Random(0), may_be_silent=True, reserve=5)
+        is None
+    )
     assert silences(0.1, may_be_silent=False) == 0
     assert silences(0.1, may_be_silent=True) > silences(0.5, may_be_silent=True) > 0
 

@@ -12,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bots.schedule import MOST_MISSED, Occurrence, missed, occurrences, upcoming
-from selves.cast import Schedule
+from bots.schedule import (
+    MOST_MISSED,
+    Occurrence,
+    Timetable,
+    key_prefix,
+    missed,
+    occurrences,
+    upcoming,
+)
+from memory.store import Store
+from selves.cast import Cast, Schedule
 from selves.errors import ConfigError
 
 SUNDAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -172,3 +181,38 @@ def test_all_that_was_missed_is_the_newest_twenty() -> None:
 def test_a_schedule_has_one_rhythm(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         rhythm(**wrong)
+
+
+# ---------------------------------------------------------------- the timetable, over restarts
+
+
+async def awake_at(store: Store, schedule: Schedule, now: datetime) -> list[str]:
+    """The hours of what is played when a timetable starts at a moment, and is begun in the database."""
+    persona = {"name": "Ash", "address": "tiny@base-000000"}
+    scene = {"name": "meeting", "kind": "dream", "cast": ["Ash"]}
+    cast = Cast.model_validate({"persona": [persona], "scene": [scene], "schedule": [schedule.model_dump()]})
+    asked: list[str] = []
+    timetable = Timetable(cast, store, lambda _, __, key: asked.append(key), lambda: now)
+    await timetable.start()
+    timetable.stop()
+    for key in asked:
+        await store.begin_scene(cast.scene[0], place="discord:1", key=key)
+    return [f"{datetime.fromisoformat(key.removeprefix(key_prefix(schedule))):%H:%M}" for key in asked]
+
+
+async def test_what_was_due_when_a_process_died_is_played_by_the_next(store: Store) -> None:
+    hourly = rhythm(cron="0 * * * *")
+    noon = SUNDAY + timedelta(hours=12)
+    assert await awake_at(store, hourly, noon) == [], "a new schedule has missed nothing"
+    assert await awake_at(store, hourly, noon + timedelta(minutes=62)) == ["13:00"]
+    assert await awake_at(store, hourly, noon + timedelta(minutes=63)) == [], "each one is played once"
+    assert await awake_at(store, hourly, noon + timedelta(minutes=150)) == [], "14:00 is too long ago"
+
+
+async def test_all_that_was_missed_is_played_if_the_schedule_says_so(store: Store) -> None:
+    hourly = rhythm(cron="0 * * * *", catch_up="all", quiet=["22:00-23:00"])
+    noon = SUNDAY + timedelta(hours=12)
+    assert await awake_at(store, hourly, noon) == []
+    assert await awake_at(store, hourly, noon + timedelta(minutes=150)) == ["13:00", "14:00"]
+    assert await awake_at(store, hourly, noon + timedelta(hours=10, minutes=30)) == [], "it is quiet now"
+    assert len(await awake_at(store, hourly, noon + timedelta(hours=11, minutes=30))) == 8
