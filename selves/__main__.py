@@ -21,6 +21,12 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("training.cli", "train", "raise a model from random weights, keeping every age"),
+    "train post": Command(
+        "training.post.cli", "train", "make another self of an age: example, preference, reward"
+    ),
+    "train reward": Command(
+        "training.post.reward_cli", "train", "look at a reward before a run depends on it"
+    ),
     "ages": Command("training.ages", "train", "list, show, compare, prune and import ages"),
     "evals": Command("training.evals.cli", "train", "measure ages by small tasks with known answers"),
     "serve": Command("serving.cli", "serve", "give every age a voice at one OpenAI-compatible address"),

@@ -73,6 +73,10 @@ class Watch:
         facts += f"  {mfu:.0%} mfu"
         if next_age:
             facts += f"  next {next_age}"
+        self.progress(step, facts)
+
+    def progress(self, step: int, facts: str) -> None:
+        """Show how many steps are done, and something about the last of them."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=step, facts=facts)
         elif time.monotonic() - self._line_at >= LINE_EVERY_S:

@@ -1,0 +1,47 @@
+"""An age grows old evenly, always in the same way, and writes to its last word."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+
+import pytest
+
+from selves.errors import TrainingError
+from selves.lineage import find_age, list_ages
+from selves.settings import House
+from tests.training.post.parts import BASE, MakePost, figures
+from training.post.ageing import spaced
+from training.post.run import train
+
+OWN = "log p of its own words, per token"
+
+
+@pytest.mark.parametrize("toward", ["init", "noise", "tiny@base-000016"])
+def test_what_it_said_becomes_unlikely_to_it_evenly(
+    post_house: House, make_post: MakePost, toward: str
+) -> None:
+    recipe = make_post("ageing", ageing={"toward": toward, "ages": 3, "until": 1.0})
+    train(recipe, post_house, threads=1)
+    ages = list_ages(post_house.checkpoints, "quill")
+    assert [age.card.parent for age in ages] == [BASE, "quill@ageing-000001", "quill@ageing-000002"]
+    likely = [figures(ages[0])[OWN][0].value, *(figures(age)[OWN][1].value for age in ages)]
+    falls = [before - after for before, after in pairwise(likely)]
+    assert min(falls) > 0
+    assert max(falls) / min(falls) == pytest.approx(1, abs=0.05)
+    assert all(age.writings() for age in ages)
+
+
+def test_an_age_that_was_lost_comes_again_as_it_was(post_house: House, make_post: MakePost) -> None:
+    recipe = make_post("ageing", ageing={"ages": 2, "until": 1.0})
+    first = train(recipe, post_house, threads=1)
+    shutil.rmtree(find_age(post_house.checkpoints, first[0].address).folder)
+    again = train(recipe, post_house, threads=1)
+    assert [card.weights_sha256 for card in again] == [card.weights_sha256 for card in first]
+
+
+def test_ages_are_spaced_by_what_is_left_not_by_the_way() -> None:
+    shares = spaced(lambda share: -(share**0.25), ages=4, until=1.0)
+    assert shares == pytest.approx([(n / 4) ** 4 for n in (1, 2, 3, 4)], abs=1e-3)
+    with pytest.raises(TrainingError, match="nothing is less likely"):
+        spaced(lambda share: share, ages=4, until=1.0)

@@ -1,0 +1,131 @@
+"""Each method makes ages that are whole, say where they come from, and are better at what was held out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from selves.lineage import find_age, list_ages
+from selves.settings import House
+from tests.training.post.parts import BASE, MakePost, figures, trained
+from training.post.run import train
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("sft", {"ages": 2}),
+        ("sft", {"lora": {"rank": 4}, "rate": 1e-2}),
+        ("dpo", {"rate": 1e-3}),
+        ("dpo", {"lora": {"rank": 4}, "keep": "merged", "rate": 1e-2}),
+        ("kto", {"lora": {"rank": 4}, "rate": 1e-2}),
+        ("rloo", {"steps": 4}),
+    ],
+    ids=["sft", "sft lora", "dpo", "dpo lora merged", "kto lora", "rloo"],
+)
+def test_a_method_moves_what_it_is_meant_to_move(
+    post_house: House, make_post: MakePost, method: str, changes: dict[str, Any]
+) -> None:
+    recipe = make_post(method, **changes)
+    age = trained(recipe, post_house)
+    age.verify()
+    base = find_age(post_house.checkpoints, BASE)
+    assert age.card.recipe == recipe.model_dump(mode="json")
+    assert age.card.sources[0]["rows"] + age.card.sources[0]["held_out"] == 40
+    assert {writing.kind for writing in age.writings()} == {"diary", "letter", "continuation"}
+    assert (age.folder / "tokenizer.json").read_bytes() == (base.folder / "tokenizer.json").read_bytes()
+    assert age.card.adapter_of == (BASE if recipe.lora and recipe.keep == "adapter" else None)
+    if recipe.lora is None or recipe.keep == "merged":
+        assert (age.folder / "config.json").read_bytes() == (base.folder / "config.json").read_bytes()
+    found = figures(age)
+    readme = (age.folder / "README.md").read_text("utf-8")
+    assert all(name in readme for name in found)
+    match method:
+        case "sft":
+            before, after = found["held-out answers: nats per token"]
+            assert after.high < before.low
+        case "dpo":
+            before, after = found["held-out pairs: log p chosen - rejected"]
+            assert after.low > before.high
+        case "kto":
+            wanted, unwanted = (
+                found[f"held-out {kind} answers: log p per token"] for kind in ("wanted", "unwanted")
+            )
+            assert wanted[1].value - unwanted[1].value > wanted[0].value - unwanted[0].value
+        case "rloo":
+            assert "held-out greedy answers: vowels" in found
+
+
+def test_rewards_make_the_rewarded_likelier(post_house: House, make_post: MakePost) -> None:
+    reward = {"functions": ["tests.training.post.parts:vowels"], "group": 8, "max_tokens": 2}
+    recipe = make_post("grpo", steps=12, batch=16, rate=1e-2, beta=0.0, reward=reward)
+    before, after = figures(trained(recipe, post_house))["held-out greedy answers: vowels"]
+    assert after.value == 1.0 > before.high
+
+
+def test_ages_on_the_ladder_come_from_each_other(post_house: House, make_post: MakePost) -> None:
+    cards = train(make_post(ages=3, held_out=0.0), post_house, threads=1)
+    assert [(card.address, card.parent) for card in cards] == [
+        ("quill@sft-000002", BASE),
+        ("quill@sft-000004", "quill@sft-000002"),
+        ("quill@sft-000008", "quill@sft-000004"),
+    ]
+    assert cards[0].tokens_seen < cards[1].tokens_seen < cards[2].tokens_seen
+    lines = (post_house.checkpoints / "quill" / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
+    assert not (post_house.checkpoints / "quill" / ".state" / "sft").exists()
+    again = train(make_post(ages=3, held_out=0.0), post_house, threads=1)
+    assert again == cards
+
+
+@pytest.mark.parametrize("method", ["sft", "grpo"])
+def test_nothing_that_is_written_or_measured_meanwhile_enters_the_weights(
+    post_house: House, make_post: MakePost, method: str
+) -> None:
+    observed = {"ages": 3, "diary": {"samples": 2, "max_tokens": 6, "temperature": 2.0}}
+    probes = {"suites": ["agreement", "dialogue"], "items": 4, "at_ages": True}
+    plain = make_post(method, steps=4, lineage="alone", diary={"samples": 0}, lora={"dropout": 0.1})
+    watched = make_post(method, steps=4, lineage="seen", probes=probes, lora={"dropout": 0.1}, **observed)
+    alone, seen = trained(plain, post_house), trained(watched, post_house)
+    assert len(list_ages(post_house.checkpoints, "seen")) == 3
+    assert alone.card.weights_sha256 == seen.card.weights_sha256
+
+
+def test_an_adapter_folded_into_its_base_says_the_same(post_house: House, make_post: MakePost) -> None:
+    adapter = trained(make_post(lora={"rank": 4}), post_house)
+    folded = trained(make_post("merge", base=adapter.card.address), post_house)
+    assert folded.card.adapter_of is None
+    base = load_file(find_age(post_house.checkpoints, BASE).folder / "model.safetensors")
+    pairs, whole = (
+        load_file(adapter.folder / adapter.weights_file),
+        load_file(folded.folder / "model.safetensors"),
+    )
+    name = "model.layers.0.self_attn.q_proj"
+    down, up = (pairs[f"base_model.model.{name}.lora_{part}.weight"] for part in "AB")
+    expected = base[f"{name}.weight"] + 32 / 4 * up @ down
+    assert torch.allclose(whole[f"{name}.weight"], expected, atol=1e-6)
+    mean = trained(
+        make_post("merge", stage="mean", merge={"others": [folded.card.address], "weights": [3, 1]}),
+        post_house,
+    )
+    mixed = load_file(mean.folder / "model.safetensors")[f"{name}.weight"]
+    assert torch.allclose(mixed, 0.75 * base[f"{name}.weight"] + 0.25 * expected, atol=1e-6)
+
+
+def test_a_run_may_go_on_from_an_adapter_if_whole_models_are_kept(
+    post_house: House, make_post: MakePost
+) -> None:
+    adapter = trained(make_post(lora={"rank": 4}), post_house)
+    changes = {"base": adapter.card.address, "lora": {"rank": 4}, "keep": "merged", "steps": 2}
+    age = trained(make_post("dpo", **changes), post_house)
+    assert (age.card.parent, age.card.adapter_of) == (adapter.card.address, None)
+
+
+def test_a_model_in_a_folder_becomes_an_age_first(post_house: House, make_post: MakePost) -> None:
+    folder = find_age(post_house.checkpoints, BASE).folder
+    age = trained(make_post(base=str(folder), steps=1), post_house)
+    assert age.card.parent == "chat-000008@import-000000"

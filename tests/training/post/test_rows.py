@@ -1,0 +1,96 @@
+"""Whatever stands in a file, it becomes rows or one clear error; what is held out is never learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selves.errors import CorpusError
+from tests.training.post.parts import MakePost
+from training.post.data import prepare
+from training.post.rows import decontaminated, hold_out, read_rows, said, without_doubles
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {}, optional={"role": st.sampled_from(["user", "assistant", "x"]), "content": SCALARS}
+    ),
+    max_size=3,
+)
+VALUES = SCALARS | MESSAGES
+COLUMNS = st.sampled_from(
+    ["prompt", "completion", "chosen", "rejected", "label", "messages", "turns", "answer"]
+)
+
+
+@given(
+    st.sampled_from(["sft", "dpo", "kto", "grpo"]),
+    st.dictionaries(COLUMNS, VALUES) | SCALARS | st.lists(SCALARS, max_size=2),
+)
+def test_anything_becomes_rows_or_one_error_that_says_where(method: Any, raw: Any) -> None:
+    try:
+        rows = read_rows(method, raw, "some.jsonl:7")
+    except CorpusError as error:
+        problem, rows = error.problem, []
+    else:
+        problem = ""
+    assert bool(rows) != problem.startswith("some.jsonl:7: ")
+    assert all(row["prompt"][-1]["role"] != "assistant" for row in rows)
+
+
+def test_a_conversation_is_a_row_for_each_turn_of_the_self() -> None:
+    said_in_turn = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    rows = read_rows("sft", {"messages": [{"role": r, "content": c} for r, c in said_in_turn]}, "x:1")
+    assert [(said(row["prompt"]), said(row["completion"])) for row in rows] == [("a", "b"), ("a\nb\nc", "d")]
+
+
+@given(st.lists(st.text(min_size=1, max_size=3), max_size=60), st.integers(0, 5))
+def test_no_prompt_is_both_learned_and_held_out(prompts: list[str], seed: int) -> None:
+    rows = [{"prompt": [{"role": "user", "content": text}]} for text in prompts]
+    learned, held = hold_out(rows, 0.5, seed)
+    assert len(learned) + len(held) == len(rows)
+    assert not {said(row["prompt"]) for row in learned} & {said(row["prompt"]) for row in held}
+    more, _ = hold_out([*rows, {"prompt": [{"role": "user", "content": "one more"}]}], 0.5, seed)
+    assert more[: len(learned)] == learned
+
+
+def test_doubles_and_questions_of_probes_are_left_out() -> None:
+    rows = read_rows("sft", {"prompt": "The keys to the old door", "completion": "are"}, "x:1")
+    others = read_rows("sft", {"prompt": "Who goes there?", "completion": "I"}, "x:2")
+    assert without_doubles([*rows, *others, *rows]) == [*rows, *others]
+    assert decontaminated([*rows, *others], ["The keys to the old door"]) == others
+
+
+def test_an_export_of_memory_brings_its_own_held_out_rows(tmp_path: Path, make_post: MakePost) -> None:
+    folder = tmp_path / "pairs" / "data"
+    folder.mkdir(parents=True)
+    row = '{"prompt": [{"role": "user", "content": "%s"}], "chosen": "yes", "rejected": "no"}\n'
+    (folder / "train.jsonl").write_text(row % "a" + row % "b")
+    (folder / "test.jsonl").write_text(row % "c" + row % "a")
+    prepared = prepare(make_post("dpo", data=[{"folder": str(tmp_path / "pairs")}]))
+    assert [said(r["prompt"]) for r in prepared.train] == ["a", "b"]
+    assert [said(r["prompt"]) for r in prepared.test] == ["c"]
+    assert set(prepared.sources[0]["files"]) == {"data/test.jsonl", "data/train.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "nothing to learn"),
+        ('{"prompt": "a"', ":1: not JSON"),
+        ('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}', ":2: 'completion' is missing"),
+        ('{"messages": [{"role": "user", "content": "a"}]}', "nobody answers"),
+    ],
+)
+def test_a_data_set_that_is_none_is_named_with_its_line(
+    tmp_path: Path, make_post: MakePost, text: str, problem: str
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+    with pytest.raises(CorpusError) as caught:
+        prepare(make_post(data=[{"file": str(path)}]))
+    assert problem in caught.value.problem

@@ -1,0 +1,102 @@
+"""`selves train post RECIPE`: an age becomes another self. Running it again goes on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from selves.cli import make_parser
+from selves.lineage import AgeCard
+from selves.settings import House
+from training.post.recipe import PostRecipe, load_post_recipe
+from training.watch import Watch
+
+EXAMPLES = """
+selves train post recipes/post/adder.toml                 by example; again: go on where it stopped
+selves train post recipes/post/adder.toml --dry-run       rows as it will read them, tokens, memory, time
+selves train post recipes/post/ageing.toml                an age grows old, and writes to its last word
+"""
+
+
+def main(argv: Sequence[str]) -> int | None:
+    parser = make_parser("selves train post", "Make another self of an age.", EXAMPLES)
+    parser.add_argument("recipe", type=Path, help="a TOML file such as recipes/post/adder.toml")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument(
+        "--fresh", action="store_true", help="first DELETE the ages of this recipe, naming each"
+    )
+    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--json", action="store_true", help="print the ages and figures as JSON at the end")
+    options = parser.parse_args(argv)
+    # Two threads that wait for each other by spinning are ruinous on a machine that others use too.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
+    house, recipe = House.from_environment(), load_post_recipe(options.recipe)
+    if options.dry_run:
+        from training.post.dry import describe
+
+        print(describe(recipe, house, options.threads))
+        return 0
+    from training.post.run import fresh_start, train
+
+    console = Console(stderr=True)
+    watch = Watch(console)
+    for address in fresh_start(recipe, house) if options.fresh else ():
+        watch.warn(f"deleted {address}")
+    _report(recipe, house, train(recipe, house, watch, threads=options.threads), as_json=options.json)
+    return 0
+
+
+def _report(recipe: PostRecipe, house: House, cards: list[AgeCard], *, as_json: bool) -> None:
+    from training.post.figures import Figure, table
+    from training.post.keeping import FIGURES_FILE
+
+    columns: list[tuple[str, list[Figure]]] = []
+    for card in cards:
+        lineage, _, name = card.address.partition("@")
+        path = house.checkpoints / lineage / name / FIGURES_FILE
+        found = json.loads(path.read_text("utf-8"))
+        measured = {when: [Figure.model_validate(f) for f in found[when]] for when in ("before", "after")}
+        if measured["before"] and not columns:
+            columns.append((recipe.base, measured["before"]))
+        if measured["after"]:
+            columns.append((card.address, measured["after"]))
+    if as_json:
+        ages = [card.model_dump(mode="json", exclude={"recipe", "files"}) for card in cards]
+        shown = {name: [figure.model_dump() for figure in figures] for name, figures in columns}
+        print(json.dumps({"ages": ages, "figures": shown}))
+        return
+    for card in cards:
+        print(f"{card.address:<28} {card.parameters:,} parameters")
+    if columns:
+        print_figures(table(columns))
+    if cards:
+        print(f"\nto let it speak: selves talk {cards[-1].address}\nin a cast:\n\n{persona(cards[-1])}")
+
+
+def print_figures(rows: list[list[str]]) -> None:
+    """Print a table of figures, an age in each column, or in each row where there are many."""
+    if len(rows[0]) > 4:
+        rows = [list(column) for column in zip(*rows, strict=True)]
+    shown = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows[1:]:
+        shown.add_row(*row)
+    Console(width=None if os.isatty(1) else 200, highlight=False).print(shown)
+
+
+def persona(card: AgeCard) -> str:
+    """Return the table with which an age joins a cast."""
+    lineage = card.address.partition("@")[0]
+    return f'[[persona]]\nname = "{lineage.replace("-", " ").title()}"\naddress = "{card.address}"'
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value

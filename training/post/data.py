@@ -1,0 +1,163 @@
+"""Where rows come from: files, exports of memory, the Hub, functions; learned, held out, and described.
+
+What was read is described by `sources`, which stands in the card of every age: names, sha256 and counts.
+An export that a person's forgetting has made invalid can so be found in the ages that learned from it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from selves.errors import CorpusError
+from selves.files import sha256_file
+from training.documents import import_named
+from training.folders import unreadable
+from training.post.recipe import Data, PostRecipe
+from training.post.rows import Row, decontaminated, fingerprint, hold_out, read_rows, without_doubles
+
+EXPORTED = "data"
+"""The folder with rows in an export of memory's."""
+
+
+class Prepared(NamedTuple):
+    """All rows of a run."""
+
+    train: list[Row]
+    test: list[Row]
+    sources: tuple[dict[str, Any], ...]
+    doubles: int
+    """How many were left out since they were there already."""
+    contaminated: int
+    """How many were left out since they held a question of a probe."""
+
+    @property
+    def sha256(self) -> str:
+        return fingerprint(self.train)
+
+
+def prepare(recipe: PostRecipe, asked: Iterable[str] = ()) -> Prepared:
+    """Read all sources; `asked` are the probes' questions. Raises CorpusError, UsageError."""
+    train: list[Row] = []
+    test: list[Row] = []
+    sources = []
+    for source in recipe.data:
+        rows = list(_rows(recipe, source, "train"))
+        held = list(_rows(recipe, source, "test"))
+        if not held:
+            rows, held = hold_out(rows, recipe.held_out, recipe.seed)
+        train += rows
+        test += held
+        sources.append(_described(source) | {"rows": len(rows), "held_out": len(held)})
+    once, clean_test = without_doubles(train), without_doubles(test)
+    learned = {json.dumps(row["prompt"]) for row in once}
+    clean_test = [row for row in clean_test if json.dumps(row["prompt"]) not in learned]
+    clean = decontaminated(once, asked)
+    if not clean:
+        raise CorpusError(
+            f"there is nothing to learn in {', '.join(map(str, recipe.data))}: "
+            + ("it is empty" if not train else "all of it is held out, or stands in the probes"),
+            "put rows there, or lower `held_out`",
+        )
+    return Prepared(clean, clean_test, tuple(sources), len(train) - len(once), len(once) - len(clean))
+
+
+def _rows(recipe: PostRecipe, source: Data, part: str) -> Iterator[Row]:
+    for count, (where, raw) in enumerate(_raw(source, part, recipe.seed)):
+        if source.limit and count >= source.limit and part == "train":
+            return
+        yield from read_rows(recipe.method, raw, where)
+
+
+def _raw(source: Data, part: str, seed: int) -> Iterator[tuple[str, Any]]:
+    if source.folder:
+        for kind in (".jsonl", ".parquet"):
+            path = Path(source.folder) / EXPORTED / f"{part}{kind}"
+            if path.is_file():
+                yield from _file(path)
+                return
+        if part == "train":
+            raise CorpusError(
+                f"{source.folder} has no {EXPORTED}/train.jsonl",
+                "name a folder that `selves memory export` wrote",
+            )
+    elif part == "test":
+        return
+    elif source.file:
+        yield from _file(Path(source.file))
+    elif source.function:
+        yield from _function(source.function, seed)
+    else:
+        yield from _hub(source)
+
+
+def _file(path: Path) -> Iterator[tuple[str, Any]]:
+    if path.suffix == ".parquet":
+        from pyarrow import ArrowException, parquet  # type: ignore[import-untyped]
+
+        try:
+            for number, row in enumerate(parquet.read_table(path).to_pylist(), 1):
+                yield f"{path} row {number}", row
+        except (ArrowException, OSError) as error:
+            raise CorpusError(f"{path} cannot be read: {error}", "fetch or write it again") from error
+        return
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield f"{path}:{number}", _json(line, f"{path}:{number}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from error
+
+
+def _json(line: str, where: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise CorpusError(f"{where}: not JSON: {error}", "each line is one JSON object") from error
+
+
+def _function(name: str, seed: int) -> Iterator[tuple[str, Any]]:
+    function = import_named(name)
+    given = {"seed": seed} if "seed" in inspect.signature(function).parameters else {}
+    number = 0
+    try:
+        for number, row in enumerate(function(**given), 1):
+            yield f"{name} row {number}", row
+    except CorpusError:
+        raise
+    except Exception as error:  # whatever a person's own function does
+        raise CorpusError(f"{name} failed after {number} rows: {error!r}", "correct it") from error
+
+
+def _hub(source: Data) -> Iterator[tuple[str, Any]]:
+    from datasets import load_dataset  # type: ignore[import-untyped]
+
+    try:
+        loaded: Any = load_dataset(
+            source.hub, source.subset or None, split=source.split, revision=source.revision or None
+        )
+        for number, row in enumerate(loaded, 1):
+            yield f"{source.hub} row {number}", dict(row)
+    except CorpusError:
+        raise
+    except Exception as error:  # networks and data sets fail in many ways
+        line = (str(error).splitlines() or [repr(error)])[0]
+        raise CorpusError(
+            f"{source.hub} cannot be read: {line}", "is its name right, and the Hub in reach?"
+        ) from error
+
+
+def _described(source: Data) -> dict[str, Any]:
+    said = source.model_dump(exclude_defaults=True)
+    if source.file:
+        said["sha256"] = sha256_file(Path(source.file))
+    if source.folder:
+        said["files"] = {
+            f"{EXPORTED}/{path.name}": sha256_file(path)
+            for path in sorted((Path(source.folder) / EXPORTED).iterdir())
+        }
+    return said

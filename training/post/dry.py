@@ -1,0 +1,94 @@
+"""What a run would learn, need and take, before it begins: rows as they are read, tokens, memory, time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from selves.settings import House
+from training.post import data, figures, models, rewards, trainers
+from training.post.lengths import fitting, limit_of, rendered
+from training.post.recipe import BY_REWARD, IN_WEIGHTS, PostRecipe
+from training.words import printable
+
+SHOWN = 3
+SHOWN_CHARACTERS = 600
+PASSES = {"sft": 3.0, "dpo": 8.0, "kto": 8.0, "grpo": 4.0, "rloo": 4.0}
+"""Forward passes that a row costs: backward counts two; a pair is two rows, with a reference for each."""
+
+
+def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
+    """Return what a run would do, as lines of text; one short batch is computed to tell how long it takes."""
+    import torch
+
+    torch.set_num_threads(threads or torch.get_num_threads())
+    age = models.find_base(recipe, house, lambda _: None)
+    ages = ", ".join(f"{recipe.lineage}@{recipe.stage_name}-{step:06d}" for step in recipe.age_steps)
+    lines = [f"{recipe.lineage}: {recipe.method} from {age.card.address}, {age.card.parameters:,} parameters",
+             f"ages: {ages}"]  # fmt: skip
+    with TemporaryDirectory() as scratch, models.quietly():
+        base = models.open_base(recipe, age, Path(scratch))
+        if recipe.method in IN_WEIGHTS:
+            return "\n".join([*lines, "reads no data"])
+        for name in recipe.reward.functions:
+            rewards.load(name)
+        prepared = data.prepare(recipe, figures.questions(recipe, base.form))
+        limit = limit_of(recipe, age.card.context_tokens)
+        rows, lengths = fitting(recipe, prepared.train, base.tokenizer, limit)
+        lines.append(
+            f"{lengths.rows} rows to learn, {len(prepared.test)} held out; {prepared.doubles} doubles, "
+            f"{prepared.contaminated} with a question of a probe, {lengths.dropped} without room left out"
+        )
+        lines.append(
+            f"{lengths.total:,} tokens, {lengths.total / lengths.rows:.0f} per row, at most "
+            f"{lengths.longest}; {lengths.cut} rows longer than {limit} are cut"
+        )
+        lines.append(
+            f"{recipe.steps} steps of {recipe.batch}: {recipe.steps * recipe.batch / lengths.rows:.1f} times "
+            f"through, rate {trainers.rate_of(recipe):g}"
+        )
+        for row in rows[:SHOWN]:
+            prompt, whole = rendered(row, base.tokenizer, recipe)
+            lines.append("as it is read; what is learned stands after »:")
+            for ids in whole or [prompt]:
+                asked, learned = base.tokenizer.decode(prompt), base.tokenizer.decode(ids[len(prompt) :])
+                text = f"{asked}»{learned}"[:SHOWN_CHARACTERS]
+                lines += [f"  | {printable(line)}" for line in text.splitlines()]
+        model = models.load(base, recipe.seed)
+        parameters = sum(p.numel() for p in model.parameters())
+        learned = _learned(recipe, model) if recipe.lora else parameters
+        copies = 2 if recipe.method in ("dpo", "kto", *BY_REWARD) and not recipe.lora else 1
+        held = 4 * (copies * parameters + 3 * learned)  # weights; gradient and two moments of AdamW
+        lines.append(
+            f"{learned:,} of {parameters:,} parameters are learned; {held / 1e9:.2f} GB besides activations"
+        )
+        each = lengths.total / lengths.rows + (recipe.reward.max_tokens if recipe.method in BY_REWARD else 0)
+        forward_s = _seconds(model, round(min(each, age.card.context_tokens)))
+        seconds = recipe.steps * recipe.batch * forward_s * PASSES[recipe.method]
+        if recipe.method in BY_REWARD:
+            seconds += recipe.steps * recipe.reward.max_tokens * _seconds(model, 1)
+        lines.append(f"about {max(1, seconds / 60):.0f} min here, by one pass through one row; a rough guess")
+    return "\n".join(lines)
+
+
+def _seconds(model: Any, tokens: int) -> float:
+    """Return what one pass of so many tokens takes, the second time."""
+    import torch
+
+    ids = torch.zeros(1, max(1, tokens), dtype=torch.long)
+    with torch.no_grad():
+        model(input_ids=ids)
+        begun = time.perf_counter()
+        model(input_ids=ids)
+    return time.perf_counter() - begun
+
+
+def _learned(recipe: PostRecipe, model: Any) -> int:
+    """Return how many parameters LoRA adds."""
+    from peft import get_peft_model
+
+    return sum(
+        p.numel() for p in get_peft_model(model, models.lora_config(recipe)).parameters() if p.requires_grad
+    )

@@ -1,0 +1,231 @@
+"""What a run changed: the same questions before and after, each with an interval.
+
+Rows that were held out are measured as the method sees them: how likely right answers are (sft), how often
+the chosen answer is the likelier one (dpo), whether wanted answers became likelier than unwanted ones (kto),
+what greedy answers are worth (grpo, rloo). Suites of `selves evals` stand beside them, and how likely their
+right options are.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from selves.speech import ChatMessage, Form, Frozen, seed_from
+from training.evals.items import Choice, Completion, Item, Said, Text, bootstrap, wilson
+from training.evals.reader import Reader
+from training.evals.run import find_suite, make_items
+from training.post.recipe import BY_REWARD, PostRecipe
+from training.post.rows import Row
+from training.post.speaking import listening
+
+
+class Figure(Frozen):
+    """One number, with its 95 % interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    higher_is_better: bool = True
+    share: bool = False
+    """Whether it is shown in percent."""
+
+    def __str__(self) -> str:
+        if self.share:
+            return f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class Loaded(Reader):
+    """A reader of a model that is in memory, perhaps in the middle of its training."""
+
+    def __init__(self, model: Any, tokenizer: Any, ends: list[int]) -> None:
+        import copy
+
+        self.model, self.tokenizer, self.turn_ends = model, copy.deepcopy(tokenizer), ends
+        self.tokenizer.model_max_length = 10**9
+        self.device = model.device
+        self.context = model.config.max_position_embeddings
+        self.vocabulary = model.config.vocab_size
+
+
+def questions(recipe: PostRecipe, form: Form) -> list[str]:
+    """Return what the recipe's suites ask, so that none of it is learned."""
+    found = []
+    for item in _items(recipe, form):
+        asked = item.prompt if isinstance(item.prompt, str) else item.prompt[-1].content
+        found.append(asked)
+    return found
+
+
+def measure(
+    recipe: PostRecipe,
+    model: Any,
+    tokenizer: Any,
+    ends: list[int],
+    form: Form,
+    held_out: Sequence[Row],
+    rewards: Sequence[Callable[..., list[float | None]]] = (),
+) -> list[Figure]:
+    """Return all figures of a model. The training that it is in the middle of notices nothing."""
+    with listening(model), _greedy(model):
+        reader = Loaded(model, tokenizer, ends)
+        found = _of_rows(recipe, reader, held_out[: recipe.probes.items], rewards)
+        for name in recipe.probes.suites:
+            found += _of_suite(reader, name, make_items(find_suite(name), recipe.probes.items, form, Text()))
+    return found
+
+
+def _greedy(model: Any) -> Any:
+    from contextlib import contextmanager
+
+    from transformers import GenerationConfig
+
+    @contextmanager
+    def held() -> Any:
+        own = model.generation_config
+        model.generation_config = GenerationConfig()
+        try:
+            yield
+        finally:
+            model.generation_config = own
+
+    return held()
+
+
+def _items(recipe: PostRecipe, form: Form) -> list[Item]:
+    return [
+        item
+        for name in recipe.probes.suites
+        for item in make_items(find_suite(name), recipe.probes.items, form, Text())
+    ]
+
+
+def _of_suite(reader: Loaded, name: str, items: Sequence[Item]) -> list[Figure]:
+    if not items:
+        return []
+    choices = [item for item in items if isinstance(item, Choice)]
+    completions = [item for item in items if isinstance(item, Completion)]
+    said, _ = reader.complete(completions)
+    right = sum(
+        found.by_sum == item.right for item, found in zip(choices, reader.choose(choices), strict=True)
+    )
+    right += sum(item.check(answer) for item, answer in zip(completions, said, strict=True))
+    low, high = wilson(right, len(items))
+    found = [Figure(name=name, value=right / len(items), low=low, high=high, n=len(items), share=True)]
+    if choices:
+        found.append(mean(f"{name}: log p", likelihoods(reader, choices)))
+    return found
+
+
+def likelihoods(reader: Loaded, choices: Sequence[Choice]) -> list[float]:
+    """Return the log-probability in nats of the right option of each."""
+    rows, firsts = [], []
+    for item in choices:
+        prompt, whole = reader.encode(item.prompt), reader.encode(item.prompt + item.options[item.right])
+        shared = next((n for n, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
+        rows.append(whole[-reader.context :])
+        firsts.append(max(1, shared - max(0, len(whole) - reader.context)))
+    scores = zip(reader.logprobs(rows), firsts, strict=True)
+    return [float(logprobs[first - 1 :].sum()) for logprobs, first in scores]
+
+
+def _of_rows(
+    recipe: PostRecipe,
+    reader: Loaded,
+    rows: Sequence[Row],
+    rewards: Sequence[Callable[..., list[float | None]]],
+) -> list[Figure]:
+    if not rows:
+        return []
+    match recipe.method:
+        case "sft":
+            each = answers_logprobs(reader, rows, "completion")
+            return [mean("held-out answers: nats per token", [-sum(e) / len(e) for e in each], better=False)]
+        case "dpo":
+            chosen = [sum(e) for e in answers_logprobs(reader, rows, "chosen")]
+            rejected = [sum(e) for e in answers_logprobs(reader, rows, "rejected")]
+            margins = [c - r for c, r in zip(chosen, rejected, strict=True)]
+            wins = sum(margin > 0 for margin in margins)
+            low, high = wilson(wins, len(rows))
+            share = Figure(
+                name="held-out pairs: chosen is likelier", value=wins / len(rows), low=low, high=high,
+                n=len(rows), share=True,
+            )  # fmt: skip
+            return [share, mean("held-out pairs: log p chosen - rejected", margins)]
+        case "kto":
+            per_token = [sum(e) / len(e) for e in answers_logprobs(reader, rows, "completion")]
+            by_label = {True: "wanted", False: "unwanted"}
+            return [
+                mean(f"held-out {name} answers: log p per token", some, better=label)
+                for label, name in by_label.items()
+                if (some := [e for e, row in zip(per_token, rows, strict=True) if row["label"] is label])
+            ]
+        case method if method in BY_REWARD:
+            return _worth(recipe, reader, rows, rewards)
+    return []
+
+
+def _worth(
+    recipe: PostRecipe,
+    reader: Loaded,
+    rows: Sequence[Row],
+    rewards: Sequence[Callable[..., list[float | None]]],
+) -> list[Figure]:
+    def never(_: Said) -> bool:
+        return False
+
+    asked = [
+        Completion(
+            tuple(ChatMessage.model_validate(m) for m in row["prompt"]), never, recipe.reward.max_tokens
+        )
+        for row in rows
+    ]
+    said, _ = reader.complete(asked)
+    columns = {name: [row.get(name) for row in rows] for name in rows[0] if name != "prompt"}
+    found = []
+    for name, reward in zip(recipe.reward.functions, rewards, strict=True):
+        values = reward(
+            prompts=[row["prompt"] for row in rows], completions=[s.text for s in said], **columns
+        )
+        if counted := [value for value in values if value is not None]:
+            found.append(mean(f"held-out greedy answers: {name.rpartition(':')[2]}", counted))
+    return found
+
+
+def answers_logprobs(reader: Loaded, rows: Sequence[Row], column: str) -> list[list[float]]:
+    """Return for each row the log-probabilities in nats of its answer's tokens, after its prompt."""
+    ids, firsts = [], []
+    for row in rows:
+        prompt = reader.template(tuple(ChatMessage.model_validate(m) for m in row["prompt"]))
+        whole = list(
+            reader.tokenizer.apply_chat_template(row["prompt"] + row[column], return_dict=True)["input_ids"]
+        )
+        shared = next((n for n, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), len(prompt))
+        excess = max(0, len(whole) - reader.context)
+        ids.append(whole[excess:])
+        firsts.append(min(max(1, shared - excess), len(whole) - excess - 1))
+    return [
+        logprobs[first - 1 :].tolist() for logprobs, first in zip(reader.logprobs(ids), firsts, strict=True)
+    ]
+
+
+def mean(name: str, values: Sequence[float], *, better: bool = True) -> Figure:
+    """Return a mean with its bootstrapped interval."""
+    low, high = bootstrap([(value, 1.0) for value in values], random.Random(seed_from("figure", name)))
+    return Figure(
+        name=name, value=sum(values) / len(values), low=low, high=high, n=len(values), higher_is_better=better
+    )
+
+
+def table(columns: Sequence[tuple[str, Sequence[Figure]]]) -> list[list[str]]:
+    """Return rows of cells: names, and for each age its figures; the first row is the head."""
+    names = list(dict.fromkeys(figure.name for _, figures in columns for figure in figures))
+    rows = [["", *(name for name, _ in columns)]]
+    for name in names:
+        cells = [next((str(f) for f in figures if f.name == name), "") for _, figures in columns]
+        rows.append([name, *cells])
+    return rows

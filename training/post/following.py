@@ -1,0 +1,90 @@
+"""What happens beside a trainer's steps: when to log and save, ages on the ladder, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from selves.files import write_file
+from training.post import models, resume
+from training.post.run import TOLD_FILE
+
+if TYPE_CHECKING:
+    from training.post.run import Run
+
+
+class Follower(TrainerCallback):
+    """Follows one trainer; transformers calls its methods."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.asked = threading.Event()
+        self.saved_at = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        """Ask for what is due. Losses are averaged between two lines of the log, so a state to go on from is
+        kept only where a line ends, and every age ends one."""
+        age = state.global_step in self.run.recipe.age_steps
+        line_ends = age or state.global_step % state.logging_steps == 0
+        due = time.monotonic() - self.saved_at >= self.run.state_every_s
+        if age:
+            control.should_log = True
+        if age or (line_ends and (due or self.asked.is_set())):
+            control.should_save = True
+        if line_ends and self.asked.is_set():
+            control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: Any,  # noqa: ARG002
+        state: Any,
+        control: Any,  # noqa: ARG002
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        self.run.logged(state.global_step, logs or {})
+
+    def on_save(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,  # noqa: ARG002
+        model: Any = None,
+        **_: Any,
+    ) -> None:
+        step = state.global_step
+        folder = Path(args.output_dir) / f"{resume.PREFIX}{step}"
+        models.check_finite(model, f"step {step}")
+        if step in self.run.recipe.age_steps:
+            self.run.keep(model, step)
+        write_file(
+            folder / TOLD_FILE, json.dumps({"tokens": self.run.tokens, "elapsed_s": self.run.elapsed_s})
+        )
+        resume.seal(folder)
+        self.saved_at = time.monotonic()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C stop the run when a state to go on from is kept; a second one breaks off at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(_signal: int, _frame: object) -> None:
+            if self.asked.is_set():
+                raise KeyboardInterrupt
+            self.asked.set()
+
+        before = signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)

@@ -1,0 +1,129 @@
+"""An age that came of post-training: written whole or not at all, as an adapter or as a whole model."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from selves.errors import AgeError
+from selves.files import disk_error, new_folder, sha256_file
+from selves.lineage import ADAPTER_CONFIG_FILE, ADAPTER_FILE, CARD_FILE, DIARY_FILE, WEIGHTS_FILE, AgeCard
+from selves.speech import Writing
+from training.adapters import TOKENIZER_FILES, read_shapes, why_unfit
+from training.post import speaking
+from training.post.cards import readme
+from training.post.figures import Figure
+from training.post.models import Base
+from training.post.recipe import PostRecipe
+
+FIGURES_FILE = "figures.json"
+
+
+class Facts(NamedTuple):
+    """What an age's card says of it, beyond what its files say."""
+
+    address: str
+    parent: str
+    tokens_seen: int
+    train_loss: float | None
+    sources: tuple[dict[str, Any], ...]
+    before: Sequence[Figure]
+    after: Sequence[Figure]
+
+
+def keep(
+    folder: Path, recipe: PostRecipe, base: Base, model: Any, facts: Facts
+) -> tuple[AgeCard, list[Writing]]:
+    """Write one age. Raises DiskError; AgeError if it is an adapter that not every engine can put on."""
+    adapter = recipe.lora is not None and recipe.keep == "adapter"
+    whole = model
+    if recipe.lora is not None and not adapter:
+        whole = copy.deepcopy(model).merge_and_unload()
+    with new_folder(folder) as partial:
+        try:
+            weights = partial / (ADAPTER_FILE if adapter else WEIGHTS_FILE)
+            _write_adapter(partial, base, model) if adapter else _write_whole(partial, base, whole)
+            _write_tokenizer(partial, base, recipe)
+        except OSError as error:
+            raise disk_error(error, partial) from error
+        weights.chmod(0o644)
+        sha256 = sha256_file(weights)
+        said = speaking.write(recipe, model, base.tokenizer, base.ends, base.form, facts.address, sha256)
+        _write(partial / DIARY_FILE, "".join(f"{writing.model_dump_json()}\n" for writing in said))
+        card = AgeCard(
+            address=facts.address,
+            parent=facts.parent,
+            adapter_of=base.age.card.address if adapter else None,
+            created_at=datetime.now(UTC),
+            form=base.form,
+            architecture=base.age.card.architecture,
+            parameters=_parameters(base, adapter=weights if adapter else None),
+            context_tokens=base.age.card.context_tokens,
+            tokens_seen=base.age.card.tokens_seen + facts.tokens_seen,
+            train_loss=facts.train_loss,
+            license=base.age.card.license,
+            sources=facts.sources,
+            recipe=recipe.model_dump(mode="json"),
+            weights_sha256=sha256,
+        )
+        figures = {"before": list(facts.before), "after": list(facts.after)}
+        dumped = {name: [figure.model_dump() for figure in some] for name, some in figures.items()}
+        _write(partial / FIGURES_FILE, json.dumps(dumped, indent=1) + "\n")
+        _write(partial / "README.md", readme(recipe, card, facts.before, facts.after))
+        files = {p.name: sha256_file(p) for p in sorted(partial.iterdir()) if p != weights}
+        card = card.model_copy(update={"files": files})
+        _write(partial / CARD_FILE, card.model_dump_json(indent=2) + "\n")
+    return card, said
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def _write_adapter(partial: Path, base: Base, model: Any) -> None:
+    # PEFT would look for the base's vocabulary on the Hub
+    model.save_pretrained(str(partial), save_embedding_layers=False, selected_adapters=["default"])
+    path = partial / ADAPTER_CONFIG_FILE
+    config = json.loads(path.read_text("utf-8")) | {"base_model_name_or_path": base.age.card.address}
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+    problem = why_unfit(config, read_shapes(partial / ADAPTER_FILE), read_shapes(base.folder / WEIGHTS_FILE))
+    if problem:
+        raise AgeError(f"this adapter cannot be kept: {problem}", 'correct [lora], or say keep = "merged"')
+
+
+def _write_whole(partial: Path, base: Base, model: Any) -> None:
+    """Write a model in its base's dtype, with the base's own configuration: trainers change theirs."""
+    import torch
+
+    config = json.loads((base.folder / "config.json").read_text("utf-8"))
+    dtype = getattr(torch, config.get("dtype") or config.get("torch_dtype") or "float32")
+    kept = model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
+    kept.save_pretrained(str(partial), max_shard_size="1TB")
+    for name in ("config.json", "generation_config.json"):
+        (partial / name).unlink(missing_ok=True)
+        if (base.folder / name).exists():
+            shutil.copyfile(base.folder / name, partial / name)
+
+
+def _write_tokenizer(partial: Path, base: Base, recipe: PostRecipe) -> None:
+    if recipe.template:
+        base.tokenizer.save_pretrained(str(partial))
+        return
+    for name in TOKENIZER_FILES:
+        if (base.age.folder / name).exists():
+            shutil.copyfile(base.age.folder / name, partial / name)
+
+
+def _parameters(base: Base, *, adapter: Path | None) -> int:
+    under = base.age.base()
+    full = under.card.parameters if under else base.age.card.parameters
+    added = 0 if adapter is None else sum(rows * columns for rows, columns in read_shapes(adapter).values())
+    return full + added

@@ -1,0 +1,164 @@
+"""The age that a run begins as: found or brought in, folded together if it is an adapter, and loaded."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from selves.errors import ConfigError, TrainingError, UsageError
+from selves.files import new_folder
+from selves.lineage import Address, Age, find_age
+from selves.settings import House
+from selves.speech import Form
+from training.imports import Tell, import_folder, load_model, load_tokenizer
+from training.post.recipe import PostRecipe
+
+
+class Base(NamedTuple):
+    """What a run begins as."""
+
+    age: Age
+    folder: Path
+    """With the whole model: of an adapter, where it was folded into its base."""
+    tokenizer: Any
+    form: Form
+
+    @property
+    def ends(self) -> list[int]:
+        """The tokens that end what it says."""
+        from transformers import GenerationConfig
+
+        ids = {self.tokenizer.eos_token_id}
+        if (self.folder / "generation_config.json").exists():
+            told = GenerationConfig.from_pretrained(str(self.folder)).eos_token_id
+            ids |= set(told if isinstance(told, list) else [told])
+        return sorted(token for token in ids if token is not None)
+
+
+def find_base(recipe: PostRecipe, house: House, tell: Tell) -> Age:
+    """Return the age that a recipe begins as; a folder or a model of the Hub's becomes one first.
+
+    Raises UsageError, AgeError, DiskError.
+    """
+    if "@" in recipe.base:
+        return find_age(house.checkpoints, recipe.base)
+    source = Path(recipe.base).expanduser()
+    name = "".join(c if c.isalnum() else "-" for c in source.name.lower()).strip("-")
+    address = Address.parse(f"{name}@import-000000")
+    if (house.checkpoints / address.lineage / address.age).exists():
+        return find_age(house.checkpoints, str(address))
+    return import_folder(source if source.is_dir() else _from_hub(recipe.base), address, house, tell)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"])
+        )
+    except Exception as error:  # networks and names fail in many ways
+        line = (str(error).splitlines() or [repr(error)])[0]
+        raise UsageError(
+            f"{name!r} is neither an age, nor a folder, nor to be had from the Hub: {line}",
+            "`selves ages list` shows the ages that are here",
+        ) from error
+
+
+def open_base(recipe: PostRecipe, age: Age, state: Path) -> Base:
+    """Return the base with its tokenizer. An adapter is folded into its base, in the run's own folder.
+
+    Raises ConfigError where a recipe asks for what cannot be, AgeError.
+    """
+    folder = age.folder
+    under = age.base()
+    if under is not None:
+        if recipe.lora and recipe.keep == "adapter" and recipe.method != "merge":
+            raise ConfigError(
+                f"{age.card.address} is an adapter itself, and an adapter on an adapter cannot be kept",
+                'say keep = "merged", or make a whole age of it first: method = "merge"',
+            )
+        folder = state / "base"
+        if not folder.exists():
+            fold(age, under, folder)
+    tokenizer = load_tokenizer(age.folder)
+    if recipe.template:
+        try:
+            tokenizer.chat_template = Path(recipe.template).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the template {recipe.template} cannot be read: {error}") from error
+    if tokenizer.chat_template is None and recipe.method != "merge":
+        raise ConfigError(
+            f"{age.card.address} has no chat template, so it cannot be told who says what",
+            'name a file with one: template = "chatml.jinja"',
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return Base(age, folder, tokenizer, "chat" if recipe.template else age.card.form)
+
+
+def fold(adapter: Age, under: Age, folder: Path) -> None:
+    """Write what an adapter and its base are together as a folder of transformers'."""
+    from peft import PeftModel
+
+    model: Any = PeftModel.from_pretrained(load_model(under.folder), str(adapter.folder))
+    with new_folder(folder) as partial:
+        model.merge_and_unload().save_pretrained(str(partial), max_shard_size="1TB")
+
+
+def load(base: Base, seed: int) -> Any:
+    """Return the base's model in float32, or on a GPU in its own dtype if that is wider. Raises AgeError."""
+    import torch
+    from transformers import set_seed
+
+    set_seed(seed)
+    model = load_model(base.folder)
+    if model.dtype != torch.float32 and not torch.cuda.is_available():
+        model = model.float()
+    return model
+
+
+def lora_config(recipe: PostRecipe) -> Any:
+    """Return what PEFT is told of the matrices that are learned beside the model's own, which stay."""
+    assert recipe.lora is not None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        target_modules=list(recipe.lora.targets) or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def check_finite(model: Any, where: str) -> None:
+    """Raise TrainingError where a weight is no number."""
+    import torch
+
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
+            raise TrainingError(
+                f"{name} is no longer a number at {where}; nothing of it was kept",
+                "lower `rate` in the recipe; the same command with --fresh begins again",
+            )
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep the libraries from talking over the story of a run."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    import datasets  # type: ignore[import-untyped]
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,212 @@
+"""recipes/post/*.toml -> PostRecipe: one file that fully describes how an age becomes another self."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from selves import config
+from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN
+from selves.speech import Frozen
+from training.recipe import Diary
+
+Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "ageing", "merge"]
+BY_REWARD = ("grpo", "rloo")
+IN_WEIGHTS = ("ageing", "merge")
+"""Methods that read no data: they work on the weights alone."""
+
+
+class Data(Frozen):
+    """`[[data]]`: one source of rows. Exactly one of file, folder, hub and function."""
+
+    file: str = ""
+    """A .jsonl or .parquet file, relative to where you are."""
+    folder: str = ""
+    """What `selves memory export` wrote: `data/train.jsonl`, and `data/test.jsonl` to be held out."""
+    hub: str = ""
+    """A Hugging Face data set."""
+    revision: str = ""
+    """For `hub`: a branch, tag or commit."""
+    subset: str = ""
+    """For `hub`: the data set's configuration, where it has several."""
+    split: str = "train"
+    """For `hub`."""
+    function: str = ""
+    """`module:function` that yields rows; it may take `seed`. The module may lie where you are."""
+    limit: int = Field(0, ge=0)
+    """At most so many rows; 0: all."""
+
+    @model_validator(mode="after")
+    def _is_one_source(self) -> Data:
+        named = [key for key in ("file", "folder", "hub", "function") if getattr(self, key)]
+        if len(named) != 1:
+            raise ValueError(
+                f"a source needs exactly one of file, folder, hub, function; "
+                f"here: {', '.join(named) or 'none'}"
+            )
+        if self.function and self.function.count(":") != 1:
+            raise ValueError(f"{self.function!r} is not module:function")
+        return self
+
+    def __str__(self) -> str:
+        return self.file or self.folder or self.hub or self.function
+
+
+class Lora(Frozen):
+    """`[lora]`: learn a small addition to the weights (Hu et al. 2021), not all of them. Without it: all."""
+
+    rank: int = Field(16, ge=1, le=1024)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = ()
+    """Names of the matrices, such as q_proj; none: all linear ones but the head."""
+
+
+class Rewards(Frozen):
+    """`[reward]`: for grpo and rloo, what is sampled and what it is worth."""
+
+    functions: tuple[str, ...] = ()
+    """`module:function`, batch in, floats out (training/post/rewards.py)."""
+    weights: tuple[float, ...] = ()
+    """One per function; none: all count alike."""
+    group: int = Field(8, ge=2)
+    """Answers to each prompt, which are compared with each other."""
+    max_tokens: int = Field(64, ge=1)
+    """Of an answer."""
+    temperature: float = Field(1.0, gt=0, le=5)
+
+
+class Probes(Frozen):
+    """`[probes]`: what is measured before and after, besides the rows that were held out."""
+
+    suites: tuple[str, ...] = ()
+    """Suites of `selves evals`, and your own as `module:function`."""
+    items: int = Field(100, ge=1, le=100_000)
+    """Of each suite, and at most so many held-out rows."""
+    at_ages: bool = False
+    """Measure every age on the ladder, not the last alone."""
+
+
+class Ageing(Frozen):
+    """`[ageing]`: ages spaced evenly in what is still likely to them, down to `until` of the way."""
+
+    toward: str = "init"
+    """What the weights are drawn to: `init`, random weights as this model's makers begin with; `noise`, noise
+    that has each matrix' own spread is added; or an address, such as its own birth."""
+    by: Literal["words", "answers"] = "words"
+    """What is likely or not: its own words from before, or right answers to the suites of [probes]."""
+    ages: int = Field(8, ge=1, le=1000)
+    until: float = Field(0.15, gt=0, le=1)
+    """How far the last age goes: 1 is all the way."""
+
+
+class Merge(Frozen):
+    """`[merge]`: the mean of the weights of several ages; alone, an adapter is folded into its base."""
+
+    others: tuple[str, ...] = ()
+    """Addresses of full ages of the same shape as the base."""
+    weights: tuple[float, ...] = ()
+    """One for the base, one for each other; none: all count alike."""
+
+
+class PostRecipe(Frozen):
+    """The whole file."""
+
+    lineage: str = Field(pattern=rf"^{LINEAGE_PATTERN}$")
+    """Name of the self that comes of it."""
+    base: str
+    """The age it begins as: an address, a folder with a model, or the name of one on the Hugging Face Hub."""
+    method: Method
+    stage: str = ""
+    """What its ages are called, `lineage@stage-step`; the method if not stated."""
+    seed: int = Field(1, ge=0, lt=2**31)
+    steps: int = Field(100, ge=1)
+    batch: int = Field(8, ge=1)
+    """Rows per step; for grpo and rloo answers, a multiple of `group`."""
+    micro_batch: int = Field(0, ge=0)
+    """Rows that are read at once, a divisor of `batch`; 0: all of them."""
+    rate: float = Field(0.0, ge=0, le=1)
+    """Learning rate; 0: what is usual for the method, ten times that for [lora]."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = Field(0.05, ge=0, le=1)
+    """Share of the steps in which the rate rises."""
+    beta: float | None = Field(None, ge=0)
+    """How much it is held to the base: dpo and kto 0.1, grpo and rloo 0.04, if not stated."""
+    max_tokens: int = Field(0, ge=0)
+    """Longer rows are cut; 0: as much as the age can look back on, at most 1024."""
+    ages: int = Field(1, ge=1)
+    """How many are kept: the last step, and each time half as many steps before it."""
+    keep: Literal["adapter", "merged"] = "adapter"
+    """With [lora]: keep what was added alone, for engines that put it on, or whole models."""
+    held_out: float = Field(0.1, ge=0, lt=1)
+    """Share of the rows that is measured with and not learned, where a source has no such part."""
+    template: str = ""
+    """A file with a Jinja chat template, where the base has none or another is wanted."""
+    report_to: tuple[str, ...] = ()
+    """Where curves go besides metrics.jsonl: `tensorboard`, `trackio` and others that transformers knows."""
+    trl: dict[str, Any] = Field(default_factory=dict)
+    """`[trl]`: any other setting of TRL's configuration for the method, by its name."""
+    lora: Lora | None = None
+    data: tuple[Data, ...] = ()
+    reward: Rewards = Rewards()
+    probes: Probes = Probes()
+    ageing: Ageing = Ageing()
+    merge: Merge = Merge()
+    diary: Diary = Diary()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> PostRecipe:
+        if not self.data and self.method not in IN_WEIGHTS:
+            raise ValueError(f"{self.method} needs a [[data]] table")
+        if self.lora and self.method in IN_WEIGHTS:
+            raise ValueError(f"{self.method} works on whole models: leave [lora] out")
+        if self.batch % self.micro:
+            raise ValueError(f"batch {self.batch} is not a multiple of micro_batch {self.micro_batch}")
+        if self.method in BY_REWARD:
+            if not self.reward.functions:
+                raise ValueError(f"{self.method} needs `functions` in [reward]")
+            if self.batch % self.reward.group:
+                raise ValueError(f"batch {self.batch} is not a multiple of reward.group {self.reward.group}")
+            if self.reward.weights and len(self.reward.weights) != len(self.reward.functions):
+                raise ValueError("reward.weights are as many as reward.functions")
+        for name in self.reward.functions:
+            if name.count(":") != 1:
+                raise ValueError(f"the reward {name!r} is not module:function")
+        if self.merge.weights and len(self.merge.weights) != len(self.merge.others) + 1:
+            raise ValueError("merge.weights are one more than merge.others: the base's is first")
+        if not _is_stage(self.stage_name):
+            raise ValueError(f"stage {self.stage!r} is not a-z and 0-9")
+        return self
+
+    @property
+    def stage_name(self) -> str:
+        return self.stage or self.method
+
+    @property
+    def micro(self) -> int:
+        return self.micro_batch or self.batch
+
+    @property
+    def age_steps(self) -> tuple[int, ...]:
+        """Steps after which an age is kept, in order; of ageing, the numbers of its ages."""
+        if self.method == "ageing":
+            return tuple(range(1, self.ageing.ages + 1))
+        if self.method == "merge":
+            return (1,)
+        return tuple(sorted({self.steps >> n for n in range(self.ages)} - {0}))
+
+
+IDLE = ("probes", "report_to", "micro_batch")
+"""Keys that do not decide who the self becomes, so they may change while it is trained."""
+
+
+def load_post_recipe(path: Path) -> PostRecipe:
+    """Read a recipe. Raises ConfigError naming file, line, key and fix."""
+    return config.load(path, PostRecipe)
+
+
+def _is_stage(name: str) -> bool:
+    return re.fullmatch(AGE_PATTERN, f"{name}-000000") is not None

@@ -1,0 +1,144 @@
+"""The newest moment of a post-training run, so that one killed at any point comes to the same weights.
+
+    home/checkpoints/LINEAGE/.state/STAGE/
+        run.json           what is being run: the recipe, the hash of the rows, and what was measured before
+        checkpoint-N/      transformers' own state: weights, optimizer, schedule, random states
+            whole.json     written last: without it the folder is what a killed run left, and is deleted
+        base/              an adapter that the run begins as, folded into its base
+
+One that is newer and whole stands before an older one is deleted. All of it goes when the last age is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from selves.errors import DiskError, TrainingError
+from selves.files import disk_error, write_file
+from selves.lineage import AgeCard
+from training.post.recipe import IDLE, PostRecipe
+from training.recipe import differences
+
+RUN_FILE = "run.json"
+WHOLE_FILE = "whole.json"
+PREFIX = "checkpoint-"
+
+
+def begin(state: Path, recipe: PostRecipe, rows_sha256: str, base_sha256: str) -> dict[str, Any]:
+    """Return what is known of the run, or begin it. Raises TrainingError if it is another run's state."""
+    now: dict[str, Any] = {
+        "recipe": essence(recipe),
+        "rows": rows_sha256,
+        "base": base_sha256,
+    }
+    path = state / RUN_FILE
+    if not path.exists():
+        write_file(path, json.dumps(now))
+        return now
+    try:
+        then = json.loads(path.read_text("utf-8"))
+        changed = differences(then["recipe"], now["recipe"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(f"{path} is damaged: {error}", "begin anew with --fresh") from error
+    for name, what in (("rows", "its data is not what it was"), ("base", "its base is not what it was")):
+        if then.get(name) != now[name]:
+            changed.append(what)
+    if changed:
+        raise TrainingError(
+            f"{recipe.lineage}'s {recipe.stage_name} was begun otherwise: {'; '.join(changed)}",
+            "put it back as it was, choose another lineage or stage, or begin anew with --fresh",
+        )
+    return dict(then)
+
+
+def essence(recipe: PostRecipe) -> dict[str, Any]:
+    """Return what of a recipe decides who the self becomes."""
+    return recipe.model_dump(mode="json", exclude=set(IDLE), exclude_defaults=True)
+
+
+def check_kept(card: AgeCard, recipe: PostRecipe) -> None:
+    """Raise TrainingError if an age that is there came of another recipe than this."""
+    try:
+        changed = differences(essence(PostRecipe.model_validate(card.recipe)), essence(recipe))
+    except ValidationError:
+        changed = ["it is no age of post-training"]
+    if changed:
+        raise TrainingError(
+            f"{card.address} was made otherwise: {'; '.join(changed)}",
+            "put the recipe back as it was, choose another lineage or stage, or begin anew with --fresh",
+        )
+
+
+def note(state: Path, **facts: Any) -> None:
+    """Add to what is known of the run."""
+    path = state / RUN_FILE
+    write_file(path, json.dumps(json.loads(path.read_text("utf-8")) | facts))
+
+
+def newest(state: Path) -> Path | None:
+    """Return the newest whole checkpoint; delete what is not whole."""
+    found = []
+    for folder in state.glob(f"{PREFIX}*"):
+        if is_whole(folder):
+            found.append(folder)
+        else:
+            shutil.rmtree(folder)
+    return max(found, key=_step, default=None)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a checkpoint was written to its end, and all files have the sizes they had then."""
+    try:
+        sizes = json.loads((folder / WHOLE_FILE).read_text("utf-8"))
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def seal(folder: Path) -> None:
+    """Say of a checkpoint that it is whole, when it is on the disk; then let older ones go."""
+    sizes = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        sizes[str(path.relative_to(folder))] = path.stat().st_size
+    write_file(folder / WHOLE_FILE, json.dumps(sizes))
+    for other in folder.parent.glob(f"{PREFIX}*"):
+        if _step(other) < _step(folder):
+            shutil.rmtree(other)
+
+
+@contextmanager
+def writable(state: Path) -> Iterator[None]:
+    """Turn what torch and safetensors say of a full disk into the house's own error."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise _full(state, error) from error
+    except OSError as error:
+        raise disk_error(error, state) from error
+    except RuntimeError as error:
+        if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):
+            raise _full(state, error) from error
+        raise
+
+
+def _full(state: Path, error: Exception) -> DiskError:
+    return DiskError(
+        f"{state} could not be written: {(str(error).splitlines() or [''])[0]}; what was kept is untouched",
+        "free some space (`selves ages list` shows what each age takes) and run the same command again",
+    )
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.removeprefix(PREFIX))

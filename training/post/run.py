@@ -1,0 +1,219 @@
+"""One post-training run: from the base to the last age on the ladder, or on from where it stopped.
+
+Order of events at an age: the step, its line of metrics, transformers' checkpoint, the age's folder in one
+rename, and last the seal that says the checkpoint is whole. A run that is killed in between goes on from the
+newest sealed checkpoint and comes to the same weights; an age that is there already stays.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from selves.errors import TrainingError
+from selves.lineage import Address, AgeCard, age_name, read_age
+from selves.settings import House
+from training.checkpoint import STATE_FOLDER, only_trainer
+from training.post import ageing, data, figures, keeping, lines, models, resume, rewards, trainers
+from training.post.figures import Figure
+from training.post.lengths import fitting, limit_of
+from training.post.recipe import BY_REWARD, IN_WEIGHTS, PostRecipe
+from training.watch import Watch
+
+STATE_EVERY_S = 120.0
+TOLD_FILE = "told.json"
+"""In a checkpoint: what the run had counted by then."""
+
+
+def train(
+    recipe: PostRecipe,
+    house: House,
+    watch: Watch | None = None,
+    *,
+    threads: int | None = None,
+    state_every_s: float = STATE_EVERY_S,
+) -> list[AgeCard]:
+    """Make the ages of a recipe, or go on where that stopped; return their cards in order.
+
+    Raises ConfigError, AgeError, CorpusError, TrainingError, DiskError; KeyboardInterrupt after Ctrl-C, when
+    the step in hand is kept.
+    """
+    watch = watch or Watch(None)
+    folder = house.checkpoints / recipe.lineage
+    wanted = [folder / age_name(recipe.stage_name, step) for step in recipe.age_steps]
+    for path in wanted:
+        if path.exists():
+            resume.check_kept(read_age(path).card, recipe)
+    if not all(path.exists() for path in wanted):
+        import torch
+
+        torch.set_num_threads(threads or torch.get_num_threads())
+        age = models.find_base(recipe, house, watch.tell)
+        with only_trainer(folder), models.quietly():
+            state = folder / STATE_FOLDER / recipe.stage_name
+            base = models.open_base(recipe, age, state)
+            if recipe.method in IN_WEIGHTS:
+                ageing.make(recipe, base, house, watch)
+            else:
+                Run(recipe, base, folder, state, watch, state_every_s).go()
+            shutil.rmtree(state, ignore_errors=True)
+    return [read_age(path).card for path in wanted if path.exists()]
+
+
+def fresh_start(recipe: PostRecipe, house: House) -> list[str]:
+    """Delete what a recipe has made so far; return the addresses of the ages that were deleted."""
+    folder = house.checkpoints / recipe.lineage
+    if not folder.exists():
+        return []
+    gone = []
+    with only_trainer(folder):
+        for step in recipe.age_steps:
+            path = folder / age_name(recipe.stage_name, step)
+            if path.exists():
+                shutil.rmtree(path)
+                gone.append(f"{recipe.lineage}@{path.name}")
+        shutil.rmtree(folder / STATE_FOLDER / recipe.stage_name, ignore_errors=True)
+    return gone
+
+
+class Run:
+    """What is known while a trainer trains."""
+
+    def __init__(
+        self,
+        recipe: PostRecipe,
+        base: models.Base,
+        folder: Path,
+        state: Path,
+        watch: Watch,
+        state_every_s: float,
+    ) -> None:
+        self.recipe, self.base, self.folder, self.state, self.watch = recipe, base, folder, state, watch
+        self.state_every_s = state_every_s
+        self.rewards = [rewards.load(name) for name in recipe.reward.functions]
+        self.prepared = data.prepare(recipe, figures.questions(recipe, base.form))
+        limit = limit_of(recipe, base.age.card.context_tokens)
+        self.rows, self.lengths = fitting(recipe, self.prepared.train, base.tokenizer, limit)
+        self.known = resume.begin(state, recipe, self.prepared.sha256, base.age.card.weights_sha256)
+        self.loss: float | None = None
+        self.tokens = self.tokens_before = 0
+        self.begun = time.monotonic()
+
+    def go(self) -> None:
+        """Train to the end. Raises as `train`."""
+        from training.post.following import Follower
+
+        for count, why in (
+            (self.prepared.doubles, "stand there twice"),
+            (self.prepared.contaminated, "hold a question of a probe"),
+            (self.lengths.dropped, "have a prompt that leaves no room for an answer"),
+        ):
+            if count:
+                self.watch.warn(f"{count} rows are left out: they {why}")
+        follower = Follower(self)
+        with resume.writable(self.state):
+            trainer = trainers.build(self.recipe, self.base, self.rows, self.rewards, self.state, follower)
+            self._measure_before(trainer.model)
+            kept = resume.newest(self.state)
+            if kept is not None:
+                self.watch.tell(f"going on from {kept.name.replace('-', ' ')} of {self.recipe.steps}")
+            done = self._take_up(kept)
+            with self.watch.stage(self.recipe.stage_name, self.recipe.steps, done), follower.interruptible():
+                trainer.train(resume_from_checkpoint=str(kept) if kept else None)
+        if follower.asked.is_set() and not (self.folder / self.age_names[-1]).exists():
+            raise KeyboardInterrupt
+
+    def _take_up(self, kept: Path | None) -> int:
+        """Set the counts to those of a checkpoint; drop what was logged after it. Return its step."""
+        step = 0
+        if kept is not None:
+            told = json.loads((kept / TOLD_FILE).read_text("utf-8"))
+            self.tokens = told["tokens"]
+            if self.recipe.method not in BY_REWARD:  # those go on counting by themselves
+                self.tokens_before = self.tokens
+            self.begun = time.monotonic() - told["elapsed_s"]
+            step = int(kept.name.rpartition("-")[2])
+        lines.drop_after(self.folder, self.recipe.stage_name, step)
+        return step
+
+    @property
+    def elapsed_s(self) -> float:
+        """Spent training, over all sittings."""
+        return time.monotonic() - self.begun
+
+    @property
+    def age_names(self) -> list[str]:
+        return [age_name(self.recipe.stage_name, step) for step in self.recipe.age_steps]
+
+    def _measure_before(self, model: Any) -> None:
+        if "before" not in self.known:
+            found = [figure.model_dump() for figure in self.measure(model)]
+            resume.note(self.state, before=found)
+            self.known["before"] = found
+
+    @property
+    def before(self) -> list[Figure]:
+        return [Figure.model_validate(found) for found in self.known["before"]]
+
+    def measure(self, model: Any) -> list[Figure]:
+        """Return all figures of the model as it is now."""
+        base = self.base
+        return figures.measure(
+            self.recipe, model, base.tokenizer, base.ends, base.form, self.prepared.test, self.rewards
+        )
+
+    def keep(self, model: Any, step: int) -> None:
+        """Write the age of a step, if it is not there."""
+        folder = self.folder / age_name(self.recipe.stage_name, step)
+        if folder.exists():
+            return
+        last = step == self.recipe.steps
+        after: Sequence[Figure] = self.measure(model) if last or self.recipe.probes.at_ages else []
+        earlier = [s for s in self.recipe.age_steps if s < step]
+        parent = (
+            str(Address(self.recipe.lineage, age_name(self.recipe.stage_name, earlier[-1])))
+            if earlier
+            else self.base.age.card.address
+        )
+        facts = keeping.Facts(
+            address=str(Address(self.recipe.lineage, folder.name)),
+            parent=parent,
+            tokens_seen=self.tokens,
+            train_loss=self.loss if self.recipe.method == "sft" else None,
+            sources=self.prepared.sources,
+            before=self.before if after else [],
+            after=after,
+        )
+        self.watch.age(*keeping.keep(folder, self.recipe, self.base, model, facts))
+
+    def logged(self, step: int, logs: dict[str, Any]) -> None:
+        """Take note of what a trainer says of a step. Raises TrainingError where its loss is no number."""
+        numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}
+        loss = numbers.pop("loss", None)
+        if loss is None:
+            return
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {step} of {self.recipe.stage_name}; nothing of it was kept",
+                "lower `rate` in the recipe; the same command with --fresh begins again",
+            )
+        self.loss = loss
+        self.tokens = self.tokens_before + int(numbers.pop("num_tokens", self.tokens - self.tokens_before))
+        line = {
+            "stage": self.recipe.stage_name,
+            "step": step,
+            "tokens": self.base.age.card.tokens_seen + self.tokens,
+            # only this one is in nats per token
+            "loss": round(loss, 5) if self.recipe.method == "sft" else None,
+            "bits_per_byte": None,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "figures": {"loss": round(loss, 6)} | {name: round(value, 6) for name, value in numbers.items()},
+        }
+        lines.write(self.folder, line)
+        said = f"loss {loss:.3f}" + (f"  reward {numbers['reward']:.3f}" if "reward" in numbers else "")
+        self.watch.progress(step, said)

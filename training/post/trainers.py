@@ -1,0 +1,154 @@
+"""A recipe becomes one of TRL's trainers. What TRL calls its settings is known here alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from selves.errors import ConfigError
+from training.post import models
+from training.post.lengths import limit_of
+from training.post.models import Base
+from training.post.recipe import BY_REWARD, PostRecipe
+from training.post.rows import LEARNED, Row
+
+RATES = {"sft": 2e-5, "dpo": 1e-6, "kto": 1e-6, "grpo": 1e-6, "rloo": 1e-6}
+"""Usual learning rates where all weights are learned."""
+LORA_TIMES = 10.0
+BETAS = {"dpo": 0.1, "kto": 0.1, "grpo": 0.04, "rloo": 0.04}
+LOGGED_LINES = 400
+OURS = (
+    "output_dir",
+    "max_steps",
+    "save_strategy",
+    "logging_nan_inf_filter",
+    "report_to",
+    "seed",
+    "data_seed",
+)
+"""Settings that the run itself depends on, so [trl] may not have them."""
+
+
+def rate_of(recipe: PostRecipe) -> float:
+    return recipe.rate or RATES[recipe.method] * (LORA_TIMES if recipe.lora else 1.0)
+
+
+def settings(recipe: PostRecipe, state: Path, context: int) -> dict[str, Any]:
+    """Return all settings of TRL's configuration."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    found: dict[str, Any] = {
+        "output_dir": str(state),
+        "max_steps": recipe.steps,
+        "per_device_train_batch_size": recipe.micro,
+        "gradient_accumulation_steps": recipe.batch // recipe.micro,
+        "learning_rate": rate_of(recipe),
+        "lr_scheduler_type": recipe.schedule,
+        "warmup_steps": round(recipe.warmup * recipe.steps),
+        "logging_steps": max(1, recipe.steps // LOGGED_LINES),
+        "logging_nan_inf_filter": False,
+        "save_strategy": "no",  # the run itself says when
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "report_to": list(recipe.report_to) or "none",
+        "run_name": f"{recipe.lineage}-{recipe.stage_name}",
+        "disable_tqdm": True,
+        "use_cpu": not on_gpu,
+        # where a CPU has no bfloat16 in hardware it is ten times slower
+        "bf16": on_gpu and torch.cuda.is_bf16_supported(),
+        "gradient_checkpointing": on_gpu,
+    }
+    if recipe.method in BY_REWARD:
+        found |= {
+            "num_generations": recipe.reward.group,
+            "max_completion_length": recipe.reward.max_tokens,
+            "temperature": recipe.reward.temperature,
+            "reward_weights": list(recipe.reward.weights) or None,
+        }
+    else:
+        found["max_length"] = limit_of(recipe, context)
+    if recipe.method == "sft":
+        found["completion_only_loss"] = True
+    if recipe.method in BETAS:
+        found["beta"] = BETAS[recipe.method] if recipe.beta is None else recipe.beta
+    return found
+
+
+def build(
+    recipe: PostRecipe,
+    base: Base,
+    rows: Sequence[Row],
+    rewards: list[Callable[..., list[float | None]]],
+    state: Path,
+    callback: Any,
+) -> Any:
+    """Return the trainer, ready to go. Raises ConfigError where [trl] names what there is not."""
+    import datasets  # type: ignore[import-untyped]
+    import trl
+    from transformers import set_seed
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    name = recipe.method.upper()
+    configuration: Any = getattr(trl, f"{name}Config")
+    own = settings(recipe, state, base.age.card.context_tokens) | _balance(recipe, rows)
+    args = _configured(configuration, own, recipe)
+    model = models.load(base, recipe.seed)
+    more: dict[str, Any] = {}
+    if recipe.lora:
+        more["peft_config"] = models.lora_config(recipe)
+    elif recipe.method in ("dpo", "kto"):
+        more["ref_model"] = models.load(base, recipe.seed)
+    if recipe.method in BY_REWARD:
+        more["reward_funcs"] = rewards
+    columns = {"prompt", *LEARNED.get(recipe.method, ()), "label"}
+    told = [
+        row if recipe.method in BY_REWARD else {name: row[name] for name in row if name in columns}
+        for row in rows
+    ]
+    set_seed(recipe.seed)  # PEFT draws the first of its matrices
+    try:
+        trainer = getattr(trl, f"{name}Trainer")(
+            model=model,
+            args=args,
+            train_dataset=datasets.Dataset.from_list(told),
+            processing_class=base.tokenizer,
+            callbacks=[callback],
+            **more,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{name}Trainer does not take this: {error}", "correct [lora] or [trl]") from error
+    for talker in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(talker)
+    return trainer
+
+
+def _configured(configuration: Any, own: dict[str, Any], recipe: PostRecipe) -> Any:
+    known = {field.name for field in dataclasses.fields(configuration)}
+    for name in recipe.trl:
+        if name not in known:
+            raise ConfigError(
+                f"[trl]: {configuration.__name__} has no setting {name!r}", "see TRL's documentation of it"
+            )
+        if name in OURS:
+            raise ConfigError(f"[trl]: {name} is what the run itself sets", "leave it out")
+    try:
+        return configuration(**own | recipe.trl)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{configuration.__name__} does not take this: {error}", "correct [trl]") from error
+
+
+def _balance(recipe: PostRecipe, rows: Sequence[Row]) -> dict[str, float]:
+    """Let wanted and unwanted answers count alike on the whole, however many there are of each (kto)."""
+    if recipe.method != "kto":
+        return {}
+    wanted = sum(row["label"] for row in rows)
+    unwanted = len(rows) - wanted
+    if not wanted or not unwanted:
+        return {}
+    return {
+        "desirable_weight": max(1.0, unwanted / wanted),
+        "undesirable_weight": max(1.0, wanted / unwanted),
+    }
