@@ -12,20 +12,32 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from bots import filters, guard, kinds, letter, settings, timing
+from bots import filters, guard, letter, settings, timing
+from bots.casting import find_cast, find_voices, players
 from bots.channel import Channel
+from bots.lines import finish, letter_from, said_before, to_lines
 from bots.purse import Purse
-from bots.stage import ATTEMPTS, OPERATOR, Stage, finish, letter_from, said_before, to_lines
+from bots.stage import ATTEMPTS, OPERATOR, Stage
 from bots.verdict import find_winner, keep_outcome
 from memory.store import Store
 from memory.types import Message, Scene
-from selves.cast import Cast, Persona, SceneSpec
-from selves.errors import EngineError, UsageError
+from selves.cast import Cast, SceneSpec
+from selves.errors import UsageError
 from selves.speech import seed_from
 from serving.prompt import Line
-from serving.voice import ModelInfo, Voice
+from serving.voice import Voice
 
-__all__ = ["ATTEMPTS", "OPERATOR", "find_cast", "find_voices", "finish", "play", "to_lines", "utc_now"]
+__all__ = [
+    "ATTEMPTS",
+    "OPERATOR",
+    "find_cast",
+    "find_voices",
+    "finish",
+    "play",
+    "players",
+    "to_lines",
+    "utc_now",
+]
 
 log = logging.getLogger("selves.scene")
 
@@ -147,44 +159,6 @@ async def play(
     return await store.end_scene(scene.id, "halted")
 
 
-def find_cast(cast: Cast, spec: SceneSpec, *, age_restricted: bool) -> list[Persona]:
-    """Return who plays a scene, in order, as they play in its kind. Raises UsageError for somebody who cannot
-    be there.
-    """
-    personas = list(dict.fromkeys(cast.find_persona(name) for name in spec.cast))
-    if spec.kind == "letter" and not spec.to and len(personas) < letter.LETTERS:
-        raise UsageError(f"in scene {spec.name!r} somebody writes to themselves", "cast two different selves")
-    if kinds.KINDS[spec.kind].order and len(personas) < len(spec.cast):
-        raise UsageError(f"in scene {spec.name!r} somebody has two parts", "cast different selves")
-    adults = [p.name for p in personas if p.age_restricted]
-    if adults and not age_restricted:
-        raise UsageError(
-            f"scene {spec.name!r} cannot be played here: {' and '.join(adults)} may speak only where a "
-            "channel is marked as age-restricted",
-            "mark the channel so in its settings on Discord, or cast others",
-        )
-    return [kinds.dressed(persona, spec) for persona in personas]
-
-
-async def find_voices(voice: Voice, personas: Sequence[Persona]) -> dict[str, ModelInfo]:
-    """Return what the serving address has. Raises EngineError naming every age of the cast that it lacks."""
-    infos = await voice.models()
-    missing = [p for p in personas if p.address not in infos]
-    if not missing:
-        return infos
-    who = ", ".join(f"{p.address} ({p.name})" for p in missing)
-    raise EngineError(
-        f"the engine at {voice.base_url} has no {who}; it has {', '.join(infos) or 'no ages at all'}",
-        " and ".join(dict.fromkeys(_way_to_get(p) for p in missing))
-        + ", or name other ages in the cast file; `selves ages list` shows what is there",
-    )
-
-
-def players(spec: SceneSpec, personas: Sequence[Persona]) -> Sequence[Persona]:
-    """Return who speaks in a scene: whoever is remembered in a eulogy may be gone for good."""
-    return personas[1:] if spec.kind == "eulogy" else personas
-
-
 async def _rest(store: Store, channel: Channel, scene_id: int, seconds: float) -> None:
     """Be silent for so long, or until somebody else says something here or calls for silence."""
     loop = asyncio.get_running_loop()
@@ -228,10 +202,3 @@ async def _end(
     if stage.is_letter and reason == "max_turns" and stage.spec.to:
         reason = "answered" if stage.received else "sent"
     return await stage.store.end_scene(scene.id, reason)
-
-
-def _way_to_get(persona: Persona) -> str:
-    lineage = persona.address.partition("@")[0]
-    if "@import-" in persona.address:
-        return f"import it with `selves ages import {lineage}`"
-    return "train it with `selves train run recipes/demo.toml`"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 from typing import Literal
 
 from bots import bids, filters, floor, guard, kinds, letter, pick, quiet
 from bots.channel import Channel
+from bots.lines import finish, to_lines
 from bots.purse import Purse
 from memory import feedback
 from memory.store import Store
@@ -22,8 +21,6 @@ from selves.errors import EngineError
 from selves.speech import Prompt, Sampling, Utterance, seed_from
 from serving.prompt import Line, clean
 from serving.voice import ModelInfo, Priority, Voice, unfinished
-
-log = logging.getLogger("selves.scene")
 
 OPERATOR = "Host"
 """Who speaks a scene's opening line."""
@@ -243,43 +240,3 @@ class Stage:
     def names(self) -> list[str]:
         opener = [OPERATOR] if self.spec.opening else []
         return [*(p.name for p in self.personas), *opener]
-
-
-def finish(text: str, *, was_cut: bool) -> str:
-    """Return a line as it is posted: when the tokens ran out in mid-sentence, only its whole sentences.
-
-    A line without one whole sentence is marked with an ellipsis.
-    """
-    if not was_cut or not text:
-        return text
-    whole = re.match(r".*[.!?…][\"'”’)]*(?=\s)", text, re.DOTALL)
-    if re.search(r"[.!?…][\"'”’)]*$", text):
-        return text
-    return whole[0] if whole else f"{text.rstrip(' ,;:-')}…"
-
-
-def to_lines(messages: Sequence[Message]) -> list[Line]:
-    """Turn stored messages into lines for a prompt; erased ones are left out."""
-    return [Line(m.speaker, m.text, m.id, m.human) for m in messages if m.text]
-
-
-async def letter_from(store: Store, scene: Scene, reader: Persona) -> tuple[Persona, Message] | None:
-    """Return who wrote the letter that a scene answers, and the letter; None if it answers none.
-
-    A writer who has the reader's name, as a younger age of the same self may, is called by lineage and age.
-    """
-    if scene.from_message_id is None:
-        return None
-    message = await store.message(scene.from_message_id)
-    address = message.address or reader.address
-    name = message.speaker if message.speaker != reader.name else letter.name_of(address)
-    return Persona(name=name, address=address), replace(message, speaker=name)
-
-
-async def said_before(store: Store, scene: Scene, since: datetime) -> list[Message]:
-    """Return what was said at a scene's place before it, oldest first; in its newest scenes only."""
-    open_ones = await store.scenes(place=scene.place, status="open")
-    newest = await store.scenes(place=scene.place, last=8)
-    ids = {known.id for known in (*open_ones, *newest)} - {scene.id}
-    found = [m for scene_id in ids for m in await store.messages(scene_id, last=guard.MAX_WITHOUT_HUMAN)]
-    return sorted((m for m in found if m.created_at >= since), key=lambda m: m.id)
