@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -18,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from selves.__main__ import COMMANDS
 from selves.cast import Cast
 from training import budget
+from training.post.recipe import PostRecipe
 from training.recipe import Recipe, load_recipe
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -25,7 +27,11 @@ PAGE = Path(__file__).with_name("reference.md")
 
 def type_name(annotation: Any) -> str:
     """A type as a user reads it: `int`, `list of str`, `"floor" or "round"`."""
-    arguments = get_args(annotation)
+    arguments = tuple(a for a in get_args(annotation) if a is not NoneType)
+    if get_origin(annotation) is dict:
+        return "any keys"
+    if get_origin(annotation) is UnionType:
+        return type_name(arguments[0])
     if not arguments:
         return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
             annotation.__name__, annotation.__name__
@@ -43,7 +49,7 @@ def models_in(model: type[BaseModel], path: str = "") -> list[tuple[str, type[Ba
         inner = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type)]
         for candidate in inner:
             if issubclass(candidate, BaseModel):
-                header = f"[[{where}]]" if candidate is not field.annotation else f"[{where}]"
+                header = f"[[{where}]]" if get_origin(field.annotation) is tuple else f"[{where}]"
                 found += [(header, candidate), *models_in(candidate, where)]
     return found
 
@@ -62,7 +68,7 @@ def table(model: type[BaseModel]) -> list[str]:
         else:
             value = field.get_default(call_default_factory=True)
             assert value is not PydanticUndefined
-            default = "none" if value in ("", ()) else f"`{value}`"
+            default = "none" if value in ("", (), {}, None) else f"`{value}`"
         text = " ".join((field.description or "").split())
         rows.append(f"| `{name}` | {type_name(field.annotation)} | {default} | {text} |")
     return ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows] if rows else []
@@ -134,6 +140,7 @@ def page() -> str:
         "",
         *toml_page("The cast file, `selves.toml`", Cast),
         *toml_page("Recipes, `recipes/*.toml`", Recipe),
+        *toml_page("Recipes of post-training, `recipes/post/*.toml`", PostRecipe),
         "## What the recipes of this repository come to",
         "",
         "Hours are the base stage's operations at 40 % of a GPU's published peak of dense bfloat16 products.",

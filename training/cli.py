@@ -34,6 +34,7 @@ selves train run recipes/demo.toml --hub roneneldan/TinyStories --lineage story
 selves train run recipes/tiny.toml --minutes 10           as many steps as ten minutes allow here
 selves train run recipes/d12.toml --processes 8           one process per GPU, on this machine
 torchrun --nnodes 2 ... -m selves train run recipes/d26.toml           on several machines
+selves train post recipes/post/ageing.toml                another self of an age: selves train post --help
 """
 
 

@@ -18,7 +18,7 @@ from training.post.recipe import PostRecipe, load_post_recipe
 from training.watch import Watch
 
 EXAMPLES = """
-selves train post recipes/post/adder.toml                 by example; again: go on where it stopped
+selves train post recipes/post/adder.toml                 by reward; again: go on where it stopped
 selves train post recipes/post/adder.toml --dry-run       rows as it will read them, tokens, memory, time
 selves train post recipes/post/ageing.toml                an age grows old, and writes to its last word
 """

@@ -11,6 +11,7 @@ from selves.__main__ import main
 from selves.lineage import list_ages
 from selves.settings import House
 from tests.training.post.parts import BASE
+from training.post.recipe import load_post_recipe
 
 RECIPE = f"""
 lineage = "adder"
@@ -68,6 +69,11 @@ def test_a_mistake_in_a_recipe_is_named_with_its_line(
     recipe.write_text(RECIPE.replace("steps", "stepps"))
     assert main(["train", "post", str(recipe)]) == 2
     assert f"{recipe}:5: unknown key 'stepps'; did you mean 'steps'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(Path("recipes/post").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_of_this_repository_are_read(path: Path) -> None:
+    assert load_post_recipe(path).age_steps
 
 
 def test_a_reward_is_tried_on_the_rows_own_answers_and_on_an_ages(

@@ -1,0 +1,36 @@
+"""Rewards are plain functions; what is wrong with one is said with its name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from selves.errors import TrainingError, UsageError
+from training.post.rewards import exact, last_number, load, not_in_circles
+
+
+def test_answers_are_worth_what_can_be_checked() -> None:
+    assert exact([" 7 ", "8", "seven"], answer=["7", "7", "7"]) == [1.0, 0.0, 0.0]
+    assert last_number(["3 + 4 = 7.", "7 is 3 + 4", "none", "-2"], answer=["7", "7", "7", -2]) == [1, 0, 0, 1]
+
+
+def test_going_in_circles_is_worth_little() -> None:
+    circles, speech, silence = not_in_circles(["la la la la la la la la", "a word that is new", ""])
+    assert silence == 0 < circles < 0.3 < speech == 1
+
+
+def test_a_reward_takes_only_what_it_names_and_may_not_apply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "judged.py").write_text("def of(completions, score):\n    return score\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "judged", raising=False)
+    reward = load("judged:of")
+    said = [[{"role": "assistant", "content": "a"}], "b"]
+    assert reward(prompts=[1, 2], completions=said, score=[None, 2], other=[3, 4]) == [None, 2.0]
+    with pytest.raises(TrainingError, match="judged:of gave inf"):
+        reward(prompts=[1], completions=["a"], score=[float("inf")])
+    with pytest.raises(UsageError, match="judged:nothing cannot be imported"):
+        load("judged:nothing")
