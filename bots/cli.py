@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from selves.cast import Cast, load_cast
-from selves.cli import make_parser
+from selves.cli import INTERRUPTED, make_parser
+from selves.errors import UsageError
 from selves.settings import House
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bots.checkup import Finding
 
 EXAMPLES = """
+selves bots setup               from nothing to selves on Discord, step by step
 selves bots check               are the tokens, intents and permissions right? and the invite links
 selves bots run                 bring everybody in the cast who has a token to Discord, until Ctrl-C
 selves bots run --only Ember    only this self; others may run in other processes on the same database
@@ -36,6 +38,7 @@ def main(argv: Sequence[str]) -> int | None:
         "selves bots", "Run the selves on Discord; docs/discord.md shows how to begin.", EXAMPLES
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs.add_parser("setup", help="make accounts, step by step, and choose where the selves live")
     run = verbs.add_parser("run", help="bring the selves to Discord, until Ctrl-C")
     run.add_argument(
         "--only",
@@ -52,6 +55,8 @@ def main(argv: Sequence[str]) -> int | None:
     schedule.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
     house = House.from_environment()
+    if args.verb == "setup":
+        return _setup(house)
     cast = load_cast(house.cast_path)
     match args.verb:
         case "run":
@@ -61,15 +66,9 @@ def main(argv: Sequence[str]) -> int | None:
         case "status":
             return asyncio.run(_status(house, as_json=args.json))
         case "check":
-            return _check(cast, as_json=args.json)
+            return _check(house, cast, as_json=args.json)
         case _:
             return _schedule(cast, args.next, as_json=args.json)
-
-
-def read_tokens(cast: Cast) -> dict[str, str]:
-    """Return the tokens that the environment has, by the names that the cast file gives them."""
-    variables = [cast.discord.registrar_token, *(p.token for p in cast.persona if p.token)]
-    return {name: value for name in variables if (value := os.environ.get(name, "").strip())}
 
 
 def _hide(tokens: dict[str, str]) -> None:
@@ -85,8 +84,9 @@ def _hide(tokens: dict[str, str]) -> None:
 async def _run(house: House, cast: Cast, only: Sequence[str]) -> int:
     from bots.discord_api import Endpoints, pointed_at
     from bots.fleet import open_fleet
+    from bots.setup import known_tokens
 
-    tokens = read_tokens(cast)
+    tokens = known_tokens(cast, house, os.environ)
     _hide(tokens)
     this = asyncio.current_task()
     assert this is not None
@@ -117,11 +117,28 @@ async def _status(house: House, *, as_json: bool) -> int:
     return int(not status.is_well)
 
 
-def _check(cast: Cast, *, as_json: bool) -> int:
+def _setup(house: House) -> int:
+    from bots.discord_api import Endpoints, pointed_at
+    from bots.setup import Setup
+
+    if not sys.stdin.isatty():
+        raise UsageError("setup asks questions", "run it in a terminal; docs/discord.md does it by hand")
+    logging.getLogger("discord").setLevel(logging.ERROR)
+    endpoints = Endpoints.from_environment(os.environ)
+    try:
+        with pointed_at(endpoints):
+            return Setup(house, endpoints).walk()
+    except (EOFError, KeyboardInterrupt):
+        print("\nselves: what was accepted is kept; `selves bots setup` goes on there", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _check(house: House, cast: Cast, *, as_json: bool) -> int:
     from bots.checkup import examine
     from bots.discord_api import Endpoints, pointed_at
+    from bots.setup import known_tokens
 
-    tokens = read_tokens(cast)
+    tokens = known_tokens(cast, house, os.environ)
     _hide(tokens)
     endpoints = Endpoints.from_environment(os.environ)
     with pointed_at(endpoints):
