@@ -7,7 +7,6 @@ scene that was killed at any moment goes on where it was: `play` it again with t
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -21,11 +20,11 @@ from bots.stage import ATTEMPTS, OPERATOR, Stage
 from bots.verdict import find_winner, keep_outcome
 from memory.store import Store
 from memory.types import Message, Scene
-from selves.cast import Cast, SceneSpec
+from selves.cast import Cast, Persona, SceneSpec
 from selves.errors import UsageError
 from selves.speech import seed_from
 from serving.prompt import Line
-from serving.voice import Voice
+from serving.voice import ModelInfo, Voice
 
 __all__ = [
     "ATTEMPTS",
@@ -39,14 +38,12 @@ __all__ = [
     "utc_now",
 ]
 
-log = logging.getLogger("selves.scene")
-
 Clock = Callable[[], datetime]
 
-TAKEN_UP = timedelta(hours=1)
-"""Chatter takes up what was said since then ..."""
+RECENTLY = timedelta(hours=1)
+"""What was said at a place since then counts as one talk where nobody sits and watches."""
 TAKEN_UP_LINES = 12
-"""... but no more lines than this; never what people said."""
+"""Of that, chatter takes up so many lines at most, never what people said."""
 LOOK_S = 1.0
 """How often a pause looks whether somebody ended it."""
 
@@ -73,7 +70,8 @@ async def play(
 
     A `key` makes it single: a scene with this key that has ended is returned as it is, else it goes on.
     `seed` makes it repeatable; by default it follows from the scene's id. The scene's `max_minutes` count
-    from this call by `now`. `max_without_human`: so many lines may be said since a person last spoke.
+    from this call by `now`. `max_without_human`: so many lines may be said since a person last spoke, on
+    Discord counted over all scenes of the last hour.
     `age_restricted`: whether the place is for adults, so that selves who speak only there may.
 
     Raises, before anything is begun: UsageError for a cast that cannot play it, ConfigError for a filter that
@@ -87,32 +85,11 @@ async def play(
     scene = await store.begin_scene(spec, place=channel.place, key=key)
     if scene.status == "ended":
         return scene
-    base = seed_from("scene", scene.id) if seed is None else seed_from("scene", spec.name, seed)
-    before = await said_before(store, scene, now() - TAKEN_UP) if spec.kind == "chatter" else []
-    received = None
-    if spec.kind == "answer":
-        came = await letter_from(store, scene, personas[0])
-        if came is None:
-            raise UsageError(f"scene {spec.name!r} answers no letter", "`selves scene letters` answers them")
-        personas, received = [came[0], *personas], came[1]
-    elif spec.to:
-        personas = [*personas, letter.addressee(cast, spec.to, personas[0])]
-    taken_up = [m for m in before if not m.human and m.text][-TAKEN_UP_LINES:]
-    stage = Stage(
-        store,
-        voice,
-        channel,
-        personas,
-        infos,
-        spec,
-        base,
-        Purse(store, cast.budget, channel.place),
-        cast.filter,
-        received,
-        taken_up,
-    )
+    stage = await _set_stage(store, voice, channel, cast, spec, scene, personas, infos, seed)
+    before = await _said_recently(store, scene, now())
+    taken_up = _taken_up(spec, before)
     rests = timing.pauses(
-        Random(seed_from(base, "pauses")),
+        Random(seed_from(stage.seed, "pauses")),
         branching=spec.branching,
         pause_s=spec.pause_s,
         most=spec.max_turns,
@@ -140,11 +117,10 @@ async def play(
             said=any(not m.human and m.address and guard.ends_it(m.text, spec.until) for m in messages),
         )
         asleep = await settings.asleep(store)
-        present = [p.name for p in personas if p.name not in asleep]
+        present = [p.name for p in stage.personas if p.name not in asleep]
         present = [name for name in present if not await stage.purse.empty(name)]
-        speaker = (
-            None if reason else await stage.next_speaker(scene, [*taken_up, *messages, *passed], present)
-        )
+        lines: list[Message | Line] = [*taken_up, *messages, *passed]
+        speaker = None if reason else await stage.next_speaker(scene, lines, present, without_human)
         if speaker is None:
             reason = reason or _why_nobody(stage, scene, present, asleep)
             return await _end(stage, scene, messages, reason, loops.rule)
@@ -157,6 +133,52 @@ async def play(
         if scene.turns + 1 < len(rests):
             await _rest(store, channel, scene.id, rests[scene.turns + 1])
     return await store.end_scene(scene.id, "halted")
+
+
+async def _set_stage(
+    store: Store,
+    voice: Voice,
+    channel: Channel,
+    cast: Cast,
+    spec: SceneSpec,
+    scene: Scene,
+    personas: Sequence[Persona],
+    infos: dict[str, ModelInfo],
+    seed: int | None,
+) -> Stage:
+    """Return what stays the same for all turns. Raises UsageError for an answer to no letter."""
+    received = None
+    if spec.kind == "answer":
+        came = await letter_from(store, scene, personas[0])
+        if came is None:
+            raise UsageError(f"scene {spec.name!r} answers no letter", "`selves scene letters` answers them")
+        personas, received = [came[0], *personas], came[1]
+    elif spec.to:
+        personas = [*personas, letter.addressee(cast, spec.to, personas[0])]
+    return Stage(
+        store,
+        voice,
+        channel,
+        personas,
+        infos,
+        spec,
+        seed_from("scene", scene.id) if seed is None else seed_from("scene", spec.name, seed),
+        Purse(store, cast.budget, channel.place),
+        cast.filter,
+        received,
+    )
+
+
+async def _said_recently(store: Store, scene: Scene, now: datetime) -> list[Message]:
+    """What was said at this place before; nothing of it counts where somebody sits and watches."""
+    watched = scene.place == "terminal" and scene.kind != "chatter"
+    return [] if watched else await said_before(store, scene, now - RECENTLY)
+
+
+def _taken_up(spec: SceneSpec, before: Sequence[Message]) -> Sequence[Message]:
+    if spec.kind != "chatter":
+        return []
+    return [m for m in before if not m.human and m.text][-TAKEN_UP_LINES:]
 
 
 async def _rest(store: Store, channel: Channel, scene_id: int, seconds: float) -> None:

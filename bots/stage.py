@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 from typing import Literal
@@ -49,8 +49,6 @@ class Stage:
     filter: Filter
     received: Message | None = None
     """The letter from elsewhere that is answered here."""
-    before: Sequence[Message] = field(default=())
-    """What was said at this place before, where chatter takes it up."""
 
     @property
     def kind(self) -> kinds.Kind:
