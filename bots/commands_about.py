@@ -92,14 +92,14 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
         await tell(interaction, await figures(desk))
 
     @tree.command(name="letters", description="What a self wrote to other ages of itself")
-    @app_commands.rename(name="self")
+    @app_commands.rename(name="who")
     @app_commands.describe(name="Whose letters")
     @app_commands.guild_only()
     async def letters_command(interaction: discord.Interaction, name: str) -> None:
         await tell(interaction, await letters(desk, name))
 
     @tree.command(name="diary", description="What a self wrote into its diary while it was trained")
-    @app_commands.rename(name="self")
+    @app_commands.rename(name="who")
     @app_commands.describe(name="Whose diary")
     @app_commands.guild_only()
     async def diary_command(interaction: discord.Interaction, name: str) -> None:

@@ -39,7 +39,7 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
     """Add the commands. Who may use them is asked here, too: a server may have opened its menu to all."""
 
     @tree.command(name="sleep", description="Let a self be silent, for some hours or until it is woken")
-    @app_commands.rename(name="self")
+    @app_commands.rename(name="who")
     @app_commands.describe(name="Who", hours="How long; by default until it is woken")
     @app_commands.guild_only()
     @app_commands.default_permissions(ADMINS)
@@ -56,7 +56,7 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
         await tell(interaction, f"{persona.name} sleeps. It wakes {end}.", public=True)
 
     @tree.command(name="wake", description="Let a self speak again")
-    @app_commands.rename(name="self")
+    @app_commands.rename(name="who")
     @app_commands.describe(name="Who")
     @app_commands.guild_only()
     @app_commands.default_permissions(ADMINS)
@@ -92,10 +92,10 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
         await settings.change_place(desk.store, room.set_by, key, value)
         await tell(interaction, await describe(desk, room.set_by))
         if key == "hear":
-            await give_notice(desk, room)
+            await give_notice(desk, interaction.client, room)
 
     @group.command(name="self", description="Set how one self speaks in this channel")
-    @app_commands.rename(name="self")
+    @app_commands.rename(name="who")
     @app_commands.describe(name="Who", key="What", value="A number; nothing sets it back")
     async def one_self(interaction: discord.Interaction, name: str, key: str, value: str = "") -> None:
         check_admin(interaction)
@@ -110,7 +110,7 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
             raise UsageError("The selves live in text channels; threads in them are open by themselves.")
         room = await desk.rooms.open_channel(interaction.channel.id)
         await tell(interaction, "The selves live here from now on.")
-        await give_notice(desk, room)
+        await give_notice(desk, interaction.client, room)
 
     @group.command(name="close", description="Let the selves leave this channel and its threads")
     async def close_here(interaction: discord.Interaction) -> None:

@@ -35,7 +35,6 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
     """Add the three commands."""
 
     @tree.command(name="talk", description="Begin a thread in which you talk with one self")
-    @app_commands.rename(who="self")
     @app_commands.describe(who="With whom")
     @app_commands.guild_only()
     async def talk(interaction: discord.Interaction, who: str) -> None:

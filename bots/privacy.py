@@ -52,14 +52,14 @@ HEARING = {
 }
 
 
-async def give_notice(desk: Desk, room: Room) -> None:
+async def give_notice(desk: Desk, client: discord.Client, room: Room) -> None:
     """Tell a channel, once for each version of the notice and way of listening, what is heard there."""
     hearing = await room.hearing()
     key, version = f"notice:{room.channel.channel_id}", f"{NOTICE_VERSION} {hearing}"
     if await states.get(desk.store, key) == version:
         return
     text = NOTICE.format(hearing=HEARING[hearing])
-    await desk.registrar.post(room.channel.channel_id, text, nonce=f"notice-{room.channel.channel_id}"[:25])
+    await client.get_partial_messageable(room.channel.channel_id).send(text)
     await states.put(desk.store, key, version)
 
 

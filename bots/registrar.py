@@ -140,7 +140,7 @@ class Registrar(LeanClient):
 
     async def _give_notice(self) -> None:
         for channel in self.desk.rooms.channels:
-            await privacy.give_notice(self.desk, self.desk.rooms[channel])
+            await privacy.give_notice(self.desk, self, self.desk.rooms[channel])
 
     async def _sync_commands(self) -> None:
         """Register the commands if Discord has others. Creating them is limited to 200 a day."""
