@@ -16,6 +16,7 @@ HOW = {
     "kto": "It learned which answers are wanted and which are not (Kahneman-Tversky optimization).",
     "grpo": "It learned from rewards for its own answers, compared in groups (GRPO).",
     "rloo": "It learned from rewards for its own answers, each against the others (RLOO).",
+    "distill": "It learned to say the next word as another age would, in its own answers (distillation).",
     "ageing": "Nothing was learned: its weights were drawn away from what they had become.",
     "merge": "Nothing was learned: its weights are a mean of others'.",
 }

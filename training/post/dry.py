@@ -10,12 +10,12 @@ from typing import Any
 from selves.settings import House
 from training.post import data, figures, models, rewards, trainers
 from training.post.lengths import fitting, limit_of, rendered
-from training.post.recipe import BY_REWARD, IN_WEIGHTS, PostRecipe
+from training.post.recipe import IN_WEIGHTS, ON_POLICY, PostRecipe
 from training.words import printable
 
 SHOWN = 3
 SHOWN_CHARACTERS = 600
-PASSES = {"sft": 3.0, "dpo": 8.0, "kto": 8.0, "grpo": 4.0, "rloo": 4.0}
+PASSES = {"sft": 3.0, "dpo": 8.0, "kto": 8.0, "grpo": 4.0, "rloo": 4.0, "distill": 4.0}
 """Forward passes that a row costs: backward counts two; a pair is two rows, with a reference for each."""
 
 
@@ -59,16 +59,15 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
         model = models.load(base, recipe.seed)
         parameters = sum(p.numel() for p in model.parameters())
         learned = _learned(recipe, model) if recipe.lora else parameters
-        copies = 2 if recipe.method in ("dpo", "kto", *BY_REWARD) and not recipe.lora else 1
+        copies = 2 if recipe.method in ("dpo", "kto", *ON_POLICY) and not recipe.lora else 1
         held = 4 * (copies * parameters + 3 * learned)  # weights; gradient and two moments of AdamW
         lines.append(
             f"{learned:,} of {parameters:,} parameters are learned; {held / 1e9:.2f} GB besides activations"
         )
-        each = lengths.total / lengths.rows + (recipe.reward.max_tokens if recipe.method in BY_REWARD else 0)
+        each = lengths.total / lengths.rows + recipe.answer_tokens
         forward_s = _seconds(model, round(min(each, age.card.context_tokens)))
         seconds = recipe.steps * recipe.batch * forward_s * PASSES[recipe.method]
-        if recipe.method in BY_REWARD:
-            seconds += recipe.steps * recipe.reward.max_tokens * _seconds(model, 1)
+        seconds += recipe.steps * recipe.answer_tokens * _seconds(model, 1)
         lines.append(f"about {max(1, seconds / 60):.0f} min here, by one pass through one row; a rough guess")
     return "\n".join(lines)
 

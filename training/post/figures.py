@@ -9,7 +9,8 @@ right options are.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from selves.speech import ChatMessage, Form, Frozen, seed_from
@@ -71,7 +72,7 @@ def measure(
     rewards: Sequence[Callable[..., list[float | None]]] = (),
 ) -> list[Figure]:
     """Return all figures of a model. The training that it is in the middle of notices nothing."""
-    with listening(model), _greedy(model):
+    with listening(model), greedy(model):
         reader = Loaded(model, tokenizer, ends)
         found = _of_rows(recipe, reader, held_out[: recipe.probes.items], rewards)
         for name in recipe.probes.suites:
@@ -79,21 +80,17 @@ def measure(
     return found
 
 
-def _greedy(model: Any) -> Any:
-    from contextlib import contextmanager
-
+@contextmanager
+def greedy(model: Any) -> Iterator[None]:
+    """Let a model generate as it is asked to, whatever its own folder suggests; then it is as it was."""
     from transformers import GenerationConfig
 
-    @contextmanager
-    def held() -> Any:
-        own = model.generation_config
-        model.generation_config = GenerationConfig()
-        try:
-            yield
-        finally:
-            model.generation_config = own
-
-    return held()
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _items(recipe: PostRecipe, form: Form) -> list[Item]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from selves.errors import ConfigError, CorpusError
-from training.post.recipe import BY_REWARD, PostRecipe
+from training.post.recipe import PostRecipe
 from training.post.rows import LEARNED, Row
 
 CHECKED = 32
@@ -35,7 +35,7 @@ def fitting(recipe: PostRecipe, rows: Sequence[Row], tokenizer: Any, limit: int)
 
     Raises CorpusError if there are none, ConfigError if the chat template cannot render them.
     """
-    room = limit - recipe.reward.max_tokens if recipe.method in BY_REWARD else limit
+    room = limit - recipe.answer_tokens
     kept, lengths = [], []
     for number, row in enumerate(rows):
         prompt, whole = rendered(row, tokenizer, recipe, check=number < CHECKED)

@@ -111,15 +111,18 @@ def fold(adapter: Age, under: Age, folder: Path) -> None:
 
 
 def load(base: Base, seed: int) -> Any:
-    """Return the base's model in float32, or on a GPU in its own dtype if that is wider. Raises AgeError."""
-    import torch
+    """Return the base's model: in float32, on a GPU in its own dtype. Raises AgeError."""
     from transformers import set_seed
 
     set_seed(seed)
-    model = load_model(base.folder)
-    if model.dtype != torch.float32 and not torch.cuda.is_available():
-        model = model.float()
-    return model
+    return widened(load_model(base.folder))
+
+
+def widened(model: Any) -> Any:
+    """Return a model as it is computed with here: on a CPU in float32."""
+    import torch
+
+    return model if torch.cuda.is_available() else model.float()
 
 
 def lora_config(recipe: PostRecipe) -> Any:

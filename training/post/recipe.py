@@ -13,8 +13,10 @@ from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN
 from selves.speech import Frozen
 from training.recipe import Diary
 
-Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "ageing", "merge"]
+Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "distill", "ageing", "merge"]
 BY_REWARD = ("grpo", "rloo")
+ON_POLICY = (*BY_REWARD, "distill")
+"""Methods by which it learns from its own answers."""
 IN_WEIGHTS = ("ageing", "merge")
 """Methods that read no data: they work on the weights alone."""
 
@@ -79,6 +81,16 @@ class Rewards(Frozen):
     temperature: float = Field(1.0, gt=0, le=5)
 
 
+class Distill(Frozen):
+    """`[distill]`: who teaches, at every token of the self's own answers."""
+
+    teacher: str = ""
+    """An address: an age with the same tokens, such as an older one of the lineage."""
+    max_tokens: int = Field(64, ge=1)
+    """Of an answer."""
+    temperature: float = Field(1.0, gt=0, le=5)
+
+
 class Probes(Frozen):
     """`[probes]`: what is measured before and after, besides the rows that were held out."""
 
@@ -134,7 +146,8 @@ class PostRecipe(Frozen):
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps in which the rate rises."""
     beta: float | None = Field(None, ge=0)
-    """How much it is held to the base: dpo and kto 0.1, grpo and rloo 0.04, if not stated."""
+    """How much it is held to the base: dpo and kto 0.1, grpo and rloo 0.04, if not stated. Of distill:
+    from 0, all that the teacher might say, to 1 (if not stated), what it is likeliest to say."""
     max_tokens: int = Field(0, ge=0)
     """Longer rows are cut; 0: as much as the age can look back on, at most 1024."""
     ages: int = Field(1, ge=1)
@@ -152,6 +165,7 @@ class PostRecipe(Frozen):
     lora: Lora | None = None
     data: tuple[Data, ...] = ()
     reward: Rewards = Rewards()
+    distill: Distill = Distill()
     probes: Probes = Probes()
     ageing: Ageing = Ageing()
     merge: Merge = Merge()
@@ -161,6 +175,8 @@ class PostRecipe(Frozen):
     def _agrees(self) -> PostRecipe:
         if not self.data and self.method not in IN_WEIGHTS:
             raise ValueError(f"{self.method} needs a [[data]] table")
+        if self.method == "distill" and not self.distill.teacher:
+            raise ValueError("distill needs a `teacher` in [distill]")
         if self.lora and self.method in IN_WEIGHTS:
             raise ValueError(f"{self.method} works on whole models: leave [lora] out")
         if self.batch % self.micro:
@@ -188,6 +204,13 @@ class PostRecipe(Frozen):
     @property
     def micro(self) -> int:
         return self.micro_batch or self.batch
+
+    @property
+    def answer_tokens(self) -> int:
+        """How many tokens are kept free for its own answers."""
+        return {"distill": self.distill.max_tokens, **dict.fromkeys(BY_REWARD, self.reward.max_tokens)}.get(
+            self.method, 0
+        )
 
     @property
     def age_steps(self) -> tuple[int, ...]:

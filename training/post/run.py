@@ -19,10 +19,10 @@ from selves.errors import TrainingError
 from selves.lineage import Address, AgeCard, age_name, read_age
 from selves.settings import House
 from training.checkpoint import STATE_FOLDER, only_trainer
-from training.post import ageing, data, figures, keeping, lines, models, resume, rewards, trainers
+from training.post import ageing, data, figures, keeping, lines, models, resume, rewards, teaching, trainers
 from training.post.figures import Figure
 from training.post.lengths import fitting, limit_of
-from training.post.recipe import BY_REWARD, IN_WEIGHTS, PostRecipe
+from training.post.recipe import IN_WEIGHTS, ON_POLICY, PostRecipe
 from training.watch import Watch
 
 STATE_EVERY_S = 120.0
@@ -60,7 +60,7 @@ def train(
             if recipe.method in IN_WEIGHTS:
                 ageing.make(recipe, base, house, watch)
             else:
-                Run(recipe, base, folder, state, watch, state_every_s).go()
+                Run(recipe, base, house, folder, state, watch, state_every_s).go()
             shutil.rmtree(state, ignore_errors=True)
     return [read_age(path).card for path in wanted if path.exists()]
 
@@ -88,6 +88,7 @@ class Run:
         self,
         recipe: PostRecipe,
         base: models.Base,
+        house: House,
         folder: Path,
         state: Path,
         watch: Watch,
@@ -96,6 +97,7 @@ class Run:
         self.recipe, self.base, self.folder, self.state, self.watch = recipe, base, folder, state, watch
         self.state_every_s = state_every_s
         self.rewards = [rewards.load(name) for name in recipe.reward.functions]
+        self.teacher = teaching.load_teacher(recipe, base, house) if recipe.method == "distill" else None
         self.prepared = data.prepare(recipe, figures.questions(recipe, base.form))
         limit = limit_of(recipe, base.age.card.context_tokens)
         self.rows, self.lengths = fitting(recipe, self.prepared.train, base.tokenizer, limit)
@@ -117,7 +119,9 @@ class Run:
                 self.watch.warn(f"{count} rows are left out: they {why}")
         follower = Follower(self)
         with resume.writable(self.state):
-            trainer = trainers.build(self.recipe, self.base, self.rows, self.rewards, self.state, follower)
+            trainer = trainers.build(
+                self.recipe, self.base, self.rows, self.rewards, self.teacher, self.state, follower
+            )
             self._measure_before(trainer.model)
             kept = resume.newest(self.state)
             if kept is not None:
@@ -134,7 +138,7 @@ class Run:
         if kept is not None:
             told = json.loads((kept / TOLD_FILE).read_text("utf-8"))
             self.tokens = told["tokens"]
-            if self.recipe.method not in BY_REWARD:  # those go on counting by themselves
+            if self.recipe.method not in ON_POLICY:  # those go on counting by themselves
                 self.tokens_before = self.tokens
             self.begun = time.monotonic() - told["elapsed_s"]
             step = int(kept.name.rpartition("-")[2])
@@ -163,9 +167,13 @@ class Run:
     def measure(self, model: Any) -> list[Figure]:
         """Return all figures of the model as it is now."""
         base = self.base
-        return figures.measure(
+        found = figures.measure(
             self.recipe, model, base.tokenizer, base.ends, base.form, self.prepared.test, self.rewards
         )
+        if self.teacher is not None and self.prepared.test:
+            asked = self.prepared.test[: self.recipe.probes.items]
+            found.insert(0, teaching.distance(self.recipe, model, self.teacher, base, asked))
+        return found
 
     def keep(self, model: Any, step: int) -> None:
         """Write the age of a step, if it is not there."""

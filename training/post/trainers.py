@@ -14,10 +14,12 @@ from training.post.models import Base
 from training.post.recipe import BY_REWARD, PostRecipe
 from training.post.rows import LEARNED, Row
 
-RATES = {"sft": 2e-5, "dpo": 1e-6, "kto": 1e-6, "grpo": 1e-6, "rloo": 1e-6}
+RATES = {"sft": 2e-5, "dpo": 1e-6, "kto": 1e-6, "grpo": 1e-6, "rloo": 1e-6, "distill": 1e-6}
 """Usual learning rates where all weights are learned."""
+NAMES = {"distill": "Distillation"}
+"""What TRL calls a method, where it is not its name in capitals."""
 LORA_TIMES = 10.0
-BETAS = {"dpo": 0.1, "kto": 0.1, "grpo": 0.04, "rloo": 0.04}
+BETAS = {"dpo": 0.1, "kto": 0.1, "grpo": 0.04, "rloo": 0.04, "distill": 1.0}
 LOGGED_LINES = 400
 OURS = (
     "output_dir",
@@ -68,6 +70,11 @@ def settings(recipe: PostRecipe, state: Path, context: int) -> dict[str, Any]:
             "temperature": recipe.reward.temperature,
             "reward_weights": list(recipe.reward.weights) or None,
         }
+    elif recipe.method == "distill":
+        found |= {
+            "max_completion_length": recipe.distill.max_tokens,
+            "temperature": recipe.distill.temperature,
+        }
     else:
         found["max_length"] = limit_of(recipe, context)
     if recipe.method == "sft":
@@ -82,6 +89,7 @@ def build(
     base: Base,
     rows: Sequence[Row],
     rewards: list[Callable[..., list[float | None]]],
+    teacher: Any,
     state: Path,
     callback: Any,
 ) -> Any:
@@ -91,7 +99,7 @@ def build(
     from transformers import set_seed
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-    name = recipe.method.upper()
+    name = NAMES.get(recipe.method, recipe.method.upper())
     configuration: Any = getattr(trl, f"{name}Config")
     own = settings(recipe, state, base.age.card.context_tokens) | _balance(recipe, rows)
     args = _configured(configuration, own, recipe)
@@ -103,6 +111,8 @@ def build(
         more["ref_model"] = models.load(base, recipe.seed)
     if recipe.method in BY_REWARD:
         more["reward_funcs"] = rewards
+    if recipe.method == "distill":
+        more["teacher_model"] = teacher
     columns = {"prompt", *LEARNED.get(recipe.method, ()), "label"}
     told = [
         row if recipe.method in BY_REWARD else {name: row[name] for name in row if name in columns}

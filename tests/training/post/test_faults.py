@@ -14,7 +14,7 @@ import pytest
 from selves.errors import AgeError, ConfigError, SelvesError, TrainingError
 from selves.lineage import find_age, list_ages
 from selves.settings import House
-from tests.training.post.parts import BASE, MakePost
+from tests.training.post.parts import MakePost
 from training.post.run import fresh_start, train
 
 SITTINGS = """
@@ -96,9 +96,9 @@ def essence(house: House, lineage: str = "quill") -> list[tuple[Any, ...]]:
     [
         ("sft", {"lora": {"rank": 2, "dropout": 0.1}, "steps": 7}),
         ("grpo", {"steps": 7}),
-        ("dpo", {"steps": 7}),
+        ("distill", {"steps": 7, "distill": {"teacher": "tiny@base-000016", "max_tokens": 4}}),
     ],
-    ids=["sft", "grpo", "dpo"],
+    ids=["sft", "grpo", "distill"],
 )
 def test_killed_again_and_again_it_comes_to_the_same_self(
     post_house: House, make_post: MakePost, tmp_path: Path, method: str, changes: dict[str, Any]
@@ -107,8 +107,8 @@ def test_killed_again_and_again_it_comes_to_the_same_self(
     straight = House(home=tmp_path / "straight", cast_path=tmp_path / "none.toml")
     straight.checkpoints.parent.mkdir()
     straight.checkpoints.symlink_to(tmp_path / "ages")
-    (tmp_path / "ages" / "tiny").mkdir(parents=True)
-    (tmp_path / "ages" / "tiny" / "chat-000008").symlink_to(find_age(post_house.checkpoints, BASE).folder)
+    (tmp_path / "ages").mkdir()
+    (tmp_path / "ages" / "tiny").symlink_to(post_house.checkpoints / "tiny")
     faults = ["fsync 3", "save 1", "fsync 12", "save 5", "fsync 34"]
     said = sit(recipe, post_house, *faults)
     assert said == [f"{fault} -9" for fault in faults]

@@ -24,8 +24,9 @@ from training.post.run import train
         ("dpo", {"lora": {"rank": 4}, "keep": "merged", "rate": 1e-2}),
         ("kto", {"lora": {"rank": 4}, "rate": 1e-2}),
         ("rloo", {"steps": 4}),
+        ("distill", {"distill": {"teacher": "tiny@base-000016", "max_tokens": 8}, "steps": 12}),
     ],
-    ids=["sft", "sft lora", "dpo", "dpo lora merged", "kto lora", "rloo"],
+    ids=["sft", "sft lora", "dpo", "dpo lora merged", "kto lora", "rloo", "distill"],
 )
 def test_a_method_moves_what_it_is_meant_to_move(
     post_house: House, make_post: MakePost, method: str, changes: dict[str, Any]
@@ -56,6 +57,9 @@ def test_a_method_moves_what_it_is_meant_to_move(
                 found[f"held-out {kind} answers: log p per token"] for kind in ("wanted", "unwanted")
             )
             assert wanted[1].value - unwanted[1].value > wanted[0].value - unwanted[0].value
+        case "distill":
+            before, after = found["held-out prompts: nats from the teacher, per token"]
+            assert after.high < before.low
         case "rloo":
             assert "held-out greedy answers: vowels" in found
 
