@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 selves bots setup               from nothing to selves on Discord, step by step
+selves bots rehearse            the whole cast in this terminal, without Discord
 selves bots check               are the tokens, intents and permissions right? and the invite links
 selves bots run                 bring everybody in the cast who has a token to Discord, until Ctrl-C
 selves bots run --only Ember    only this self; others may run in other processes on the same database
@@ -39,6 +40,11 @@ def main(argv: Sequence[str]) -> int | None:
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("setup", help="make accounts, step by step, and choose where the selves live")
+    rehearse = verbs.add_parser(
+        "rehearse", help="everybody and every scene in this terminal, shortened, without Discord"
+    )
+    rehearse.add_argument("scenes", nargs="*", metavar="SCENE", help="only these (default: all)")
+    rehearse.add_argument("--turns", type=int, default=4, metavar="N", help="at most, of each (default: 4)")
     run = verbs.add_parser("run", help="bring the selves to Discord, until Ctrl-C")
     run.add_argument(
         "--only",
@@ -63,6 +69,8 @@ def main(argv: Sequence[str]) -> int | None:
             names = [name.strip() for name in args.only.split(",") if name.strip()]
             only = [n if n == "registrar" else cast.find_persona(n).name for n in names]
             return asyncio.run(_run(house, cast, only))
+        case "rehearse":
+            return _rehearse(house, cast, args.scenes, args.turns)
         case "status":
             return asyncio.run(_status(house, as_json=args.json))
         case "check":
@@ -115,6 +123,14 @@ async def _status(house: House, *, as_json: bool) -> int:
         for style, line in lines(status):
             console.print(line, style=style)
     return int(not status.is_well)
+
+
+def _rehearse(house: House, cast: Cast, scenes: Sequence[str], turns: int) -> int:
+    from bots.rehearse import rehearse
+
+    if turns < 1:
+        raise UsageError("--turns must be at least 1", "such as --turns 4")
+    return asyncio.run(rehearse(house, cast, scenes, turns))
 
 
 def _setup(house: House) -> int:
