@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selves.errors import CorpusError
+from selves.errors import CorpusError, SelvesError
 from selves.files import sha256_file
 from training.documents import import_named
 from training.folders import unreadable
 from training.post.recipe import Data, PostRecipe
-from training.post.rows import Row, decontaminated, fingerprint, hold_out, read_rows, without_doubles
+from training.post.rows import Message, Row, decontaminated, fingerprint, hold_out, read_rows, without_doubles
 
 EXPORTED = "data"
 """The folder with rows in an export of memory's."""
@@ -39,14 +39,21 @@ class Prepared(NamedTuple):
         return fingerprint(self.train)
 
 
-def prepare(recipe: PostRecipe, asked: Iterable[str] = ()) -> Prepared:
-    """Read all sources; `asked` are the probes' questions. Raises CorpusError, UsageError."""
+Say = Callable[[Sequence[Message]], str]
+"""From messages to an answer."""
+
+
+def prepare(recipe: PostRecipe, asked: Iterable[str] = (), say: Say | None = None) -> Prepared:
+    """Read all sources; `asked` are the probes' questions, `say` lets the base answer functions that ask it.
+
+    Raises CorpusError, UsageError.
+    """
     train: list[Row] = []
     test: list[Row] = []
     sources = []
     for source in recipe.data:
-        rows = list(_rows(recipe, source, "train"))
-        held = list(_rows(recipe, source, "test"))
+        rows = list(_rows(recipe, source, "train", say))
+        held = list(_rows(recipe, source, "test", say))
         if not held:
             rows, held = hold_out(rows, recipe.held_out, recipe.seed)
         train += rows
@@ -65,14 +72,14 @@ def prepare(recipe: PostRecipe, asked: Iterable[str] = ()) -> Prepared:
     return Prepared(clean, clean_test, tuple(sources), len(train) - len(once), len(once) - len(clean))
 
 
-def _rows(recipe: PostRecipe, source: Data, part: str) -> Iterator[Row]:
-    for count, (where, raw) in enumerate(_raw(source, part, recipe.seed)):
+def _rows(recipe: PostRecipe, source: Data, part: str, say: Say | None) -> Iterator[Row]:
+    for count, (where, raw) in enumerate(_raw(source, part, recipe.seed, say)):
         if source.limit and count >= source.limit and part == "train":
             return
         yield from read_rows(recipe.method, raw, where)
 
 
-def _raw(source: Data, part: str, seed: int) -> Iterator[tuple[str, Any]]:
+def _raw(source: Data, part: str, seed: int, say: Say | None) -> Iterator[tuple[str, Any]]:
     if source.folder:
         for kind in (".jsonl", ".parquet"):
             path = Path(source.folder) / EXPORTED / f"{part}{kind}"
@@ -89,7 +96,7 @@ def _raw(source: Data, part: str, seed: int) -> Iterator[tuple[str, Any]]:
     elif source.file:
         yield from _file(Path(source.file))
     elif source.function:
-        yield from _function(source.function, seed)
+        yield from _function(source, seed, say)
     else:
         yield from _hub(source)
 
@@ -120,14 +127,16 @@ def _json(line: str, where: str) -> Any:
         raise CorpusError(f"{where}: not JSON: {error}", "each line is one JSON object") from error
 
 
-def _function(name: str, seed: int) -> Iterator[tuple[str, Any]]:
+def _function(source: Data, seed: int, say: Say | None) -> Iterator[tuple[str, Any]]:
+    name = source.function
     function = import_named(name)
-    given = {"seed": seed} if "seed" in inspect.signature(function).parameters else {}
+    takes = inspect.signature(function).parameters
+    given = {key: value for key, value in (("seed", seed), ("say", say)) if key in takes}
     number = 0
     try:
-        for number, row in enumerate(function(**given), 1):
+        for number, row in enumerate(function(**given, **source.options), 1):
             yield f"{name} row {number}", row
-    except CorpusError:
+    except SelvesError:
         raise
     except Exception as error:  # whatever a person's own function does
         raise CorpusError(f"{name} failed after {number} rows: {error!r}", "correct it") from error

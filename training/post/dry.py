@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from selves.settings import House
-from training.post import data, figures, models, rewards, trainers
+from training.post import asking, data, figures, models, rewards, trainers
 from training.post.lengths import fitting, limit_of, rendered
 from training.post.recipe import IN_WEIGHTS, ON_POLICY, PostRecipe
 from training.words import printable
@@ -34,7 +34,8 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
             return "\n".join([*lines, "reads no data"])
         for name in recipe.reward.functions:
             rewards.load(name)
-        prepared = data.prepare(recipe, figures.questions(recipe, base.form))
+        say = asking.Asking(base, recipe.seed, Path(scratch) / asking.SAID_FILE)
+        prepared = data.prepare(recipe, figures.questions(recipe, base.form), say)
         limit = limit_of(recipe, age.card.context_tokens)
         rows, lengths = fitting(recipe, prepared.train, base.tokenizer, limit)
         lines.append(

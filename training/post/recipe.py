@@ -37,7 +37,10 @@ class Data(Frozen):
     split: str = "train"
     """For `hub`."""
     function: str = ""
-    """`module:function` that yields rows; it may take `seed`. The module may lie where you are."""
+    """`module:function` that yields rows. It may take `seed`, and `say`: a function from messages to what the
+    base answers. The module may lie where you are."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """For `function`: what else it is called with, by name."""
     limit: int = Field(0, ge=0)
     """At most so many rows; 0: all."""
 
@@ -49,6 +52,8 @@ class Data(Frozen):
                 f"a source needs exactly one of file, folder, hub, function; "
                 f"here: {', '.join(named) or 'none'}"
             )
+        if self.options and not self.function:
+            raise ValueError("only a function has options")
         if self.function and self.function.count(":") != 1:
             raise ValueError(f"{self.function!r} is not module:function")
         return self

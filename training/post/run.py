@@ -19,7 +19,19 @@ from selves.errors import TrainingError
 from selves.lineage import Address, AgeCard, age_name, read_age
 from selves.settings import House
 from training.checkpoint import STATE_FOLDER, only_trainer
-from training.post import ageing, data, figures, keeping, lines, models, resume, rewards, teaching, trainers
+from training.post import (
+    ageing,
+    asking,
+    data,
+    figures,
+    keeping,
+    lines,
+    models,
+    resume,
+    rewards,
+    teaching,
+    trainers,
+)
 from training.post.figures import Figure
 from training.post.lengths import fitting, limit_of
 from training.post.recipe import IN_WEIGHTS, ON_POLICY, PostRecipe
@@ -98,7 +110,8 @@ class Run:
         self.state_every_s = state_every_s
         self.rewards = [rewards.load(name) for name in recipe.reward.functions]
         self.teacher = teaching.load_teacher(recipe, base, house) if recipe.method == "distill" else None
-        self.prepared = data.prepare(recipe, figures.questions(recipe, base.form))
+        say = asking.Asking(base, recipe.seed, state / asking.SAID_FILE)
+        self.prepared = data.prepare(recipe, figures.questions(recipe, base.form), say)
         limit = limit_of(recipe, base.age.card.context_tokens)
         self.rows, self.lengths = fitting(recipe, self.prepared.train, base.tokenizer, limit)
         self.known = resume.begin(state, recipe, self.prepared.sha256, base.age.card.weights_sha256)

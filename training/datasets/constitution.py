@@ -1,0 +1,53 @@
+"""A self corrects itself by principles of yours: `function = "training.datasets.constitution:rows"`.
+
+    [data.options]
+    constitution = "constitution.txt"    # a principle on each line
+    prompts = "prompts.txt"              # something that it might be asked on each line
+
+It answers each prompt, says what in the answer breaks a principle, and answers again (Bai et al. 2022,
+arXiv:2212.08073). The second answer is what sft learns, and what dpo prefers to the first. A self that is too
+small for this revises nothing, or makes it worse: look at the rows with --dry-run before you train on them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from selves.errors import CorpusError
+
+CRITIQUE = "Does your answer keep to this: {principle} Say in one sentence what is wrong with it."
+REVISION = "Answer again, so that it does. Write the answer alone."
+
+
+def rows(
+    say: Callable[[list[dict[str, str]]], str], constitution: str, prompts: str, seed: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each prompt whose answer came out otherwise. Raises CorpusError for an empty file."""
+    principles, source = lines(constitution), random.Random(seed)
+    for asked in lines(prompts):
+        principle = source.choice(principles)
+        told = [{"role": "user", "content": asked}]
+        first = say(told)
+        talk = [*told, _said(first), {"role": "user", "content": CRITIQUE.format(principle=principle)}]
+        talk = [*talk, _said(say(talk)), {"role": "user", "content": REVISION}]
+        second = say(talk)
+        if first.strip() and second.strip() and first != second:
+            yield {"prompt": asked, "completion": second, "chosen": second, "rejected": first}
+
+
+def lines(path: str) -> list[str]:
+    """Return the lines of a text that say something."""
+    try:
+        found = [line.strip() for line in Path(path).read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}", "name a text file in UTF-8") from error
+    if not found:
+        raise CorpusError(f"{path} is empty", "write a line in it")
+    return found
+
+
+def _said(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text or "…"}
