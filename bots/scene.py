@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from bots import filters, guard, letter, settings, timing
+from bots.alone import Renew, alone
 from bots.casting import find_cast, find_voices, players
 from bots.channel import Channel
 from bots.lines import finish, letter_from, said_before, to_lines
@@ -71,13 +72,14 @@ async def play(
     A `key` makes it single: a scene with this key that has ended is returned as it is, else it goes on.
     `seed` makes it repeatable; by default it follows from the scene's id. The scene's `max_minutes` count
     from this call by `now`. `max_without_human`: so many lines may be said since a person last spoke, on
-    Discord counted over all scenes of the last hour.
-    `age_restricted`: whether the place is for adults, so that selves who speak only there may.
+    Discord counted over all scenes of the last hour. `age_restricted`: whether the place is for adults, so
+    that selves who speak only there may.
 
     Raises, before anything is begun: UsageError for a cast that cannot play it, ConfigError for a filter that
-    cannot be loaded, EngineError when the serving address lacks an age of the cast. Raises StoreError when
-    the database fails, and whatever `channel.post` raises; the scene then stays open. Failures of the engine
-    during the scene are kept as failed turns, and end it only when they go on.
+    cannot be loaded, EngineError when the serving address lacks an age of the cast. Raises UsageError when
+    another process plays the scene, StoreError when the database fails, and whatever `channel.post` raises;
+    the scene then stays open. Failures of the engine during the scene are kept as failed turns, and end it
+    only when they go on.
     """
     personas = find_cast(cast, spec, age_restricted=age_restricted)
     filters.load(cast.filter)
@@ -86,6 +88,13 @@ async def play(
     if scene.status == "ended":
         return scene
     stage = await _set_stage(store, voice, channel, cast, spec, scene, personas, infos, seed)
+    async with alone(store, scene) as renew:
+        return await _turns(stage, scene, renew, now, max_without_human)
+
+
+async def _turns(stage: Stage, scene: Scene, renew: Renew, now: Clock, max_without_human: int) -> Scene:
+    """Take turn after turn until there is a reason to stop."""
+    store, channel, spec = stage.store, stage.channel, stage.spec
     before = await _said_recently(store, scene, now())
     taken_up = _taken_up(spec, before)
     rests = timing.pauses(
@@ -99,7 +108,10 @@ async def play(
     began, failures = now(), 0
     passed: list[Line] = []
     while not channel.halted():
+        await renew()
         scene = await store.scene(scene.id)
+        if scene.status == "ended":
+            return scene
         messages = await stage.posted_so_far(scene)
         loops = guard.find_loops(() if stage.kind.may_repeat else messages)
         without_human = guard.lines_without([m.human for m in (*before, *messages)])
@@ -131,7 +143,7 @@ async def play(
         # the floor must go round even when nothing was said
         passed = [] if turn == "said" else [*passed, Line(speaker.name, "")]
         if scene.turns + 1 < len(rests):
-            await _rest(store, channel, scene.id, rests[scene.turns + 1])
+            await _rest(store, channel, scene.id, rests[scene.turns + 1], renew)
     return await store.end_scene(scene.id, "halted")
 
 
@@ -181,7 +193,7 @@ def _taken_up(spec: SceneSpec, before: Sequence[Message]) -> Sequence[Message]:
     return [m for m in before if not m.human and m.text][-TAKEN_UP_LINES:]
 
 
-async def _rest(store: Store, channel: Channel, scene_id: int, seconds: float) -> None:
+async def _rest(store: Store, channel: Channel, scene_id: int, seconds: float, renew: Renew) -> None:
     """Be silent for so long, or until somebody else says something here or calls for silence."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
@@ -190,6 +202,7 @@ async def _rest(store: Store, channel: Channel, scene_id: int, seconds: float) -
     before = (await store.scene(scene_id)).messages
     while (left := end - loop.time()) > 0 and not channel.halted():
         await asyncio.sleep(min(LOOK_S, left))
+        await renew()
         if (await store.scene(scene_id)).messages != before:
             return
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +15,7 @@ import pytest
 
 from bots.pick import SAMPLES
 from bots.scene import finish, play
+from memory import leases
 from memory.store import Store
 from memory.types import Message
 from selves.cast import Cast, Persona, PersonaSampling, SceneSpec
@@ -231,3 +235,37 @@ async def test_a_refused_sample_is_kept_as_a_candidate(store: Store, voice: Voic
 def test_a_line_whose_tokens_ran_out_ends_with_a_whole_sentence(text: str, posted: str) -> None:
     assert finish(text, was_cut=True) == posted
     assert finish(text, was_cut=False) == text
+
+
+async def test_a_scene_is_played_by_one_process_at_a_time(store: Store, voice: Voice) -> None:
+    scene = await store.begin_scene(MEETING, place="terminal", key="shared")
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE
+    )
+    theirs = f"{socket.gethostname()}/{other.pid}/x"
+    assert await leases.acquire(store, f"scene:{scene.id}", theirs, 300)
+    with pytest.raises(UsageError, match="is being played by another process"):
+        await play(store, voice, Paper(), CAST, MEETING, key="shared")
+    assert (await store.scene(scene.id)).messages == 0
+    other.kill()
+    await other.wait()
+    played = await play(store, voice, Paper(), CAST, MEETING, key="shared")
+    assert played.stop_reason == "max_turns", "whoever died holds nothing"
+    assert await leases.held(store, "scene:") == []
+
+
+async def test_whoever_lost_a_scene_to_another_process_says_no_more(store: Store, voice: Voice) -> None:
+    class Robbed(Paper):
+        async def post(self, message: Message) -> int | None:
+            [lease] = await leases.held(store, "scene:")
+            await leases.release(store, lease.name, lease.holder)
+            assert await leases.acquire(store, lease.name, "elsewhere/1/x", 300)
+            return await super().post(message)
+
+    paper = Robbed()
+    with pytest.raises(UsageError, match="another process"):
+        await play(store, voice, paper, CAST, MEETING, key="shared")
+    # the opening was being posted when it was lost
+    assert len(paper.posted) <= 2
+    [lease] = await leases.held(store, "scene:")
+    assert lease.holder == "elsewhere/1/x"
