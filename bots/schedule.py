@@ -14,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice, takewhile
 from random import Random
 from typing import NamedTuple, Protocol
@@ -23,12 +24,13 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from bots.discord_channel import place_of
+from bots.post_office import deliver_soon
 from bots.quiet import is_quiet
 from bots.timing import poisson
 from memory import states
 from memory.store import Store
 from selves.cast import Cast, SceneSpec, Schedule
-from selves.errors import ConfigError, SelvesError
+from selves.errors import ConfigError, SelvesError, StoreError
 from selves.speech import seed_from
 
 log = logging.getLogger("selves.bots")
@@ -37,6 +39,8 @@ LATE = timedelta(minutes=5)
 """An occurrence that is noticed later than this (the machine slept) was missed."""
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=31), timedelta(days=400))
 """How far back a missed occurrence is looked for."""
+DELIVERY_S = 300
+"""How often letters are looked for whose age has come."""
 MOST_MISSED = 20
 """So many missed occurrences are played at most, the newest."""
 SKIPPED_AT_MOST = 2000
@@ -219,7 +223,17 @@ class Timetable:
         for schedule in self._cast.schedule:
             await self._catch_up(schedule, now)
             self._arm(schedule, now)
+        await self.deliver()
+        self.every(DELIVERY_S, self.deliver)
         self._scheduler.start()
+
+    async def deliver(self) -> None:
+        """Have letters answered that have arrived: their age is registered, and one of the cast."""
+        for channel in self._cast.discord.channels:
+            try:
+                await deliver_soon(self._store, self._cast, place_of(channel), partial(self._play, channel))
+            except StoreError as error:
+                log.error("letters could not be delivered: %s", error)
 
     def every(self, seconds: int, what: Callable[[], object]) -> None:
         """Do something else regularly; `what` must be a coroutine function."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from bots.post_office import deliver_soon
 from memory.types import Scene
 from selves.cast import SceneSpec, Schedule
 from selves.lineage import list_ages
@@ -55,13 +54,13 @@ async def test_a_letter_to_the_future_is_answered_here_by_the_self_that_is_that_
     letter = {"name": "onward", "kind": "letter", "cast": ["Spark"], "to": "tiny@chat-000008"}
     house.extra = {"scene": [letter]}
     async with house.awake() as awake:
-        room = awake.fleet.rooms[house.room.id]
-        room.play_soon(house.cast().find_scene("onward"), "command:1")
+        awake.fleet.rooms[house.room.id].play_soon(house.cast().find_scene("onward"), "command:1")
         await eventually(lambda: ended(awake, "onward"))
-        assert await deliver_soon(awake.store, house.cast(), house.place, room.play_soon) == 0
+        await awake.fleet.timetable.deliver()
+        assert await awake.store.scenes(name="answer") == [], "that age is not there yet"
         for age in list_ages(checkpoints):
             await awake.store.register_age(age)
-        assert await deliver_soon(awake.store, house.cast(), house.place, room.play_soon) == 1
+        await awake.fleet.timetable.deliver()
         await eventually(lambda: ended(awake, "answer"))
         await awake.settled()
     sent, answer = house.said()
