@@ -168,6 +168,11 @@ class Room:
         self._asks.clear()
         self._planned.clear()
 
+    def belong_to(self, name: str) -> None:
+        """From now on, what is said here to nobody is said to this self."""
+        self._to = name
+        self.where = self.where._replace(to=name)
+
     def ask(self, ask: Ask) -> None:
         """Let a self answer again, or go on, as soon as the floor is free."""
         self._asks[f"{ask.why}:{ask.persona.name}", f"{ask.message.id}"] = ask

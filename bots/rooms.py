@@ -66,11 +66,15 @@ class Rooms(Mapping[int, Room]):
 
     def open_thread(self, thread_id: int, *, parent: int, begins_at: int | None, to: str = "") -> Room:
         """Listen to a thread of a channel. `to`: whom all is said to there."""
-        if thread_id not in self._rooms:
-            self._open(Where(thread_id, parent=parent, begins_at=begins_at, to=to))
-            note = {"parent": str(parent), "begins_at": str(begins_at) if begins_at else None, "to": to}
-            self._note(states.put(self._store, f"thread:{thread_id}", note))
-        return self._rooms[thread_id]
+        room = self._rooms.get(thread_id)
+        if room is None:
+            room = self._open(Where(thread_id, parent=parent, begins_at=begins_at, to=to))
+        elif to:
+            # something was said in it before we came to this
+            room.belong_to(to)
+        note = {"parent": str(parent), "begins_at": str(begins_at) if begins_at else None, "to": to}
+        self._note(states.put(self._store, f"thread:{thread_id}", note))
+        return room
 
     def open_private(self, channel_id: int, to: str) -> Room:
         """Listen to what somebody says to one self in private.
@@ -160,11 +164,12 @@ class Rooms(Mapping[int, Room]):
             yield
         finally:
             self._running[private] = None
-            tasks = [task for tasks in running.values() for task in tasks] + list(self._notes)
+            tasks = [task for tasks in running.values() for task in tasks]
             for task in tasks:
                 task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
+            # what is noted is short, and worth waiting for
+            if waiting := [*tasks, *self._notes]:
+                await asyncio.wait(waiting)
 
     def _start(self, room: Room) -> None:
         running = self._running[room.where.private]

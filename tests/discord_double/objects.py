@@ -299,8 +299,8 @@ def message_event_json(world: World, message: Message, receiver: Bot, *, with_co
                 part = body if shown is message else body.get("referenced_message")
                 if part:
                     part |= {"content": "", "attachments": [], "components": []}
-    body["guild_id"] = str(world.guild_id)
-    if message.interaction is None and not message.author.webhook:
+    body |= world.guild_part(message.channel)
+    if message.interaction is None and not message.author.webhook and not message.channel.between:
         body["member"] = member_json(world, message.author, with_user=False)
     if message.nonce is not None:
         body["nonce"] = message.nonce
