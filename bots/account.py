@@ -51,6 +51,9 @@ PATIENT = Pauses()
 class Account:
     """A bot account and the client of the moment."""
 
+    may_grow = True
+    """Whether its answers can be shown while they grow."""
+
     def __init__(
         self,
         name: str,

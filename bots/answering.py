@@ -100,7 +100,7 @@ class Answerer:
             await self._sign(asked, TIRED)
             return None
         growing = None
-        if place.stream and asked.platform_id is not None:
+        if place.stream and asked.platform_id is not None and self._speakers[persona.name].may_grow:
             growing = Growing(
                 self._store,
                 self._channel,

@@ -33,6 +33,8 @@ PLACE = "discord:"
 class Elsewhere(Account):
     """See the module."""
 
+    may_grow = False
+
     def __init__(self, name: str, variable: str, store: Store, pauses: Pauses = PATIENT) -> None:
         super().__init__(name, variable, "", _no_client, pauses)
         self.tried.set()

@@ -1,4 +1,4 @@
-"""`selves bots status`: what every process says of itself. It is read from the database, from any terminal."""
+"""`selves bots status`: what every process says of itself, read from the database in any terminal."""
 
 from __future__ import annotations
 

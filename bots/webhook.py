@@ -118,6 +118,8 @@ class Webhooks:
 class Guest(Account):
     """A self that speaks through the webhooks. It is there when the registrar is."""
 
+    may_grow = False
+
     def __init__(self, name: str, webhooks: Webhooks, pauses: Pauses = PATIENT) -> None:
         super().__init__(name, "", "", _no_client, pauses)
         self.online, self.tried = webhooks.registrar.online, webhooks.registrar.tried
