@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -295,8 +296,10 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(
     mention = house.double.mention(house.selves["Ember"])
     async with house.awake() as awake:
         await awake.until_caught_up()
-        with closing(sqlite3.connect(house.path / "selves.db", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        path = house.path / "selves.db"
+        with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+            # in a thread: whoever is writing just now needs this loop to come to an end
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
             house.anna.post(house.room, f"{mention} hello")
 
             async def given_up() -> bool:
