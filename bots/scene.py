@@ -95,8 +95,10 @@ async def play(
 async def _turns(stage: Stage, scene: Scene, renew: Renew, now: Clock, max_without_human: int) -> Scene:
     """Take turn after turn until there is a reason to stop."""
     store, channel, spec = stage.store, stage.channel, stage.spec
-    before = await _said_recently(store, scene, now())
+    before = await said_before(store, scene, now() - RECENTLY)
     taken_up = _taken_up(spec, before)
+    # whoever began a scene in a terminal sits there and listens
+    unheard = [] if channel.place == "terminal" else before
     rests = timing.pauses(
         Random(seed_from(stage.seed, "pauses")),
         branching=spec.branching,
@@ -114,7 +116,7 @@ async def _turns(stage: Stage, scene: Scene, renew: Renew, now: Clock, max_witho
             return scene
         messages = await stage.posted_so_far(scene)
         loops = guard.find_loops(() if stage.kind.may_repeat else messages)
-        without_human = guard.lines_without([m.human for m in (*before, *messages)])
+        without_human = guard.lines_without([m.human for m in (*unheard, *messages)])
         reason: guard.StopReason | None = guard.stop_reason(
             turns=stage.count_turns(scene, messages),
             max_turns=max_turns,
@@ -179,12 +181,6 @@ async def _set_stage(
         cast.filter,
         received,
     )
-
-
-async def _said_recently(store: Store, scene: Scene, now: datetime) -> list[Message]:
-    """What was said at this place before; nothing of it counts where somebody sits and watches."""
-    watched = scene.place == "terminal" and scene.kind != "chatter"
-    return [] if watched else await said_before(store, scene, now - RECENTLY)
 
 
 def _taken_up(spec: SceneSpec, before: Sequence[Message]) -> Sequence[Message]:
