@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
@@ -30,6 +31,8 @@ def type_name(annotation: Any) -> str:
     arguments = tuple(a for a in get_args(annotation) if a is not NoneType)
     if get_origin(annotation) is dict:
         return "any keys"
+    if get_origin(annotation) is Mapping:
+        return f"table of {type_name(arguments[-1])}"
     if get_origin(annotation) is UnionType:
         return type_name(arguments[0])
     if not arguments:

@@ -538,20 +538,11 @@ class Store:
         async with self.reading() as session:
             message = _found(await session.get(MessageRow, message_id), "message", message_id)
             scene = _found(await session.get(SceneRow, message.scene_id), "scene", message.scene_id)
-            generation, siblings, checkpoint = None, [], None
+            generation, checkpoint = None, None
+            siblings: Sequence[GenerationRow] = []
             if message.generation_id is not None:
                 generation = await session.get_one(GenerationRow, message.generation_id)
-                siblings = list(
-                    await session.scalars(
-                        select(GenerationRow)
-                        .where(
-                            GenerationRow.scene_id == generation.scene_id,
-                            GenerationRow.turn == generation.turn,
-                            GenerationRow.id != generation.id,
-                        )
-                        .order_by(GenerationRow.id)
-                    )
-                )
+                siblings = await _siblings(session, generation)
                 checkpoint = await session.scalar(
                     select(CheckpointRow).where(
                         CheckpointRow.address == generation.address,
@@ -715,6 +706,22 @@ _SIZE = {
 
 async def _read(session: AsyncSession, row: MessageRow) -> Message:
     return (await read_messages(session, [row]))[0]
+
+
+async def _siblings(session: AsyncSession, sample: GenerationRow) -> Sequence[GenerationRow]:
+    """The other generations of its turn. A letter that an age once wrote has no turn, and none."""
+    if sample.turn is None:
+        return []
+    others = await session.scalars(
+        select(GenerationRow)
+        .where(
+            GenerationRow.scene_id == sample.scene_id,
+            GenerationRow.turn == sample.turn,
+            GenerationRow.id != sample.id,
+        )
+        .order_by(GenerationRow.id)
+    )
+    return others.all()
 
 
 def _heard(platform_id: int) -> Select[MessageRow]:

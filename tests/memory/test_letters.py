@@ -22,6 +22,7 @@ async def test_a_diary_s_letter_becomes_one_message_however_often_it_is_taken(
     assert (first.origin, first.status, first.address) == ("self", "posted", "ember@base-000400")
     assert first.text.endswith("A letter of ember@base-000400.")
     assert first.generation_id == writing.generation.id
+    assert (await store.provenance(first.id)).siblings == (), "what else it wrote was no other try at this"
     scene = await store.scene(first.scene_id)
     assert (scene.place, scene.status, scene.stop_reason, scene.messages) == ("diary", "ended", "sent", 1)
     assert await store.unposted() == []
