@@ -46,7 +46,7 @@ check: .venv/dev
 
 test: check
 	bash tests/system.sh
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 docs: .venv/dev
 	$(BIN)/python docs/make_reference.py

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(variable, "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
 
 SENTENCES = (
     "<Ash> Hi! How are you today?\n<Ember> I'm doing really good, haha.\n<Ash> What do you like to read?\n",
