@@ -3,6 +3,7 @@
     [data.options]
     constitution = "constitution.txt"    # a principle on each line
     prompts = "prompts.txt"              # something that it might be asked on each line
+    checked = true                       # keep only answers that break fewer of training.traits.principles
 
 It answers each prompt, says what in the answer breaks a principle, and answers again (Bai et al. 2022,
 arXiv:2212.08073). The second answer is what sft learns, and what dpo prefers to the first. A self that is too
@@ -17,13 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from selves.errors import CorpusError
+from training.traits.principles import broken
 
 CRITIQUE = "Does your answer keep to this: {principle} Say in one sentence what is wrong with it."
 REVISION = "Answer again, so that it does. Write the answer alone."
 
 
 def rows(
-    say: Callable[[list[dict[str, str]]], str], constitution: str, prompts: str, seed: int = 1
+    say: Callable[[list[dict[str, str]]], str],
+    constitution: str,
+    prompts: str,
+    seed: int = 1,
+    checked: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each prompt whose answer came out otherwise. Raises CorpusError for an empty file."""
     principles, source = lines(constitution), random.Random(seed)
@@ -34,6 +40,8 @@ def rows(
         talk = [*told, _said(first), {"role": "user", "content": CRITIQUE.format(principle=principle)}]
         talk = [*talk, _said(say(talk)), {"role": "user", "content": REVISION}]
         second = say(talk)
+        if checked and not broken(second) < broken(first):
+            continue
         if first.strip() and second.strip() and first != second:
             yield {"prompt": asked, "completion": second, "chosen": second, "rejected": first}
 

@@ -1,0 +1,67 @@
+"""A self learns to answer as if it had just read its past selves' letters: `training.datasets.letters:rows`.
+
+    [data.options]
+    letters = "recipes/post/letters.txt"      # a text, or
+    home = "home/checkpoints/ember"           # a lineage: the diaries and letters of its ages, oldest first
+    prompts = "recipes/post/prompts.txt"      # what it might be asked, on each line
+
+The base answers each prompt with the letters before it; what it says is learned for the prompt alone (sft;
+context distillation, Snell et al. 2022, arXiv:2209.15189). The column `privileged_context` has the letters,
+as TRL's self-distillation (SDFT) wants them. Loss on held-out rows is how far it still is from the self that
+reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from selves.errors import CorpusError
+from selves.lineage import list_ages
+from selves.speech import Writing
+from training.datasets.constitution import lines
+
+BEFORE = (
+    "You kept these letters from the selves that you were:\n\n{letters}\n\nAnswer as the one who wrote them."
+)
+LONGEST = 4000
+"""Characters of letters that are read; the newest are kept."""
+
+
+def rows(
+    say: Callable[[list[dict[str, str]]], str], prompts: str, letters: str = "", home: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Yield what the base says to each prompt with the letters read. Raises CorpusError if there are none."""
+    told = read(letters, home)
+    before = {"role": "system", "content": BEFORE.format(letters=told)}
+    for asked in lines(prompts):
+        said = say([before, {"role": "user", "content": asked}]).strip()
+        if said:
+            yield {"prompt": asked, "completion": said, "privileged_context": told}
+
+
+def read(letters: str = "", home: str = "") -> str:
+    """Return the letters of a file, or of all ages of a lineage. Raises CorpusError if there are none."""
+    if letters:
+        return "\n".join(lines(letters))[-LONGEST:]
+    folder = Path(home)
+    found = []
+    for age in list_ages(folder.parent, folder.name):
+        path = age.folder / "diary.jsonl"
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            try:
+                writing = Writing.model_validate_json(line)
+            except ValidationError as error:
+                raise CorpusError(
+                    f"{path} is damaged: {error.errors()[0]['msg']}", "leave that age out"
+                ) from error
+            if text := writing.utterance.text.strip():
+                found.append(f"{age.address.age}: {' '.join(text.split())}")
+    if not found:
+        raise CorpusError(
+            "there are no letters to learn from", "say letters = FILE, or home = CHECKPOINTS/LINEAGE"
+        )
+    return "\n".join(found)[-LONGEST:]
