@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from selves.cast import Persona
@@ -28,6 +29,8 @@ Count = Callable[[str | tuple[ChatMessage, ...]], int]
 NAME_CHARACTERS = 32
 NAMES_FROM_PARAMETERS = 300_000_000
 """SmolLM2-135M answers a group sensibly only without names in front of its lines."""
+FRAME_TOKENS, TURN_TOKENS = 512, 16
+"""What a chat template may add at most, around everything and around each turn."""
 SILENCE = "…"
 """Stands for another's turn where a chat template needs one and nobody has spoken."""
 
@@ -69,7 +72,8 @@ def build_prompt(
 
     Room for the answer (`sampling.max_tokens`, at most half of the window) stays free. The last line is
     always in it, without its beginning if it must be; the premise gives way before the last line does.
-    `names` are all who are present. `count` is called O(log(lines)) times with whole prompts.
+    `names` are all who are present. `count` is called with whole prompts: not at all when everything fits by
+    its length alone, once when everything fits, else O(log(lines)) times.
     """
     budget = info.context_tokens - min(sampling.max_tokens, info.context_tokens // 2)
     lines = [line._replace(text=one_line(line.text)) for line in lines]
@@ -91,9 +95,13 @@ def build_prompt(
 
     def fits(chosen: Sequence[Line], premise: str) -> bool:
         prompt = render(chosen, premise)
+        if most_tokens(prompt) <= budget:
+            return True
         return count(prompt.text if info.form == "transcript" else prompt.messages) <= budget
 
     premise = one_line(premise)
+    if fits(lines, premise):
+        return render(lines, premise)
     if premise and not fits(lines[-1:], premise):
         premise = ""
     if not lines:
@@ -107,6 +115,14 @@ def build_prompt(
         return [last._replace(text=last.text[len(last.text) - characters :].lstrip())]
 
     return render(tail(_largest(len(last.text), lambda n: fits(tail(n), ""))), "")
+
+
+def most_tokens(prompt: Prompt) -> int:
+    """Return how many tokens a prompt can take at most: no token of text is shorter than a byte."""
+    size = len(prompt.text.encode("utf-8", "replace")) + sum(
+        len(message.content.encode("utf-8", "replace")) + TURN_TOKENS for message in prompt.messages
+    )
+    return size + (FRAME_TOKENS if prompt.messages else TURN_TOKENS)
 
 
 def clean(text: str, persona_name: str, names: Collection[str] = ()) -> str:
@@ -132,6 +148,7 @@ def one_line(text: str) -> str:
     return _collapse(text).replace("<|", "< |")
 
 
+@lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
     """Return a speaker's name as it may stand in `<Name>`; people may be called anything."""
     return _collapse(re.sub(r"[<>|:]", " ", name))[:NAME_CHARACTERS].strip() or "Someone"

@@ -82,6 +82,22 @@ def test_a_person_in_the_window_marks_the_prompt_and_one_outside_does_not() -> N
     assert build("transcript", EMBER, lines, window=256).has_human is True
 
 
+@pytest.mark.parametrize(("window", "counts"), [(4096, 0), (256, 1)])
+def test_what_fits_anyway_is_not_counted(window: int, counts: int) -> None:
+    asked: list[object] = []
+
+    def counting(text: str | tuple[ChatMessage, ...]) -> int:
+        asked.append(text)
+        return 100
+
+    about = info("chat", window)
+    sampling = make_sampling(about, EMBER, NAMES)
+    lines = [Line("Ash", f"line {number}", number) for number in range(1, 10)]
+    prompt = build_prompt(about, EMBER, lines, names=NAMES, count=counting, sampling=sampling)
+    assert len(prompt.message_ids) == 9
+    assert len(asked) == counts
+
+
 LINES = st.lists(
     st.builds(
         Line,
