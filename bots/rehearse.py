@@ -1,7 +1,7 @@
 """`selves bots rehearse`: the whole cast in the terminal, as it would be on Discord, without Discord.
 
 First everybody says a line, then each scene of the cast file is played, shortened and without pauses. What
-cannot be played is named; the others go on.
+cannot be played is named, and so is who cannot be heard; the others go on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bots import scene
 from bots.terminal import TerminalChannel, make_console
 from bots.verdict import outcome_of
 from memory.store import Store, open_store
-from selves.cast import Cast, SceneSpec
+from selves.cast import Cast, Persona, SceneSpec
 from selves.errors import SelvesError
 from selves.lineage import list_ages
 from selves.settings import House
@@ -36,11 +36,12 @@ def programme(cast: Cast, names: Sequence[str], turns: int) -> list[SceneSpec]:
     played = [s.model_copy(update={**short, "max_turns": min(s.max_turns, turns)}) for s in chosen]
     if names:
         return played
-    everybody = tuple(persona.name for persona in cast.persona)
-    call = SceneSpec(
-        name=ROLL_CALL, cast=everybody, opening=QUESTION, order="round", max_turns=len(everybody)
-    )
-    return [call, *played]
+    return [roll_call([persona.name for persona in cast.persona]), *played]
+
+
+def roll_call(names: Sequence[str]) -> SceneSpec:
+    """Return the scene in which everybody says a line."""
+    return SceneSpec(name=ROLL_CALL, cast=tuple(names), opening=QUESTION, order="round", max_turns=len(names))
 
 
 async def rehearse(house: House, cast: Cast, names: Sequence[str], turns: int) -> int:
@@ -57,6 +58,11 @@ async def rehearse(house: House, cast: Cast, names: Sequence[str], turns: int) -
     ):
         for age in list_ages(house.checkpoints):
             await store.register_age(age)
+        if not names:
+            absent = await find_absent(voice, cast)
+            failed += [persona.name for persona in absent]
+            present = [p.name for p in cast.persona if p not in absent]
+            specs = [*([roll_call(present)] if present else []), *specs[1:]]
         for spec in specs:
             try:
                 reason = await _play(store, voice, cast, spec)
@@ -66,8 +72,17 @@ async def rehearse(house: House, cast: Cast, names: Sequence[str], turns: int) -
             if reason == "engine":
                 failed.append(spec.name)
     if failed:
-        log.error("%d of %d could not be played: %s", len(failed), len(specs), ", ".join(failed))
+        log.error("not rehearsed: %s", ", ".join(failed))
     return int(bool(failed))
+
+
+async def find_absent(voice: Voice, cast: Cast) -> list[Persona]:
+    """Return, and name in the log, whose age the engine does not have. Raises EngineError."""
+    infos = await voice.models()
+    absent = [persona for persona in cast.persona if persona.address not in infos]
+    for persona in absent:
+        log.error("%s cannot be heard: the engine has no %s", persona.name, persona.address)
+    return absent
 
 
 async def _play(store: Store, voice: Voice, cast: Cast, spec: SceneSpec) -> str | None:

@@ -161,9 +161,12 @@ def check_engine(house: House, cast: Cast | None) -> Check:
     )
 
 
-def check_tokens(cast: Cast) -> Check:
+def check_tokens(house: House, cast: Cast) -> Check:
+    """Look for the bots' tokens where `selves bots run` does: the environment, and `.env` beside the cast."""
     names = [cast.discord.registrar_token, *(p.token for p in cast.persona if p.token)]
-    unset = [name for name in names if not os.environ.get(name)]
+    path = house.cast_path.with_name(".env")
+    kept = import_module("bots.castfile").read_variables(path.read_text("utf-8")) if path.is_file() else {}
+    unset = [name for name in names if not (os.environ.get(name) or kept.get(name))]
     if unset:
         return Check("Discord", "optional", f"not set: {', '.join(unset)}", "see docs/discord.md")
     return Check("Discord", "ok", f"{len(names)} tokens set")
@@ -180,7 +183,7 @@ def examine(house: House) -> Iterator[Check]:
     yield check_database(house)
     yield check_engine(house, cast)
     if cast:
-        yield check_tokens(cast)
+        yield check_tokens(house, cast)
 
 
 def main(argv: Sequence[str]) -> int:

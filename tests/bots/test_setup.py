@@ -15,8 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bots.castfile import new_cast, read_variables, with_accounts, with_variables
-from selves.cast import load_cast
+from selves.cast import Cast, load_cast
+from selves.doctor import check_tokens
 from selves.errors import ConfigError
+from selves.settings import House
 from tests.bots.discord_house import DiscordHouse, open_house
 
 CAST = """\
@@ -188,3 +190,15 @@ def test_whatever_a_remark_says_only_what_was_asked_for_changes(
 )
 def test_variables_are_read_as_they_were_written(variables: dict[str, str]) -> None:
     assert read_variables(with_variables("# mine\nOTHER-1=x\n", variables)) == {"OTHER-1": "x", **variables}
+
+
+def test_the_doctor_finds_tokens_where_the_bots_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House.from_environment({"SELVES_CAST": str(tmp_path / "selves.toml")})
+    cast = Cast.model_validate(
+        {"persona": [{"name": "Ash", "address": "ash@base-000001", "token": "TOKEN_ASH"}]}
+    )
+    monkeypatch.setenv("SELVES_REGISTRAR_TOKEN", "from the environment")
+    monkeypatch.delenv("TOKEN_ASH", raising=False)
+    assert check_tokens(house, cast).detail == "not set: TOKEN_ASH"
+    (tmp_path / ".env").write_text("TOKEN_ASH=from-the-file\n")
+    assert check_tokens(house, cast).state == "ok"
