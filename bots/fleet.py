@@ -23,6 +23,7 @@ from bots.breaker import Breaker
 from bots.desk import Desk
 from bots.elsewhere import Elsewhere, Errands
 from bots.hearing import CatchUp, Event
+from bots.newcomers import Newcomers
 from bots.processes import BEAT_S, LEASE_S, LISTENING, Processes, lease_of
 from bots.registrar import Registrar
 from bots.room import STEADY, Pace, Room, Where
@@ -42,6 +43,10 @@ FIRST_LOGIN_S = 30.0
 """How long the registrar waits for the selves, so that it knows them when people mention them."""
 EXPIRY_S = 3600
 """How often people's words are looked through for what has been kept long enough."""
+NEWCOMERS_S = 60
+"""How often ages are looked for that were made meanwhile."""
+COMPARE_S = 86400
+"""How often channels are compared with what is kept, in case an edit or a deletion was never told."""
 REGISTRAR = "registrar"
 """Among the names of `--only`: the bot that listens."""
 
@@ -59,6 +64,7 @@ class Fleet:
         tokens: Mapping[str, str],
         *,
         only: Collection[str] = (),
+        newcomers: Newcomers | None = None,
         pace: Pace = STEADY,
         pauses: Pauses = PATIENT,
         guild_wait_s: float = GUILD_WAIT_S,
@@ -73,6 +79,7 @@ class Fleet:
         check(cast, tokens, only)
         self.cast, self.store, self._tokens, self._only = cast, store, tokens, only
         self._voice, self._pace, self._pauses = voice, pace, pauses
+        self._newcomers = newcomers
         self.breaker = Breaker()
         variable = cast.discord.registrar_token
         self.registrar = Account(
@@ -140,6 +147,9 @@ class Fleet:
         """Listen, and have the floor, for as long as no other process does."""
         timetable = self.timetable = Timetable(self.cast, self.store, self._play)
         timetable.every(EXPIRY_S, self._expire)
+        timetable.every(COMPARE_S, self.compare)
+        if self._newcomers is not None:
+            timetable.every(NEWCOMERS_S, self._newcomers.announce)
 
         async def listen() -> None:
             await self._first_logins()
@@ -260,6 +270,13 @@ class Fleet:
     def _came_online(self) -> None:
         """Somebody is there (again): compare what was missed, post what was left."""
         self.processes.beat_soon()
+        self._catch_up()
+
+    async def compare(self) -> None:
+        """Follow the edits and deletions that nobody told of."""
+        self._catch_up()
+
+    def _catch_up(self) -> None:
         for room in self.rooms.values():
             room.take(CatchUp())
 
@@ -341,7 +358,6 @@ async def open_fleet(
 ) -> AsyncIterator[Fleet]:
     """Yield a fleet with an open store and an engine, ready to `run`."""
     from memory.store import open_store
-    from selves.lineage import list_ages
     from serving.address import serving_address
 
     check(cast, tokens, only)
@@ -350,6 +366,6 @@ async def open_fleet(
         serving_address(house, cast, on_wait=lambda what: log.info("%s", what)) as url,
         Voice(url, house.api_key) as voice,
     ):
-        for age in list_ages(house.checkpoints):
-            await store.register_age(age)
-        yield Fleet(cast, store, voice, tokens, only=only)
+        newcomers = Newcomers(store, house.checkpoints)
+        await newcomers.look()
+        yield Fleet(cast, store, voice, tokens, only=only, newcomers=newcomers)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bots.newcomers import Newcomers
 from memory.types import Scene
 from selves.cast import SceneSpec, Schedule
-from selves.lineage import list_ages
 from tests.bots.discord_house import Awake, DiscordHouse, eventually, open_house
 
 
@@ -58,8 +58,9 @@ async def test_a_letter_to_the_future_is_answered_here_by_the_self_that_is_that_
         await eventually(lambda: ended(awake, "onward"))
         await awake.fleet.timetable.deliver()
         assert await awake.store.scenes(name="answer") == [], "that age is not there yet"
-        for age in list_ages(checkpoints):
-            await awake.store.register_age(age)
+        newcomers = Newcomers(awake.store, checkpoints)
+        assert "tiny@chat-000008" in await newcomers.look()
+        assert await newcomers.look() == []
         await awake.fleet.timetable.deliver()
         await eventually(lambda: ended(awake, "answer"))
         await awake.settled()
@@ -84,3 +85,14 @@ async def test_a_self_for_adults_plays_in_no_open_channel(house: DiscordHouse) -
         await awake.settled()
         assert await ended(awake, "meeting") == []
     assert {m.author.name for m in house.said()} == {"Spark"}
+
+
+async def test_a_house_whose_ages_cannot_be_read_goes_on(
+    house: DiscordHouse, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "checkpoints" / "tiny" / "base-000000"
+    broken.mkdir(parents=True)
+    (broken / "age.json").write_text("{")
+    async with house.awake() as awake:
+        assert await Newcomers(awake.store, tmp_path / "checkpoints").look() == []
+    assert "could not be registered" in caplog.text

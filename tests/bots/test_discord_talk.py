@@ -150,6 +150,22 @@ async def test_edits_and_deletions_are_followed_into_prompts(house: DiscordHouse
     assert generation.prompt is None
 
 
+async def test_a_deletion_that_nobody_told_of_is_found_by_comparing(house: DiscordHouse) -> None:
+    async with house.awake() as awake:
+        house.anna.post(house.room, "to stay")
+        gone = house.anna.post(house.room, "to go")
+
+        async def both() -> bool:
+            return len(await awake.kept()) == 2
+
+        await eventually(both)
+        await awake.until_caught_up()
+        del house.room.messages[gone.id]
+        await awake.fleet.compare()
+        await awake.fleet.rooms[house.room.id].settle()
+        assert [m.text for m in await awake.kept()] == ["to stay", ""]
+
+
 async def test_other_channels_are_not_listened_to(house: DiscordHouse) -> None:
     elsewhere = house.double.add_channel("elsewhere")
     mention = house.double.mention(house.selves["Ember"])
