@@ -67,3 +67,7 @@ class StoreError(SelvesError):
 
 class DiscordError(SelvesError):
     """Discord refused: a token, an intent or a permission is missing."""
+
+
+class HubError(SelvesError):
+    """The Hugging Face Hub refuses, cannot be reached, or does not hold what it should."""
