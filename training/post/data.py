@@ -17,7 +17,16 @@ from selves.files import sha256_file
 from training.documents import import_named
 from training.folders import unreadable
 from training.post.recipe import Data, PostRecipe
-from training.post.rows import Message, Row, decontaminated, fingerprint, hold_out, read_rows, without_doubles
+from training.post.rows import (
+    Message,
+    Row,
+    decontaminated,
+    fingerprint,
+    hold_out,
+    learned_of,
+    read_rows,
+    without_doubles,
+)
 
 EXPORTED = "data"
 """The folder with rows in an export of memory's."""
@@ -56,7 +65,7 @@ def prepare(recipe: PostRecipe, asked: Iterable[str] = (), say: Say | None = Non
         held = list(_rows(recipe, source, "test", say))
         if not held:
             rows, held = hold_out(rows, recipe.held_out, recipe.seed)
-        train += rows
+        train += [learned_of(recipe.method, row) for row in rows]
         test += held
         sources.append(_described(source) | {"rows": len(rows), "held_out": len(held)})
     once, clean_test = without_doubles(train), without_doubles(test)

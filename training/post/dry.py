@@ -32,7 +32,7 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
         base = models.open_base(recipe, age, Path(scratch))
         if recipe.method in IN_WEIGHTS:
             return "\n".join([*lines, "reads no data"])
-        for name in recipe.reward.functions:
+        for name in (*recipe.reward.functions, *recipe.probes.rewards):
             rewards.load(name)
         say = asking.Asking(base, recipe.seed, Path(scratch) / asking.SAID_FILE)
         prepared = data.prepare(recipe, figures.questions(recipe, base.form), say)

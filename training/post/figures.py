@@ -74,7 +74,8 @@ def measure(
     """Return all figures of a model. The training that it is in the middle of notices nothing."""
     with listening(model), greedy(model):
         reader = Loaded(model, tokenizer, ends)
-        found = _of_rows(recipe, reader, held_out[: recipe.probes.items], rewards)
+        asked = held_out[: recipe.probes.items]
+        found = _of_rows(recipe, reader, asked) + _worth(recipe, reader, asked, rewards)
         for name in recipe.probes.suites:
             found += _of_suite(reader, name, make_items(find_suite(name), recipe.probes.items, form, Text()))
     return found
@@ -130,12 +131,7 @@ def likelihoods(reader: Loaded, choices: Sequence[Choice]) -> list[float]:
     return [float(logprobs[first - 1 :].sum()) for logprobs, first in scores]
 
 
-def _of_rows(
-    recipe: PostRecipe,
-    reader: Loaded,
-    rows: Sequence[Row],
-    rewards: Sequence[Callable[..., list[float | None]]],
-) -> list[Figure]:
+def _of_rows(recipe: PostRecipe, reader: Loaded, rows: Sequence[Row]) -> list[Figure]:
     if not rows:
         return []
     match recipe.method:
@@ -161,8 +157,6 @@ def _of_rows(
                 for label, name in by_label.items()
                 if (some := [e for e, row in zip(per_token, rows, strict=True) if row["label"] is label])
             ]
-        case method if method in BY_REWARD:
-            return _worth(recipe, reader, rows, rewards)
     return []
 
 
@@ -172,6 +166,9 @@ def _worth(
     rows: Sequence[Row],
     rewards: Sequence[Callable[..., list[float | None]]],
 ) -> list[Figure]:
+    if not rows or not rewards:
+        return []
+
     def never(_: Said) -> bool:
         return False
 
@@ -184,7 +181,8 @@ def _worth(
     said, _ = reader.complete(asked)
     columns = {name: [row.get(name) for row in rows] for name in rows[0] if name != "prompt"}
     found = []
-    for name, reward in zip(recipe.reward.functions, rewards, strict=True):
+    names = (*(recipe.reward.functions if recipe.method in BY_REWARD else ()), *recipe.probes.rewards)
+    for name, reward in zip(names, rewards, strict=True):
         values = reward(
             prompts=[row["prompt"] for row in rows], completions=[s.text for s in said], **columns
         )

@@ -84,6 +84,8 @@ class Rewards(Frozen):
     max_tokens: int = Field(64, ge=1)
     """Of an answer."""
     temperature: float = Field(1.0, gt=0, le=5)
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What else the functions are called with, by name: each is given what it takes."""
 
 
 class Distill(Frozen):
@@ -105,6 +107,9 @@ class Probes(Frozen):
     """Of each suite, and at most so many held-out rows."""
     at_ages: bool = False
     """Measure every age on the ladder, not the last alone."""
+    rewards: tuple[str, ...] = ()
+    """`module:function`: what greedy answers to held-out rows are worth, by whatever method it learns.
+    Nothing is learned from these."""
 
 
 class Ageing(Frozen):
@@ -193,7 +198,7 @@ class PostRecipe(Frozen):
                 raise ValueError(f"batch {self.batch} is not a multiple of reward.group {self.reward.group}")
             if self.reward.weights and len(self.reward.weights) != len(self.reward.functions):
                 raise ValueError("reward.weights are as many as reward.functions")
-        for name in self.reward.functions:
+        for name in (*self.reward.functions, *self.probes.rewards):
             if name.count(":") != 1:
                 raise ValueError(f"the reward {name!r} is not module:function")
         if self.merge.weights and len(self.merge.weights) != len(self.merge.others) + 1:

@@ -7,7 +7,9 @@ is named `my_module:short` in [reward]. A reward is given by name
 
     prompts        for each answer the messages it answers
     completions    the answers, as text
-    and each other column of the rows, such as `answer`
+    house          the folders of this house, where ages are
+    each other column of the rows, such as `answer`
+    and what [reward.options] says
 
 and returns a number for each answer, or None where it does not apply. One that raises, returns another number
 of things, or what is no number, ends the run with its name. `selves train reward try` shows what one says.
@@ -18,28 +20,34 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from selves.errors import TrainingError
+from selves.errors import SelvesError, TrainingError
+from selves.settings import House
 from training.documents import import_named
 
 Reward = Callable[..., Sequence[float | None]]
 FIX = "a reward returns one finite number for each completion, or None where it does not apply"
 
 
-def load(name: str) -> Callable[..., list[float | None]]:
+def load(
+    name: str, options: Mapping[str, Any] | None = None, house: House | None = None
+) -> Callable[..., list[float | None]]:
     """Return a reward that checks what it returns, as TRL calls it. Raises UsageError if there is none."""
+    told = {"house": house, **(options or {})}
     function: Reward = import_named(name)
     takes = inspect.signature(function).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
 
     def reward(prompts: Any, completions: Any, **columns: Any) -> list[float | None]:
-        given = {"prompts": prompts, "completions": [text_of(one) for one in completions], **columns}
+        given = {"prompts": prompts, "completions": [text_of(one) for one in completions], **columns, **told}
         if not takes_all:
             given = {key: value for key, value in given.items() if key in takes}
         try:
             values = list(function(**given))
+        except SelvesError:
+            raise
         except Exception as error:  # whatever a person's own reward does
             raise TrainingError(f"the reward {name} failed: {error!r}", "correct it; " + FIX) from error
         if len(values) != len(completions):
@@ -78,6 +86,11 @@ def last_number(completions: Sequence[str], answer: Sequence[str], **_: Any) -> 
     """1 where the last number that is said is the column `answer`."""
     found = [[None, *re.findall(r"-?\d+", said)][-1] for said in completions]
     return [float(number == str(right)) for number, right in zip(found, answer, strict=True)]
+
+
+def asks(completions: Sequence[str], **_: Any) -> list[float]:
+    """1 where the answer ends with a question."""
+    return [float(said.rstrip().endswith("?")) for said in completions]
 
 
 def not_in_circles(completions: Sequence[str], **_: Any) -> list[float]:

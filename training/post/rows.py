@@ -50,8 +50,7 @@ def read_rows(method: Method, raw: Any, where: str) -> list[Row]:
             row["label"] = raw["label"]
         if method == "dpo" and row["chosen"] == row["rejected"]:
             raise ValueError("chosen and rejected are the same")
-        if method in BY_REWARD:
-            row |= {name: value for name, value in raw.items() if name not in row}
+        row |= {name: value for name, value in raw.items() if name not in row}
     except KeyError as error:
         raise CorpusError(
             f"{where}: {error} is missing; there are {', '.join(raw) or 'none'}", fix
@@ -59,6 +58,14 @@ def read_rows(method: Method, raw: Any, where: str) -> list[Row]:
     except (TypeError, ValueError) as error:
         raise CorpusError(f"{where}: {error}", fix) from error
     return [row]
+
+
+def learned_of(method: Method, row: Row) -> Row:
+    """Return of a row what a method reads; rewards may read all of it."""
+    if method in BY_REWARD:
+        return row
+    columns = _columns(method)
+    return {name: value for name, value in row.items() if name in columns}
 
 
 def fingerprint(rows: Iterable[Row]) -> str:

@@ -34,7 +34,7 @@ from training.post import (
 )
 from training.post.figures import Figure
 from training.post.lengths import fitting, limit_of
-from training.post.recipe import IN_WEIGHTS, ON_POLICY, PostRecipe
+from training.post.recipe import BY_REWARD, IN_WEIGHTS, ON_POLICY, PostRecipe
 from training.watch import Watch
 
 STATE_EVERY_S = 120.0
@@ -108,7 +108,9 @@ class Run:
     ) -> None:
         self.recipe, self.base, self.folder, self.state, self.watch = recipe, base, folder, state, watch
         self.state_every_s = state_every_s
-        self.rewards = [rewards.load(name) for name in recipe.reward.functions]
+        learned = recipe.reward.functions if recipe.method in BY_REWARD else ()
+        self.rewards = [rewards.load(name, recipe.reward.options, house) for name in learned]
+        self.probed = [rewards.load(name, recipe.reward.options, house) for name in recipe.probes.rewards]
         self.teacher = teaching.load_teacher(recipe, base, house) if recipe.method == "distill" else None
         say = asking.Asking(base, recipe.seed, state / asking.SAID_FILE)
         self.prepared = data.prepare(recipe, figures.questions(recipe, base.form), say)
@@ -181,7 +183,13 @@ class Run:
         """Return all figures of the model as it is now."""
         base = self.base
         found = figures.measure(
-            self.recipe, model, base.tokenizer, base.ends, base.form, self.prepared.test, self.rewards
+            self.recipe,
+            model,
+            base.tokenizer,
+            base.ends,
+            base.form,
+            self.prepared.test,
+            [*self.rewards, *self.probed],
         )
         if self.teacher is not None and self.prepared.test:
             asked = self.prepared.test[: self.recipe.probes.items]

@@ -71,6 +71,16 @@ def test_rewards_make_the_rewarded_likelier(post_house: House, make_post: MakePo
     assert after.value == 1.0 > before.high
 
 
+def test_what_answers_are_worth_is_measured_whatever_the_method(
+    post_house: House, make_post: MakePost
+) -> None:
+    probes = {"rewards": ["tests.training.post.parts:vowels"]}
+    age = trained(make_post(probes=probes, rate=1e-2, steps=12), post_house)
+    before, after = figures(age)["held-out greedy answers: vowels"]
+    assert before.n == after.n > 0
+    assert set(age.card.sources[0]) >= {"rows", "held_out"}
+
+
 def test_ages_on_the_ladder_come_from_each_other(post_house: House, make_post: MakePost) -> None:
     cards = train(make_post(ages=3, held_out=0.0), post_house, threads=1)
     assert [(card.address, card.parent) for card in cards] == [

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from selves.errors import TrainingError, UsageError
-from training.post.rewards import exact, last_number, load, not_in_circles
+from selves.settings import House
+from training.post.rewards import asks, exact, last_number, load, not_in_circles
 
 
 def test_answers_are_worth_what_can_be_checked() -> None:
     assert exact([" 7 ", "8", "seven"], answer=["7", "7", "7"]) == [1.0, 0.0, 0.0]
     assert last_number(["3 + 4 = 7.", "7 is 3 + 4", "none", "-2"], answer=["7", "7", "7", -2]) == [1, 0, 0, 1]
+    assert asks(["And you? ", "Why? Because."]) == [1.0, 0.0]
 
 
 def test_going_in_circles_is_worth_little() -> None:
@@ -34,3 +36,15 @@ def test_a_reward_takes_only_what_it_names_and_may_not_apply(
         reward(prompts=[1], completions=["a"], score=[float("inf")])
     with pytest.raises(UsageError, match="judged:nothing cannot be imported"):
         load("judged:nothing")
+
+
+def test_a_reward_is_given_the_options_and_the_house_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "told.py").write_text(
+        "def of(completions, weight, house):\n    return [weight * len(str(house.home))]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "told", raising=False)
+    house = House(home=Path("home"), cast_path=Path("none.toml"))
+    assert load("told:of", {"weight": 2.5, "other": 1}, house)(prompts=[1], completions=["a"]) == [10.0]
