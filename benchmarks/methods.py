@@ -3,8 +3,8 @@
     SELVES_HOME=home python -m benchmarks.methods ember@chat-000150 smollm2@import-000000
 
 A self is taught one-digit sums by example, preference, approval and reward; a very small one, which never
-gives a right sum, to ask back. Then it grows old. What is asked was held out. An age that is there is not made
-again; the table is made of what stands in the ages.
+gives a right sum, to ask back. Then it grows old. What is asked was held out. An age that is there is not
+made again; the table is made of what stands in the ages.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def asking_back(labels: bool = False, pairs: int = 600) -> Iterator[dict[str, An
         for heard, answer in pairwise(talk.turns):
             if len(heard.text) < LONGEST and len(answer.text.split()) > 1 and len(answer.text) < LONGEST:
                 said[answer.text.rstrip().endswith("?")].append((heard.text, answer.text))
-    for (heard, asks), (_, tells) in islice(zip(said[True], said[False], strict=False), pairs):
+    for (to, asks), (_, tells) in islice(zip(said[True], said[False], strict=False), pairs):
         if labels:
-            yield {"prompt": heard, "completion": asks, "label": True}
-            yield {"prompt": heard, "completion": tells, "label": False}
+            yield {"prompt": to, "completion": asks, "label": True}
+            yield {"prompt": to, "completion": tells, "label": False}
         else:
-            yield {"prompt": heard, "completion": asks, "chosen": asks, "rejected": tells}
+            yield {"prompt": to, "completion": asks, "chosen": asks, "rejected": tells}
 
 
 def held_out_talks(house: House) -> list[Document]:
