@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from bots import settings, streaming
 from bots.checkup import examine
 from bots.discord_api import Endpoints, pointed_at
-from tests.bots.discord_house import SHORT, DiscordHouse, open_house
+from memory import states
+from memory.store import open_store
+from tests.bots.discord_house import SHORT, DiscordHouse, eventually, open_house
 from tests.discord_double.state import MANAGE_WEBHOOKS
 
 HOOK = r"/webhooks/\d+/webhook-secret-\d+"
@@ -64,6 +67,46 @@ async def test_a_guests_line_whose_receipt_was_lost_is_posted_once(
     posted = [m for m in house.room.messages.values() if m.author.name == "Elder"]
     assert [m.platform_id for m in kept if m.speaker == "Elder"] == [m.id for m in posted]
     assert len(posted) == 1
+
+
+async def test_a_guests_answer_is_seen_growing_while_the_registrar_types(
+    house: DiscordHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "PAUSE_S", 0.0)
+    async with house.awake() as awake:
+        await settings.change_place(awake.store, house.place, "stream", "on")
+        await awake.until_caught_up()
+        torso = house.double.fail("PATCH", rf"{HOOK}/messages/\d+", status=503)
+        house.anna.post(house.room, "Elder, how are you?")
+        await house.double.until(lambda: said_by(house, "Elder"))
+
+        async def whole() -> bool:
+            return len(await awake.settled()) == 2
+
+        await eventually(whole)
+        [_, kept] = await awake.settled()
+    assert said_by(house, "Elder") == [kept.text]
+    assert torso.met
+    assert house.double.requests("POST", "/typing", by=house.registrar)
+
+
+async def test_what_a_guest_left_half_said_is_taken_back_and_nothing_else(house: DiscordHouse) -> None:
+    async with house.awake() as awake:
+        house.anna.post(house.room, "Elder, how are you?")
+        await house.double.until(lambda: said_by(house, "Elder"))
+        await awake.settled()
+    [hook] = house.double.rest.webhooks.all.values()
+    asked = house.anna.post(house.room, "Elder, and now?")
+    rest = house.double.rest.webhooks.post(hook, {"username": "Elder"}, "the rest of a long answer")
+    torso = house.double.rest.webhooks.post(hook, {"username": "Elder"}, "I thi ▌")
+    async with open_store(house.database_url) as store:
+        note = {"account": "Elder", "reply_to": str(asked.id)}
+        await states.put(store, f"growing:{house.place}", note)
+    async with house.awake() as awake:
+        await house.double.until(lambda: torso.id not in house.room.messages)
+        await house.double.until(lambda: len(said_by(house, "Elder")) == 3)
+        await awake.settled()
+    assert rest.id in house.room.messages
 
 
 async def test_a_webhook_that_was_deleted_is_made_anew_and_a_storm_of_429s_is_waited_out(

@@ -163,6 +163,8 @@ class Rest:
             ("GET", "/webhooks/{application}/{token}/messages/@original", self._original),
             ("PATCH", "/webhooks/{application}/{token}/messages/@original", self._original),
             ("DELETE", "/webhooks/{application}/{token}/messages/@original", self._original),
+            ("PATCH", "/webhooks/{application}/{token}/messages/{message}", self._change_by_webhook),
+            ("DELETE", "/webhooks/{application}/{token}/messages/{message}", self._change_by_webhook),
         ]
         return [web.route(method, PREFIX + path, handler) for method, path, handler in table]
 
@@ -471,6 +473,17 @@ class Rest:
             raise ApiError(404, 10015, "Unknown Webhook")
         body = await body_of(request)
         message = self.webhooks.post(hook, body, self._content(body))
+        return json_answer(objects.message_json(self._world, message, hook.owner.user))
+
+    async def _change_by_webhook(self, request: web.Request) -> web.Response:
+        hook = self.webhooks.find(request.match_info["application"], request.match_info["token"])
+        message = hook and hook.channel.messages.get(int(request.match_info["message"]))
+        if hook is None or message is None or message.author.id != hook.id:
+            raise ApiError(404, 10008, "Unknown Message")
+        if request.method == "DELETE":
+            self._world.delete([message])
+            return empty()
+        self._change(message, await body_of(request))
         return json_answer(objects.message_json(self._world, message, hook.owner.user))
 
     async def _follow_up(self, request: web.Request) -> web.Response:
