@@ -5,9 +5,11 @@ what it is sent.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -23,10 +25,12 @@ from bots.rooms import Rooms
 from bots.speaker import Speaker
 from memory import feedback
 from memory.consent import ledger_of
+from memory.rows import HUMAN_TEXT_KEPT
 from memory.store import Store
 from selves.cast import Cast
 from serving.voice import Voice
 
+HOUSE = Path(__file__).parents[2]
 CAST = {
     "discord": {"notice": False},
     "persona": [
@@ -201,6 +205,17 @@ async def test_they_tell_who_they_are_and_what_they_wrote(desk: Desk) -> None:
         assert "has written none" in diary.response.content
         letters = await server.anna.slash(server.channel, "letters", who="Ember")
         assert "has written none" in letters.response.content
+
+
+async def test_the_templates_of_policies_name_what_there_is(desk: Desk) -> None:
+    registrar = Registrar(desk, lambda: None, 0.02)
+    commands = {command.qualified_name for command in registrar.tree.walk_commands()}
+    for name in ("PRIVACY.md", "TERMS.md"):
+        text = (HOUSE / name).read_text("utf-8")
+        named = set(re.findall(r"`/([a-z -]+)`", text))
+        assert named <= commands, named - commands
+        assert "🚩" in text
+    assert f"{HUMAN_TEXT_KEPT.days} days" in (HOUSE / "PRIVACY.md").read_text("utf-8")
 
 
 async def test_buttons_work_after_a_restart(desk: Desk) -> None:
