@@ -25,7 +25,19 @@ log = logging.getLogger("memory")
 
 EDITOR = "editor"
 """Who reads and picks, unless somebody else is named."""
-KINDS = ("line", "letter", "diary", "continuation", "candidate", "any")
+KINDS = (
+    "line",
+    "letter",
+    "diary",
+    "continuation",
+    "letter-past",
+    "portrait",
+    "poem",
+    "dream",
+    "last-words",
+    "candidate",
+    "any",
+)
 ORIGINS = ("self", "operator", "parlor", "discord", "interaction", "selfhosted", "imported")
 SORTS = ("newest", "best", "novelty", "surprise", "zlib", "repeats", "copied")
 

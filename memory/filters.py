@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 
@@ -16,14 +16,25 @@ from memory.scores import Bound
 from memory.types import HUMAN_ORIGINS, Origin
 from selves.errors import UsageError
 
-Kind = Literal["line", "letter", "diary", "continuation", "candidate"]
-"""What a text is: a line of a scene; a letter, in a scene of letters or from training; a diary line or
-continuation from training; a sample that was not posted."""
+Kind = Literal[
+    "line",
+    "letter",
+    "diary",
+    "continuation",
+    "letter-past",
+    "portrait",
+    "poem",
+    "dream",
+    "last-words",
+    "candidate",
+]
+"""What a text is: a line of a scene; a letter, in a scene of letters or in a diary; what else a self wrote in
+its diary; a sample that was not posted."""
 
-KINDS: tuple[Kind, ...] = ("line", "letter", "diary", "continuation", "candidate")
-SAID: tuple[Kind, ...] = ("line", "letter", "diary", "continuation")
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SAID: tuple[Kind, ...] = KINDS[:-1]
 """What was said or written, and not only drawn."""
-WRITTEN: tuple[Kind, ...] = ("letter", "diary", "continuation")
+WRITTEN: tuple[Kind, ...] = SAID[1:]
 LETTERS = ("letter", "answer")
 """The kinds of scene in which letters are written."""
 

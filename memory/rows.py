@@ -189,7 +189,7 @@ def _open(sealed: str, people: Sequence[int], keys: Keys) -> str | None:
 def to_generation(row: models.GenerationRow, keys: Keys) -> Generation:
     return Generation(
         id=row.id,
-        kind=cast(GenerationKind, row.kind),
+        kind=row.kind,
         address=row.address,
         weights_sha256=row.weights_sha256,
         engine=row.engine,

@@ -181,7 +181,7 @@ class Store:
                 StoredWriting(
                     id=writing.id,
                     address=writing.address,
-                    kind=writing.kind,  # type: ignore[arg-type]
+                    kind=writing.kind,
                     number=writing.number,
                     to=writing.addressee,
                     generation=generation,

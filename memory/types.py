@@ -26,7 +26,8 @@ took it away. `expired`: a person's words were erased because their time was up.
 erased because their author asked for it, or because they quoted somebody who did."""
 
 SceneStatus = Literal["open", "ended"]
-GenerationKind = Literal["turn", "diary", "letter", "continuation"]
+GenerationKind = str
+"""`turn`, or the kind of a writing: `diary`, `letter`, `poem` ..."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
     home/checkpoints/ember/                one lineage
         metrics.jsonl                      one line per logged training step
+        diary.jsonl                        what its ages wrote after they were kept (Writing)
         base-000000/                       one age: a Hugging Face folder, plus
             age.json                       its card (AgeCard)
             diary.jsonl                    what it wrote when it was kept (Writing)
@@ -33,6 +34,8 @@ ADAPTER_FILE = "adapter_model.safetensors"
 """Of an age that is a LoRA adapter, in PEFT's format: what it adds to another age, its base."""
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 METRICS_FILE = "metrics.jsonl"
+AWAY_FOLDER = ".away"
+"""In a lineage's folder: of ages that are on the Hub and not here, all but the weights."""
 _ADDRESS = re.compile(rf"(?P<lineage>{LINEAGE_PATTERN})@(?P<age>{AGE_PATTERN})")
 
 
@@ -136,14 +139,16 @@ class Age(NamedTuple):
         return base
 
     def writings(self) -> list[Writing]:
-        """What the self wrote at this age, in order. Raises AgeError if the file is damaged."""
-        path = self.folder / DIARY_FILE
-        if not path.exists():
-            return []
-        try:
-            return [Writing.model_validate_json(line) for line in path.read_text("utf-8").splitlines()]
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise AgeError(f"{path} is damaged: {error}") from error
+        """What the self wrote at this age, in order: when it was kept, then what it was asked for later.
+
+        Raises AgeError if a file is damaged.
+        """
+        later = read_diary(self.folder.parent / DIARY_FILE)
+        key = (self.card.address, self.card.weights_sha256)
+        return [
+            *read_diary(self.folder / DIARY_FILE),
+            *(w for w in later if (w.utterance.address, w.utterance.weights_sha256) == key),
+        ]
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a file of the age that holds one JSON object. Raises AgeError."""
@@ -166,6 +171,18 @@ class Age(NamedTuple):
                 raise AgeError(
                     f"{self.card.address} is damaged: {path} is not what was written", "restore it"
                 )
+
+
+def read_diary(path: Path) -> list[Writing]:
+    """Return the writings in a file, in order; none if there is no file. Raises AgeError if it is damaged."""
+    if not path.exists():
+        return []
+    try:
+        # not splitlines: selves write all the other line separators there are
+        lines = path.read_text("utf-8").split("\n")
+        return [Writing.model_validate_json(line) for line in lines if line]
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise AgeError(f"{path} is damaged: {error}") from error
 
 
 def read_json(path: Path, of: str, fix: str) -> dict[str, Any]:
@@ -231,6 +248,8 @@ def find_age(checkpoints: Path, address: str) -> Age:
     folder = checkpoints / parsed.lineage / parsed.age
     if (folder / CARD_FILE).exists():
         return read_age(folder)
+    if (checkpoints / parsed.lineage / AWAY_FOLDER / parsed.age / CARD_FILE).exists():
+        raise AgeError(f"{address} is away on the Hub", f"bring it back first: selves ages fetch {address}")
     known = [age.card.address for age in list_ages(checkpoints)]
     near = [a for a in known if a.startswith(f"{parsed.lineage}@")] or known
     raise AgeError(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Form = Literal["transcript", "chat"]
 """How a self is spoken to: `transcript` is plain text to be continued (base ages), `chat` is messages put
@@ -85,13 +85,17 @@ class Utterance(Frozen):
     duration_s: float = 0.0
 
 
-WritingKind = Literal["diary", "letter", "continuation"]
+WRITING_KIND_PATTERN = r"[a-z][a-z0-9]{0,30}(-[a-z0-9]{1,30})?"
+WritingKind = Annotated[str, StringConstraints(pattern=rf"^{WRITING_KIND_PATTERN}$")]
+"""`diary`, `letter`, `poem` ... : the house's are in training/kinds.toml, and users add their own."""
 
 
 class Writing(Frozen):
-    """Something a self wrote while it was being trained; one line of `diary.jsonl` in its age's folder."""
+    """Something a self wrote of its own accord; a line of `diary.jsonl` in its age's or lineage's folder."""
 
     kind: WritingKind
+    occasion: str = ""
+    """When it was written: `birth`, `age`, `last`, `before`, `after`, `spike` ... (training/kinds.py)."""
     to: str | None = None
     """A letter's addressee: an address, or `future` for the next age that will exist."""
     number: int = 0

@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 from selves.errors import TrainingError
 from selves.files import disk_error, sweep_partial, write_file
 from selves.speech import Frozen
+from training.course import Course
 
 if TYPE_CHECKING:  # a look at how far a run is must not import torch
     from torch import Tensor
@@ -46,6 +47,8 @@ class Progress(Frozen):
     """Over all stages."""
     loss: float | None = None
     """Smoothed, nats per token."""
+    course: Course = Course()
+    """How the loss went."""
     elapsed_s: float = 0.0
     """Spent training in this stage, over all of its sittings."""
     precision: str = "float32"

@@ -1,58 +1,120 @@
-"""A self writes in the middle of training: a diary line, a letter to the age it will be, one text continued.
+"""A self writes in the middle of training: a diary line, a letter to the age it will be, a poem, a dream.
 
-Observer-free: the writing age is a copy with its own random source, so the weights that come after are
-bit for bit those of a run in which nobody wrote. An age's writings are stored with it before it is announced.
+Observer-free: whoever writes draws from a random source of its own, so the weights that come after are bit
+for bit those of a run in which nobody wrote. An age's writings are stored with it before it is announced.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
 from tokenizers import Tokenizer
 
-from selves.speech import ChatMessage, Form, Prompt, Sampling, Writing, WritingKind, seed_from
+from selves.files import write_file
+from selves.lineage import read_diary
+from selves.speech import ChatMessage, Form, Prompt, Sampling, Writing, seed_from
+from training import kinds
 from training import tokenizer as alphabet
 from training.generate import Speaker, say
-from training.recipe import Recipe
+from training.kinds import Kind, Occasion
+from training.recipe import Diary
 
-KINDS: tuple[WritingKind, ...] = ("diary", "letter", "continuation")
+
+class Life(Protocol):
+    """What a recipe says of who writes, and what."""
+
+    @property
+    def lineage(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def diary(self) -> Diary: ...
 
 
-def write(recipe: Recipe, speaker: Speaker, form: Form) -> list[Writing]:
-    """Return all that an age writes when it is kept. The seed names lineage, age, kind and number."""
+class Pen(NamedTuple):
+    """How an age is made to write."""
+
+    speaker: Speaker
+    form: Form
+    tokens: Callable[[Prompt], list[int]]
+    """A prompt's token ids, as the age's own tokenizer and template have them."""
+    ends: Collection[int]
+    """The tokens that end what it says."""
+    name: str
+    """What it is called in a transcript; "" where it never learned transcripts with names."""
+
+
+def write(
+    life: Life, speaker: Speaker, form: Form, occasion: Occasion = "age", parent: str | None = None
+) -> list[Writing]:
+    """Return all that an age of ours writes when it is kept; `parent` is the age it was before."""
+    tokenizer = speaker.tokenizer
+    pen = Pen(
+        speaker,
+        form,
+        lambda prompt: prepare(tokenizer, prompt)[0],
+        [alphabet.token(tokenizer, alphabet.END)],
+        alphabet.self_name(life.lineage),
+    )
+    return write_with(pen, life, occasion, parent)
+
+
+def write_with(
+    pen: Pen, life: Life, occasion: Occasion, parent: str | None, before: Sequence[Writing] = ()
+) -> list[Writing]:
+    """Return what is written on an occasion. The seed names lineage, age, kind and number.
+
+    What the same age wrote `before` is counted on from. Letters to the past need a `parent`.
+    """
     writings: list[Writing] = []
-    for kind in KINDS:
-        prompt = frame(recipe, kind, form)
-        ids, ends = prepare(speaker.tokenizer, prompt)
-        for number in range(recipe.diary.samples):
+    for name, kind in kinds_of(life.diary).items():
+        to = parent if kind.to == "past" else kind.to or None
+        if not kind.fits(occasion) or (kind.to == "past" and not parent):
+            continue
+        prompt = frame(kind, pen.form, pen.name)
+        ids = pen.tokens(prompt)
+        first = 1 + max((w.number for w in before if w.kind == name), default=-1)
+        for number in range(first, first + life.diary.samples):
             sampling = Sampling(
-                max_tokens=recipe.diary.max_tokens,
-                temperature=recipe.diary.temperature,
-                stop=() if prompt.form == "chat" else ("\n\n", "\n<"),
-                seed=seed_from(recipe.lineage, recipe.seed, speaker.address, kind, number),
+                max_tokens=kind.tokens or life.diary.max_tokens,
+                temperature=life.diary.temperature if kind.temperature is None else kind.temperature,
+                stop=() if prompt.form == "chat" else kind.stop,
+                seed=seed_from(life.lineage, life.seed, pen.speaker.address, name, number),
             )
-            writings.append(
-                Writing(
-                    kind=kind,
-                    to="future" if kind == "letter" else None,
-                    number=number,
-                    utterance=say(speaker, prompt, ids, sampling, ends),
-                )
-            )
+            said = say(pen.speaker, prompt, ids, sampling, pen.ends)
+            writings.append(Writing(kind=name, occasion=occasion, to=to, number=number, utterance=said))
     return writings
 
 
-def frame(recipe: Recipe, kind: WritingKind, form: Form) -> Prompt:
-    """Return what an age is given to write: a beginning, or for a chat age a question.
+WORDED = {
+    "diary": ("diary", "begin"),
+    "ask_diary": ("diary", "ask"),
+    "letter": ("letter", "begin"),
+    "ask_letter": ("letter", "ask"),
+    "continuation": ("continuation", "begin"),
+}
+"""Keys of [diary] that word a kind anew: the kind, and what of it."""
 
-    The continuation is the same text for every age of either form.
-    """
-    diary = recipe.diary
-    if kind == "continuation":
-        return Prompt(form="transcript", text=diary.continuation)
+
+def kinds_of(diary: Diary) -> Mapping[str, Kind]:
+    """Return the kinds that a recipe wants, in its own words where it has some. Raises ConfigError."""
+    wanted = kinds.choose(diary.kinds, diary.file)
+    for key, (name, part) in WORDED.items():
+        words = getattr(diary, key)
+        if name in wanted and words != Diary.model_fields[key].default:
+            wanted[name] = wanted[name].model_copy(update={part: words})
+    return wanted
+
+
+def frame(kind: Kind, form: Form, name: str) -> Prompt:
+    """Return what an age is given to write: a beginning, or for a chat age a question (pure)."""
+    if kind.plain:
+        return Prompt(form="transcript", text=kind.begin)
     if form == "chat":
-        asked = diary.ask_diary if kind == "diary" else diary.ask_letter
-        return Prompt(form="chat", messages=(ChatMessage(role="user", content=asked),))
-    begun = diary.diary if kind == "diary" else diary.letter
-    return Prompt(form="transcript", text=f"<{alphabet.self_name(recipe.lineage)}> {begun}")
+        return Prompt(form="chat", messages=(ChatMessage(role="user", content=kind.ask),))
+    return Prompt(form="transcript", text=f"<{name}> {kind.begin}" if name else kind.begin)
 
 
 def prepare(tokenizer: Tokenizer, prompt: Prompt) -> tuple[list[int], list[int]]:
@@ -68,3 +130,9 @@ def prepare(tokenizer: Tokenizer, prompt: Prompt) -> tuple[list[int], list[int]]
     for message in prompt.messages:
         ids += alphabet.chat_turn(tokenizer, message.role, message.content)
     return [*ids, alphabet.token(tokenizer, alphabet.ASSISTANT)], ends
+
+
+def add(path: Path, writings: Sequence[Writing]) -> None:
+    """Add writings to a file of them, whole or not at all. Raises AgeError if it is damaged, DiskError."""
+    lines = [w.model_dump_json() for w in (*read_diary(path), *writings)]
+    write_file(path, "".join(f"{line}\n" for line in lines))

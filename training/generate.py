@@ -32,7 +32,8 @@ def say(
 ) -> Utterance:
     """Return what the age says after token ids `ids` (what `prompt` is for it).
 
-    It ends at a token of `ends`, before a stop string, at `sampling.max_tokens`, or when its window is full.
+    It ends at a token of `ends`, before a stop string, at `sampling.max_tokens`, or when its window is full;
+    where its weights are not numbers, the utterance says so.
     """
     started_at, clock = datetime.now(UTC), time.perf_counter()
     context = speaker.model.shape.context
@@ -41,11 +42,15 @@ def say(
     drawn: list[int] = []
     logprobs: list[float] = []
     text = ""
-    finish_reason: Literal["stop", "length"] = "length"
+    finish_reason: Literal["stop", "length", "error"] = "length"
+    error: str | None = None
     with torch.no_grad():
         device = speaker.model.lm_head.weight.device
         logits, cache = speaker.model.step(torch.tensor([ids], device=device), None)
         for left in reversed(range(min(sampling.max_tokens, context - len(ids)))):
+            if not bool(torch.isfinite(logits).all()):
+                finish_reason, error = "error", "nothing can be drawn: its weights are no longer numbers"
+                break
             token, logprob = draw(logits.cpu(), sampling, ids + drawn, source)
             drawn.append(token)
             logprobs.append(logprob)
@@ -70,6 +75,7 @@ def say(
         token_ids=tuple(drawn),
         finish_reason=finish_reason,
         mean_logprob=sum(logprobs) / len(logprobs) if logprobs else None,
+        error=error,
         started_at=started_at,
         duration_s=time.perf_counter() - clock,
     )

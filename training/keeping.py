@@ -22,6 +22,7 @@ from training.evals.text import from_corpus
 from training.evaluate import bits_per_byte
 from training.generate import Speaker, say
 from training.gpt import GPT
+from training.kinds import Occasion
 from training.recipe import Recipe
 from training.shards import Corpus
 from training.stage import Stage
@@ -37,6 +38,7 @@ class Keeper:
         self.stage, self.recipe, self.corpus, self.folder = stage, recipe, corpus, folder
         self.watch = watch
         self.dtype: torch.dtype = getattr(torch, recipe.kept_dtype)
+        diary.kinds_of(recipe.diary)  # a mistake in it is told before anything is learned
 
     def age_folder(self, step: int) -> Path:
         """Return where the age of a step is, or will be."""
@@ -72,11 +74,13 @@ class Keeper:
         return measured
 
     def keep(
-        self, kept: GPT, progress: Progress, measured: float | None
+        self, kept: GPT, progress: Progress, measured: float | None, occasion: Occasion
     ) -> tuple[AgeCard, list[Writing]] | None:
         """Write the age with its diary, then tell of it; None if it was there. Raises DiskError."""
         folder = self.age_folder(progress.step)
-        made = None if folder.exists() or measured is None else self._write(folder, kept, progress, measured)
+        made = None
+        if not folder.exists() and measured is not None:
+            made = self._write(folder, kept, progress, measured, occasion)
         if made:
             self.watch.age(*made)
         evals = self.recipe.evals
@@ -87,14 +91,14 @@ class Keeper:
         return made
 
     def _write(
-        self, folder: Path, kept: GPT, progress: Progress, measured: float
+        self, folder: Path, kept: GPT, progress: Progress, measured: float, occasion: Occasion
     ) -> tuple[AgeCard, list[Writing]]:
         address = Address(self.recipe.lineage, folder.name)
         writings: list[Writing] = []
 
         def write(weights_sha256: str) -> list[Writing]:
             speaker = Speaker(kept, self.corpus.tokenizer, str(address), weights_sha256)
-            writings.extend(diary.write(self.recipe, speaker, self.stage.form))
+            writings.extend(diary.write(self.recipe, speaker, self.stage.form, occasion, progress.parent))
             return writings
 
         facts = export.Facts(
@@ -110,6 +114,25 @@ class Keeper:
         )
         card = export.keep_age(folder, kept, self.dtype, self.corpus.tokenizer, facts, write)
         return card, writings
+
+    def entangled(self, batch: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, Tensor]:
+        """Return a step's batch; where the recipe wants it, what the age of this step wrote is its first row.
+
+        A pure function of the age's diary, so a run that goes on from there reads the same.
+        """
+        folder = self.age_folder(step)
+        if not self.recipe.diary.entangled or not folder.exists():
+            return batch
+        ids: list[int] = []
+        for writing in read_age(folder).writings():
+            if writing.occasion != "asked":
+                said = writing.utterance
+                ids += diary.prepare(self.corpus.tokenizer, said.prompt)[0] + list(said.token_ids)
+        inputs, targets = (tensor.clone() for tensor in batch)
+        row = torch.tensor(ids[: inputs.shape[1] + 1], dtype=inputs.dtype)
+        if len(row) > 1:
+            inputs[0, : len(row) - 1], targets[0, : len(row) - 1] = row[:-1], row[1:]
+        return inputs, targets
 
     def speak(self, model: GPT, step: int) -> None:
         """Show what the self answers to a greeting now."""

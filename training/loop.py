@@ -24,8 +24,10 @@ from selves.lineage import Address, AgeCard, read_age
 from selves.settings import House
 from training import budget, checkpoint, events, parallel, speed
 from training.checkpoint import Progress
+from training.course import follow
 from training.gpt import GPT, IGNORED
 from training.keeping import Keeper, check_tokens, load_weights, other_text
+from training.kinds import Occasion
 from training.metrics import Metrics
 from training.optim import Optimizer, learning_rate
 from training.parallel import World
@@ -86,6 +88,7 @@ class _Run:
             checkpoint.load_optimizer(self.folder, self.optimizer)
         self.log_every = max(1, stage.steps // LOGGED_LINES)
         self.state_every_s = STATE_EVERY_S
+        self.smooth_before: float | None = None
 
     def _resume(self, kept: Progress) -> Progress:
         if kept.corpus != self.corpus.folder.name:
@@ -178,18 +181,19 @@ class _Run:
             self.metrics.tell("begin", start)
             if not self.resumed:
                 if 0 in stage.age_steps:
-                    self._keep()
+                    self._keep("birth")
                 self._save()
             while self.progress.step < stage.steps:
                 due = time.monotonic() - saved_at >= self.state_every_s
                 wanted, asked, due = self._train_step(interrupted.is_set(), due)
+                happened = self._happened()
                 asked = asked or (interrupted.is_set() and self.world.size == 1)
                 now = time.monotonic()
                 self.progress = self.progress.model_copy(update={"elapsed_s": now - clock})
                 step = self.progress.step
-                keep = step in stage.age_steps or wanted
+                keep = step in stage.age_steps or wanted or happened is not None
                 if keep:
-                    self._keep()
+                    self._keep(happened or ("last" if step == stage.steps else "age"))
                 elif step % self.log_every == 0 and self.world.first:
                     self.metrics.log(self.progress)
                 if keep or asked or due:
@@ -214,7 +218,7 @@ class _Run:
         What decides is what rank 0 sees; the answers are the same in every process.
         """
         before = self.progress
-        batch = self.stage.batch(before.step)
+        batch = self.keeper.entangled(self.stage.batch(before.step), before.step)
         learned = int((batch[1] != IGNORED).sum())
         parts = self._parts(batch)
         summed = torch.zeros((), device=self.device)
@@ -236,6 +240,7 @@ class _Run:
         self.optimizer.step(scale, self.dtype)
         memory = min(SMOOTHING, before.step / (before.step + 2))
         smooth = mean if before.loss is None else memory * before.loss + (1 - memory) * mean
+        self.smooth_before = before.loss
         self.progress = before.model_copy(
             update={
                 "step": before.step + 1,
@@ -249,14 +254,23 @@ class _Run:
             wanted = bool(parallel.told(wanted, self.world))
         return wanted, stop > 0, save > 0
 
-    def _keep(self) -> None:
+    def _happened(self) -> Occasion | None:
+        """Return what befell the loss in the step that is done, if it is worth an age; in all processes."""
+        now, course = self.progress, self.progress.course
+        if not self.stage.events or self.metrics.loss is None or now.loss is None:
+            return None
+        followed, happened = follow(course, now.step, self.metrics.loss, self.smooth_before, now.loss)
+        self.progress = now.model_copy(update={"course": followed})
+        return happened if followed.told <= self.recipe.diary.events else None
+
+    def _keep(self, occasion: Occasion) -> None:
         """Keep the age of this step, after its line of metrics; the others wait for rank 0."""
         weights = {name: parallel.whole(tensor) for name, tensor in self.model.state_dict().items()}
         if self.world.first:
             kept = self.keeper.rounded(self.model, weights)
             measured = self.keeper.measure(kept, self.progress)
             self.metrics.log(self.progress, measured)
-            made = self.keeper.keep(kept, self.progress, measured)
+            made = self.keeper.keep(kept, self.progress, measured, occasion)
             if made:
                 card, writings = made
                 self.metrics.tell(

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from selves.errors import TrainingError, UsageError
 from selves.files import PARTIAL_PREFIX
-from selves.lineage import METRICS_FILE, Address, age_name, find_age, list_ages
+from selves.lineage import DIARY_FILE, METRICS_FILE, Address, age_name, find_age, list_ages
 from selves.settings import House
 from training.checkpoint import STATE_FILE, STATE_FOLDER, only_trainer, read_progress
 from training.evals.results import EVALS_FILE
@@ -167,7 +167,7 @@ def fresh_start(recipe: Recipe, house: House) -> list[str]:
                 gone = age.folder.rename(folder / f"{PARTIAL_PREFIX}gone-{age.folder.name}")
                 shutil.rmtree(gone)
                 deleted.append(age.card.address)
-        for name in (METRICS_FILE, PRUNED_FILE, EVALS_FILE):
+        for name in (METRICS_FILE, DIARY_FILE, PRUNED_FILE, EVALS_FILE):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / TENSORBOARD_FOLDER, ignore_errors=True)
     return deleted

@@ -176,6 +176,16 @@ class Diary(Frozen):
 
     samples: int = Field(1, ge=0, le=100)
     """Of each kind, at each age; 0: it writes nothing."""
+    kinds: tuple[str, ...] = ("diary", "letter", "continuation")
+    """Which kinds, of those that `selves diary kinds` lists; each on the occasions that are its own."""
+    file: str = ""
+    """A file with kinds of your own, as training/kinds.toml has the house's; relative to where you are."""
+    events: int = Field(4, ge=0, le=1000)
+    """At most so many times in [base], an age is kept because something befell the loss: a spike, a
+    divergence, a recovery. 0: never."""
+    entangled: bool = False
+    """Whether what an age writes is read by the next step of its training, in place of one row of text. A
+    self with a diary is another then than one without."""
     max_tokens: int = Field(64, ge=1, le=4096)
     temperature: float = Field(0.8, ge=0, le=5)
     diary: str = "Dear diary, today I"
@@ -263,7 +273,15 @@ class Recipe(Frozen):
         return self
 
 
-IDLE = ("callbacks", "evals", "base.micro_tokens", "base.activation_checkpointing")
+IDLE = (
+    "callbacks",
+    "evals",
+    "base.micro_tokens",
+    "base.activation_checkpointing",
+    "diary.kinds",
+    "diary.file",
+    "diary.events",
+)
 """Keys that do not decide who the self becomes, so they may change while it is raised."""
 
 

@@ -53,7 +53,7 @@ def keep(
             raise disk_error(error, partial) from error
         weights.chmod(0o644)
         sha256 = sha256_file(weights)
-        said = speaking.write(recipe, model, base.tokenizer, base.ends, base.form, facts.address, sha256)
+        said = speaking.write(recipe, model, base, facts.address, sha256, facts.parent)
         _write(partial / DIARY_FILE, "".join(f"{writing.model_dump_json()}\n" for writing in said))
         card = AgeCard(
             address=facts.address,

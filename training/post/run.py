@@ -29,6 +29,7 @@ from training.post import (
     models,
     resume,
     rewards,
+    speaking,
     teaching,
     trainers,
 )
@@ -138,6 +139,7 @@ class Run:
                 self.recipe, self.base, self.rows, self.rewards, self.teacher, self.state, follower
             )
             self._measure_before(trainer.model)
+            speaking.write_before(self.recipe, trainer.model, self.base)
             kept = resume.newest(self.state)
             if kept is not None:
                 self.watch.tell(f"going on from {kept.name.replace('-', ' ')} of {self.recipe.steps}")

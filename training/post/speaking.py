@@ -1,84 +1,62 @@
-"""A self writes while it is post-trained, and nothing of the training notices.
-
-Sampling draws from a generator of its own and dropout is off meanwhile, so no random state is moved and the
-weights that come after are bit for bit those of a run in which nobody wrote.
-"""
+"""A self writes before, while and after it is post-trained, and nothing of the training notices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from selves.speech import Form, Prompt, Sampling, Writing, seed_from
+from selves.lineage import DIARY_FILE, Address
+from selves.speech import Writing
 from training import diary
-from training.generate import Speaker, say
+from training import tokenizer as alphabet
+from training.kinds import Occasion
+from training.listening import Stepper, listening, pen, prompt_ids
+from training.post.models import Base
 from training.post.recipe import PostRecipe
 
-
-class Stepper:
-    """A transformers model behind the few words that `training.generate.say` knows."""
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.shape = SimpleNamespace(context=model.config.max_position_embeddings)
-        self.lm_head = model.get_output_embeddings()
-
-    def step(self, ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
-        """Return the logits (V,) after ids (1, T), and what was computed for them to go on from."""
-        found = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        return found.logits[0, -1].float(), found.past_key_values
-
-
-@contextmanager
-def listening(model: Any) -> Iterator[None]:
-    """Let a model be asked: no dropout, no gradients; then it is as it was, and so is all randomness."""
-    training, cached = model.training, model.config.use_cache
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    model.eval()
-    model.config.use_cache = True
-    try:
-        with torch.random.fork_rng(devices), torch.no_grad():
-            yield
-    finally:
-        model.config.use_cache = cached
-        model.train(training)
+__all__ = ["Stepper", "listening", "prompt_ids", "write", "write_before"]
 
 
 def write(
-    recipe: PostRecipe, model: Any, tokenizer: Any, ends: list[int], form: Form, address: str, sha256: str
+    recipe: PostRecipe, model: Any, base: Base, address: str, sha256: str, parent: str | None
 ) -> list[Writing]:
-    """Return all that an age writes when it is kept. The seed names lineage, age, kind and number."""
-    speaker = Speaker(Stepper(model), tokenizer, address, sha256)  # type: ignore[arg-type]
-    writings: list[Writing] = []
+    """Return all that an age writes when it is kept, the last one more than the others."""
+    last = Address.parse(address).step == recipe.age_steps[-1]
+    return _write(recipe, model, base, (address, sha256, parent), "after" if last else "age")
+
+
+def write_before(recipe: PostRecipe, model: Any, base: Base) -> list[Writing]:
+    """Let the age that a run begins as write, once, in its lineage's diary; return what it wrote.
+
+    Raises AgeError, DiskError.
+    """
+    card = base.age.card
+    already = base.age.writings()
+    if any(writing.occasion == "before" for writing in already):
+        return []
+    who = (card.address, card.weights_sha256, card.parent)
+    said = _write(recipe, model, base, who, "before", already)
+    if said:
+        diary.add(base.age.folder.parent / DIARY_FILE, said)
+    return said
+
+
+def _write(
+    recipe: PostRecipe,
+    model: Any,
+    base: Base,
+    who: tuple[str, str, str | None],
+    occasion: Occasion,
+    already: list[Writing] | None = None,
+) -> list[Writing]:
+    address, sha256, parent = who
     with listening(model):
-        for kind in diary.KINDS:
-            prompt = diary.frame(recipe, kind, form)  # type: ignore[arg-type]
-            ids = prompt_ids(tokenizer, prompt)
-            for number in range(recipe.diary.samples):
-                sampling = Sampling(
-                    max_tokens=recipe.diary.max_tokens,
-                    temperature=recipe.diary.temperature,
-                    stop=() if prompt.form == "chat" else ("\n\n", "\n<"),
-                    seed=seed_from(recipe.lineage, recipe.seed, address, kind, number),
-                )
-                said = say(speaker, prompt, ids, sampling, ends)
-                to = "future" if kind == "letter" else None
-                writings.append(Writing(kind=kind, to=to, number=number, utterance=said))
-    return writings
-
-
-def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Return a prompt's token ids as the age's own tokenizer and template have them; never none."""
-    if prompt.form == "chat":
-        asked = [message.model_dump() for message in prompt.messages]
-        return list(
-            tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
+        own = pen(
+            model,
+            base.tokenizer,
+            base.ends,
+            base.form,
+            address,
+            sha256,
+            alphabet.self_name(Address.parse(address).lineage),
         )
-    ids = list(tokenizer(prompt.text)["input_ids"])
-    start = [t for t in (tokenizer.bos_token_id, tokenizer.eos_token_id) if t is not None][:1]
-    return ids or start
+        return diary.write_with(own, recipe, occasion, parent, already or ())
