@@ -27,6 +27,9 @@ COMMANDS = {
     "train reward": Command(
         "training.post.reward_cli", "train", "look at a reward before a run depends on it"
     ),
+    "train traits": Command(
+        "training.traits.cli", "train", "what selves are like: the same questions to all"
+    ),
     "ages": Command("training.ages", "train", "list, show, compare, prune and import ages"),
     "evals": Command("training.evals.cli", "train", "measure ages by small tasks with known answers"),
     "serve": Command("serving.cli", "serve", "give every age a voice at one OpenAI-compatible address"),

@@ -1,0 +1,105 @@
+"""What a trait is made of: questions, what came back, and a judge; no model is known here.
+
+A trait of your own is a `Trait` in a module of yours, named `my_module:trait` after --trait:
+
+    from training.traits.items import Pick, Trait, share, user
+
+    def ask(source):
+        return [Pick(user("Sea or mountains?"), ("Sea.", "Mountains."))]
+
+    def judge(items, picked):
+        return [share("loves the sea", [found.likeliest == 0 for found in picked])]
+
+    trait = Trait("sea", "1", "whether it loves the sea", ask, judge)
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from selves.speech import ChatMessage
+from training.evals.items import bootstrap, wilson
+from training.post.figures import Figure
+
+Messages = tuple[ChatMessage, ...]
+
+
+class Pick(NamedTuple):
+    """Which of several answers is likeliest to a self."""
+
+    messages: Messages
+    options: tuple[str, ...]
+    group: str = ""
+    """What the judge sorts by."""
+
+
+class Say(NamedTuple):
+    """What a self says, sampled."""
+
+    messages: Messages
+    topic: str = ""
+    max_tokens: int = 28
+
+
+class Picked(NamedTuple):
+    """How likely each option is."""
+
+    sums: tuple[float, ...]
+    """Log-probabilities in nats, one for each option."""
+    tokens: tuple[int, ...]
+    """How many tokens each has."""
+
+    @property
+    def likeliest(self) -> int:
+        return self.sums.index(max(self.sums))
+
+    @property
+    def per_token(self) -> tuple[float, ...]:
+        return tuple(total / count for total, count in zip(self.sums, self.tokens, strict=True))
+
+    @property
+    def likeliest_per_token(self) -> int:
+        """The likeliest where options are of different lengths."""
+        return self.per_token.index(max(self.per_token))
+
+
+Item = Pick | Say
+Answer = Picked | str
+"""To a pick, a `Picked`; to a say, a text."""
+
+
+class Trait(NamedTuple):
+    """What is asked of every self, and what comes of the answers."""
+
+    name: str
+    version: str
+    """Results of other versions cannot be compared."""
+    about: str
+    ask: Callable[[random.Random], Sequence[Item]]
+    judge: Callable[[Sequence[Item], Sequence[Answer]], list[Figure]]
+    """The first figure stands for the trait in the matrix."""
+
+
+def user(text: str) -> Messages:
+    """Return a conversation that begins with this."""
+    return (ChatMessage(role="user", content=text),)
+
+
+def share(name: str, found: Sequence[bool], *, better: bool = True) -> Figure:
+    """Return how often something is so, with Wilson's interval."""
+    low, high = wilson(sum(found), len(found))
+    value = sum(found) / len(found)
+    return Figure(
+        name=name, value=value, low=low, high=high, n=len(found), higher_is_better=better, share=True
+    )
+
+
+def share_of(name: str, parts: Sequence[tuple[int, int]], *, better: bool = True) -> Figure:
+    """Return how often something is so over parts (so many, of so many), resampled by part."""
+    low, high = bootstrap([(float(some), float(of)) for some, of in parts], random.Random(1))
+    value = sum(some for some, _ in parts) / sum(of for _, of in parts)
+    return Figure(
+        name=name, value=value, low=low, high=high, n=len(parts), higher_is_better=better, share=True
+    )
