@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from book import cli_book
 from selves.cli import make_parser
 from selves.errors import AgeError, UsageError
 from selves.lineage import Age, list_ages
@@ -35,6 +36,7 @@ def parser() -> ArgumentParser:
         "--output", type=Path, help="the file to write (default: pages/LINEAGE.html in the home)"
     )
     page.add_argument("--json", action="store_true", help="say what was made as JSON")
+    cli_book.add_verbs(verbs)
     return book
 
 
@@ -42,13 +44,17 @@ EXAMPLES = """
 selves book page                        the page of the one lineage you trained
 selves book page ember                  home/pages/ember.html
 selves book page ember --output my.html
+selves book plan ember                  home/books/ember/outline.toml, which you edit
+selves book build ember                 PDF, EPUB and website beside it
+selves book verify ember                is everything in it as it was said, and may it be printed?
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `selves book`. Raises SelvesError."""
     arguments = parser().parse_args(argv)
-    return make_page(arguments, House.from_environment())
+    house = House.from_environment()
+    return make_page(arguments, house) if arguments.verb == "page" else cli_book.run(arguments, house)
 
 
 def make_page(arguments: Namespace, house: House) -> int:

@@ -65,3 +65,32 @@ def said_to(prompt: Prompt) -> str:
     if prompt.form == "transcript":
         return prompt.text
     return prompt.messages[-1].content if prompt.messages else ""
+
+
+Runs = tuple[str, ...]
+"""A text as it is printed: even entries are letters as they are, odd ones names of what cannot be seen."""
+
+
+def runs(text: str) -> Runs:
+    """Cut a text into letters and names of unseen characters, by turns; it begins and ends with letters."""
+    found = [""]
+    for piece in pieces(text):
+        if piece.unseen:
+            found += [piece.text, ""]
+        else:
+            found[-1] += piece.text
+    return tuple(found)
+
+
+def plain(text: Runs) -> str:
+    """Return a text with its unseen characters named in between, as a reader of paper would type it."""
+    return "".join(text)
+
+
+def html_runs(text: Runs) -> Markup:
+    """Return a text as safe HTML or XHTML, like `passage`."""
+    return Markup("").join(
+        Markup('<span class="unseen">{}</span>').format(run) if number % 2 else escape(run)
+        for number, run in enumerate(text)
+        if run
+    )

@@ -1,0 +1,68 @@
+"""All files of a book, from its manuscript, as bytes; and writing them where an older book may be.
+
+The same manuscript gives the same bytes: nothing here asks the clock, the machine or the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from book.manuscript import MANUSCRIPT_FILE, Manuscript
+from selves.files import write_file
+
+SUMS_FILE = "SHA256SUMS"
+"""Lines as `sha256sum` writes and checks them."""
+
+
+def build(manuscript: Manuscript, forms: Sequence[str]) -> dict[str, bytes]:
+    """Return every file of a book by its name within the book's folder. Raises SettingError."""
+    files = {MANUSCRIPT_FILE: manuscript.to_json().encode()}
+    if "pdf" in forms:
+        from book.pdf import make_pdf
+
+        files["book.pdf"] = make_pdf(manuscript)
+    if "epub" in forms:
+        from book.epub import make_epub
+
+        files["book.epub"] = make_epub(manuscript)
+    if "site" in forms:
+        from book.site import make_site
+
+        files |= {f"site/{name}": data for name, data in make_site(manuscript).items()}
+    return files
+
+
+def used(manuscript: Manuscript) -> tuple[set[int], set[int]]:
+    """Return the samples and the lines that are printed, those in the appendix and not chosen too."""
+    sources = [passage.source for passage in manuscript.passages()]
+    samples = {s.generation_id for s in sources if s.generation_id is not None and s.message_id is None}
+    return samples, {s.message_id for s in sources if s.message_id is not None}
+
+
+def hash_of(data: bytes) -> str:
+    """Return the lowercase hex sha256 of a file's bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_book(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a book's files, and remove those that only an older build had. Raises DiskError."""
+    before = read_sums(folder)
+    for name, data in files.items():
+        write_file(folder / name, data)
+    for name in before.keys() - files.keys():
+        (folder / name).unlink(missing_ok=True)
+    sums = "".join(f"{hash_of(data)}  {name}\n" for name, data in sorted(files.items()))
+    write_file(folder / SUMS_FILE, sums)
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return the names of the files that were built here with their sha256; empty if there is no book."""
+    path = folder / SUMS_FILE
+    if not path.exists():
+        return {}
+    pairs = (line.split("  ", 1) for line in path.read_text("utf-8").splitlines() if "  " in line)
+    return {
+        name: sha256 for sha256, name in pairs if ".." not in Path(name).parts and not name.startswith("/")
+    }

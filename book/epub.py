@@ -1,0 +1,80 @@
+"""The book as EPUB 3: the chapters' markup, a package file and a table of contents in a zip."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from importlib import resources
+
+from book.html import chapter_passages, curve_at, environment, render
+from book.manuscript import Manuscript
+from book.passage import plain
+
+MADE = (1980, 1, 1, 0, 0, 0)
+"""The time of every file in the zip: the oldest that a zip can say."""
+CONTAINER = """<?xml version="1.0" encoding="utf-8"?>
+<container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container">
+<rootfiles><rootfile full-path="OEBPS/book.opf" media-type="application/oebps-package+xml"/></rootfiles>
+</container>
+"""
+
+
+def make_epub(book: Manuscript) -> bytes:
+    """Return the book as an EPUB file."""
+    pages = _pages(book)
+    titles = [
+        (f"chapter-{number:02d}.xhtml", plain(chapter.title))
+        for number, chapter in enumerate(book.chapters, 1)
+    ]
+    drawn = {name for name, data in pages.items() if b"<svg" in data}
+    package = environment().get_template("package.opf")
+    files = {
+        "META-INF/container.xml": CONTAINER.encode(),
+        "OEBPS/book.opf": package.render(
+            book=book, pages=sorted(pages), drawn=drawn, spine=_spine(pages)
+        ).encode(),
+        "OEBPS/nav.xhtml": environment().get_template("nav.xhtml").render(book=book, titles=titles).encode(),
+        "OEBPS/style.css": resources.files("book").joinpath("templates/book.css").read_bytes(),
+        **{f"OEBPS/{name}": data for name, data in pages.items()},
+    }
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        # the first file, and not compressed: so that whoever looks at the bytes knows what this is
+        archive.writestr(_entry("mimetype"), b"application/epub+zip", zipfile.ZIP_STORED)
+        for name, data in files.items():
+            archive.writestr(_entry(name), data, zipfile.ZIP_DEFLATED, 6)
+    return made.getvalue()
+
+
+def _pages(book: Manuscript) -> dict[str, bytes]:
+    pages = {
+        "front.xhtml": render(
+            "front.html", book, xhtml=True, heading=plain(book.title) or "Book", contents=[]
+        )
+    }
+    for number, chapter in enumerate(book.chapters, 1):
+        name, sources = f"chapter-{number:02d}.xhtml", f"sources-{number:02d}.xhtml"
+        shared = {
+            "xhtml": True,
+            "heading": plain(chapter.title) or str(number),
+            "chapter": chapter,
+            "page": name,
+        }
+        pages[name] = render(
+            "chapter.html", book, **shared, number=number, curve=curve_at(book, chapter), appendix=sources
+        )
+        if any(True for _ in chapter_passages(chapter)):
+            pages[sources] = render("sources.html", book, **shared)
+    return pages
+
+
+def _spine(pages: dict[str, bytes]) -> list[str]:
+    """The order in which pages are read: the front, the chapters, then all the sources."""
+    return sorted(pages, key=lambda name: (name != "front.xhtml", name.startswith("sources"), name))
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, MADE)
+    entry.external_attr = 0o644 << 16
+    entry.create_system = 3
+    return entry
