@@ -9,7 +9,7 @@ is named `my_module:short` in [reward]. A reward is given by name
     completions    the answers, as text
     house          the folders of this house, where ages are
     each other column of the rows, such as `answer`
-    and what [reward.options] says
+    and what [reward.options] says, one by one and together as `options`
 
 and returns a number for each answer, or None where it does not apply. One that raises, returns another number
 of things, or what is no number, ends the run with its name. `selves train reward try` shows what one says.
@@ -35,7 +35,7 @@ def load(
     name: str, options: Mapping[str, Any] | None = None, house: House | None = None
 ) -> Callable[..., list[float | None]]:
     """Return a reward that checks what it returns, as TRL calls it. Raises UsageError if there is none."""
-    told = {"house": house, **(options or {})}
+    told = {"house": house, "options": options or {}, **(options or {})}
     function: Reward = import_named(name)
     takes = inspect.signature(function).parameters
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in takes.values())
