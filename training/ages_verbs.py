@@ -14,11 +14,13 @@ from rich.table import Table
 
 from selves.cast import load_cast_or_empty
 from selves.errors import AgeError, UsageError
-from selves.lineage import LINEAGE_PATTERN, Age, find_age, list_ages
+from selves.lineage import LINEAGE_PATTERN, Address, Age, find_age, list_ages
 from selves.settings import House
+from training import away
 from training import prune as pruning
 from training.checkpoint import only_trainer, read_progress
 from training.compare import Comparison, Words, compare
+from training.hub import Hub
 from training.words import folder_bytes, printable
 
 FACTS = {
@@ -125,10 +127,16 @@ def prune(options: argparse.Namespace, house: House) -> None:
             raise UsageError(f"these are needed:\n  {listed}", "leave them out, or let them go with --force")
         freed = sum(folder_bytes(age.folder) for age in choice.go)
         _show_choice(ages, choice, needed, freed, console)
+        receipts = away.receipts_for(choice.go) if options.on_hub else {}
         go = choice.go and not options.dry_run and _agreed(options, len(choice.go), freed)
+        hub = Hub() if go and options.on_hub else None
         for age in choice.go if go else ():
-            pruning.remove(age)
-            console.print(f"{age.card.address} is gone")
+            receipt = receipts.get(age.card.address)
+            if hub is not None and receipt is not None:
+                away.check(hub, age, receipt, read_back=options.read_back)
+            pruning.remove(age, receipt)
+            gone = f"is away: {receipt.repo}, revision {receipt.revision}" if receipt else "is gone"
+            console.print(f"{age.card.address} {gone}")
     if options.json:
         said = {
             "go": [age.card.address for age in choice.go],
@@ -137,6 +145,23 @@ def prune(options: argparse.Namespace, house: House) -> None:
             "done": bool(go),
         }
         print(json.dumps(said))
+
+
+def fetch(options: argparse.Namespace, house: House) -> None:
+    """Bring ages back from the Hub."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    addresses = [Address.parse(address) for address in options.addresses]
+    hub, back = Hub(), []
+    for address in addresses:
+        if not (house.checkpoints / address.lineage).is_dir():
+            raise AgeError(
+                f"there is no lineage {address.lineage} in {house.checkpoints}", "selves ages list"
+            )
+        with only_trainer(house.checkpoints / address.lineage):
+            back.append(away.bring_back(hub, house.checkpoints, str(address)))
+        console.print(f"{address} is here, and every file is what was written")
+    if options.json:
+        print(json.dumps([age.card.address for age in back]))
 
 
 def _wished(options: argparse.Namespace, house: House) -> tuple[str, frozenset[str]]:
@@ -193,6 +218,9 @@ def _agreed(options: argparse.Namespace, count: int, freed: int) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("nobody is here to be asked", "add --yes, or look first with --dry-run")
     print(
-        f"let {count} go for good and free {freed / 1e6:.1f} MB? [y/N] ", end="", file=sys.stderr, flush=True
+        f"let {count} go{'' if options.on_hub else ' for good'} and free {freed / 1e6:.1f} MB? [y/N] ",
+        end="",
+        file=sys.stderr,
+        flush=True,
     )
     return sys.stdin.readline().strip().lower() in ("y", "yes")

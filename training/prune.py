@@ -1,6 +1,7 @@
 """Letting ages go, to free space: which stay and why, and the line of memory that each leaves behind.
 
     home/checkpoints/LINEAGE/pruned.jsonl     one Pruned per line: address, when, size, first words
+    home/checkpoints/LINEAGE/.away/AGE/       of one that is on the Hub: all of it but the weights
 
 What is remembered there counts as made: training a pruned lineage on does not make those ages again.
 The choosing is pure; only `remove` touches the disk.
@@ -18,9 +19,10 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from selves.errors import AgeError
-from selves.files import PARTIAL_PREFIX, disk_error, write_file
-from selves.lineage import Age
+from selves.files import PARTIAL_PREFIX, disk_error, new_folder, write_file
+from selves.lineage import AWAY_FOLDER, Age
 from selves.speech import Frozen
+from training.hub import Receipt
 from training.words import first_words, folder_bytes
 
 PRUNED_FILE = "pruned.jsonl"
@@ -38,6 +40,8 @@ class Pruned(Frozen):
     weights_sha256: str
     first_words: str = ""
     """How it continued the text that all ages continue."""
+    receipt: Receipt | None = None
+    """Where it is on the Hub, if it went only after it was verified there."""
 
 
 class Choice(NamedTuple):
@@ -146,7 +150,7 @@ def pruned(lineage_folder: Path) -> frozenset[str]:
     )
 
 
-def remember(age: Age) -> Pruned:
+def remember(age: Age, receipt: Receipt | None = None) -> Pruned:
     """Return the line that an age leaves behind."""
     return Pruned(
         address=age.card.address,
@@ -156,17 +160,20 @@ def remember(age: Age) -> Pruned:
         bits_per_byte=age.card.bits_per_byte,
         weights_sha256=age.card.weights_sha256,
         first_words=first_words(age),
+        receipt=receipt,
     )
 
 
-def remove(age: Age) -> Pruned:
-    """Remember an age and delete its folder. Raises DiskError.
+def remove(age: Age, receipt: Receipt | None = None) -> Pruned:
+    """Remember an age and delete its folder; with a receipt, leave all but its weights. Raises DiskError.
 
     The caller holds the lineage's lock. Killed at any moment, the age is either still whole or off the
     list, and never gone without a line of memory.
     """
     parent = age.folder.parent
-    line = remember(age)
+    line = remember(age, receipt)
+    if receipt is not None:
+        _leave_stub(age)
     lines = remembered(parent) | {line.address: line}
     write_file(parent / PRUNED_FILE, "".join(f"{kept.model_dump_json()}\n" for kept in lines.values()))
     try:
@@ -175,3 +182,12 @@ def remove(age: Age) -> Pruned:
     except OSError as error:
         raise disk_error(error, age.folder) from error
     return line
+
+
+def _leave_stub(age: Age) -> None:
+    place = age.folder.parent / AWAY_FOLDER / age.folder.name
+    shutil.rmtree(place, ignore_errors=True)  # of an age that had this name before
+    with new_folder(place) as stub:
+        for path in sorted(age.folder.iterdir()):
+            if path.is_file() and path.name != age.weights_file:
+                shutil.copyfile(path, stub / path.name)

@@ -95,6 +95,8 @@ class Hub:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # headers and body in one packet: a second would wait for the first's receipt
+            disable_nagle_algorithm = True
 
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
@@ -110,6 +112,7 @@ class Hub:
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(answer.content)
+                self.wfile.flush()
 
             def _chunks(self) -> bytes:
                 if self.headers.get("Transfer-Encoding") != "chunked":

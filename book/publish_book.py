@@ -1,0 +1,126 @@
+"""The model is the book: a built book in the repository of its lineage.
+
+    main            its card is title page, contents and text; book.pdf and book.epub lie beside the weights
+    base-000400     its card is the chapter about that age, and after it what the age is
+    ed-1            a tag: the first edition, as it was
+
+The ages must be there already; only cards and the two files are sent.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from book.chapters import chapter_text, title_page
+from book.manuscript import MANUSCRIPT_FILE, Manuscript, read_manuscript
+from book.passage import plain
+from book.publish_cli import connect, finish, named, teller
+from book.sending import say_files
+from selves.errors import HubError, UsageError
+from selves.lineage import Age, list_ages
+from selves.settings import House
+
+if TYPE_CHECKING:
+    from training.hub import Hub, Receipt
+
+FILES = ("book.pdf", "book.epub")
+README = "README.md"
+
+
+def publish_book(options: Namespace, house: House) -> int:
+    """Send a book. Raises UsageError if it was not built, HubError also if its ages are not there."""
+    folder = _folder(house, options.what)
+    manuscript = read_manuscript(folder / MANUSCRIPT_FILE)
+    ages = {age.card.address: age for age in list_ages(house.checkpoints, manuscript.lineage)}
+    files: dict[str, Path | bytes] = {name: folder / name for name in FILES if (folder / name).exists()}
+    name, tell = manuscript.lineage, teller()
+    if options.dry_run:
+        repo = named(options.to, name, None)
+        cards = {f"{revision}: {README}": card for revision, card in _cards(manuscript, ages, repo).items()}
+        say_files(repo, {**cards, **files}, public=options.public, as_json=options.json)
+        return 0
+    hub, repo = connect(options.to, name)
+    heads = _published(hub, repo, manuscript)
+    receipt: Receipt | None = None
+    for revision, card in _cards(manuscript, ages, repo).items():
+        if revision not in heads:
+            raise HubError(
+                f"{repo} has no revision {revision}, of which the book has a chapter",
+                f"`selves publish ages {manuscript.lineage}` first",
+            )
+        of_main = files if revision == "main" else {}
+        receipt = _send(hub, repo, revision, {README: card, **of_main}, manuscript)
+        tell(f"{revision:<16} {receipt.commit[:12]}")
+    assert receipt is not None
+    hub.tag(receipt, f"ed-{options.edition}")
+    tell(f"edition {options.edition} is {repo} at {receipt.commit[:12]}")
+    _keep(house, receipt)
+    finish(hub, options, [receipt])
+    return 0
+
+
+def _folder(house: House, what: str) -> Path:
+    for folder in (Path(what), house.home / "books" / what):
+        if (folder / MANUSCRIPT_FILE).is_file():
+            return folder
+    raise UsageError(
+        f"there is no built book {what}", f"build it first: `selves book build {Path(what).name}`"
+    )
+
+
+def _published(hub: Hub, repo: str, manuscript: Manuscript) -> set[str]:
+    """Return the revisions there are. Raises HubError unless the repository holds this lineage's ages."""
+    from training.publish import read_manifest
+
+    hub.claim(repo, "model", public=False)
+    there = read_manifest(hub, repo, "model", "ages")
+    if there is None or there.get("lineage") != manuscript.lineage:
+        raise HubError(
+            f"{repo} does not hold the ages of {manuscript.lineage}",
+            f"`selves publish ages {manuscript.lineage}` first: the book goes where its ages are",
+        )
+    return {"main", *(known["revision"] for known in there["ages"].values())}
+
+
+def _cards(manuscript: Manuscript, ages: dict[str, Age], repo: str) -> dict[str, bytes]:
+    """Return revision -> card, `main` last. Two chapters about one age stand in one card."""
+    from training.cards import facts, head, how_to_load
+    from training.publish import CHAPTER
+
+    mark = f"{CHAPTER}{manuscript.identifier} -->"
+    chapters: dict[str, list[str]] = {}
+    for number, chapter in enumerate(manuscript.chapters, 1):
+        if chapter.opener is not None and chapter.opener.address in ages:
+            chapters.setdefault(chapter.opener.address, []).append(chapter_text(chapter, number))
+    cards: dict[str, bytes] = {}
+    for address, texts in chapters.items():
+        card = ages[address].card
+        about = f"## This age\n\n{facts(card)}"
+        front = head(card, repo, tags=["book"])
+        parts = [front, mark, *texts, about, how_to_load(card, repo)]
+        cards[ages[address].address.age] = ("\n\n".join(parts) + "\n").encode()
+    newest = list(ages.values())[-1].card if ages else None
+    front = head(newest, repo, tags=["book"]) if newest else ""
+    load = how_to_load(newest, repo) if newest else ""
+    whole = [front, mark, title_page(manuscript, repo), load]
+    cards["main"] = ("\n\n".join(filter(None, whole)) + "\n").encode()
+    return cards
+
+
+def _send(
+    hub: Hub, repo: str, revision: str, files: dict[str, Path | bytes], manuscript: Manuscript
+) -> Receipt:
+    from training.hub import Parcel
+
+    everything = frozenset(hub.tree(repo, "model", revision))  # all else of the revision stays
+    title = f"{plain(manuscript.title)}, {manuscript.edition or 'an edition'}"
+    parcel = Parcel(repo, "model", revision, files, title, keep=everything)
+    return hub.send(parcel, f"book {manuscript.lineage}")
+
+
+def _keep(house: House, receipt: Receipt) -> None:
+    from training.receipts import add_receipt
+
+    add_receipt(house.home, receipt)

@@ -1,0 +1,207 @@
+"""`selves publish`: ages, books, sites and data sets on the Hugging Face Hub.
+
+Nothing is public unless it is said, nothing is sent twice, nothing is deleted. A dry run asks nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from selves.cli import make_parser
+from selves.errors import AgeError, UsageError
+from selves.lineage import Age, find_age, list_ages
+from selves.settings import House
+
+if TYPE_CHECKING:
+    from training.hub import Hub, Kind, Receipt
+
+EXAMPLES = """
+selves publish ages ember --dry-run                  what would be sent, without asking anybody
+selves publish ages ember                            YOU/ember, private: a revision for every age
+selves publish ages ember --to anna/ember --public   where everybody may see it
+selves publish book ember --edition 1                "the model is the book": chapters, a tag, PDF, EPUB
+selves publish site home/books/ember/site --to ember-book    a static Space
+selves publish dataset 3 --to ember-talk             an export of memory, if all of it may be published
+selves publish list                                  what was published, and what of it was called back since
+"""
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of `selves publish`."""
+    publish = make_parser("selves publish", "put ages, books, sites and data sets on the Hub", EXAMPLES)
+    verbs = publish.add_subparsers(dest="verb", metavar="ages|book|site|dataset|list", required=True)
+    ages = verbs.add_parser("ages", help="one repository for a lineage, a revision for each age")
+    ages.add_argument("what", nargs="+", metavar="LINEAGE|ADDRESS", help="a lineage, or some of its ages")
+    book = verbs.add_parser("book", help="a built book into the repository of its lineage")
+    book.add_argument("what", metavar="NAME|FOLDER", help="as in home/books/NAME, or the folder itself")
+    book.add_argument("--edition", type=int, default=1, metavar="N", help="its tag is ed-N (default: 1)")
+    site = verbs.add_parser("site", help="a folder with index.html, as a static Space")
+    site.add_argument("folder", type=Path, metavar="FOLDER")
+    dataset = verbs.add_parser("dataset", help="an export of memory, as a data set")
+    dataset.add_argument("export", type=int, metavar="EXPORT", help="its number in `selves memory exports`")
+    listing = verbs.add_parser("list", help="what was published, and what of it was called back")
+    for verb in (ages, book, site, dataset):
+        verb.add_argument(
+            "--to", metavar="[NAMESPACE/]NAME", help="the repository (default: yours, its name)"
+        )
+        verb.add_argument("--public", action="store_true", help="if it is new: for everybody to see")
+        verb.add_argument("--collection", metavar="TITLE", help="put it into this collection of yours too")
+        verb.add_argument("--dry-run", action="store_true", help="only say what would be sent")
+    for verb in (ages, book, site, dataset, listing):
+        verb.add_argument("--json", action="store_true", help="print JSON")
+    return publish
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `selves publish`. Raises SelvesError."""
+    options = parser().parse_args(argv)
+    house = House.from_environment()
+    match options.verb:
+        case "ages":
+            return _ages(options, house)
+        case "book":
+            from book.publish_book import publish_book
+
+            return publish_book(options, house)
+        case "site":
+            from book.publish_site import publish_site
+
+            return publish_site(options, house)
+        case "dataset":
+            from book.publish_dataset import publish_dataset
+
+            return publish_dataset(options, house)
+        case _:
+            return _list(options, house)
+
+
+def _ages(options: Namespace, house: House) -> int:
+    from training.publish import called_back, plan, publish_ages
+    from training.receipts import read_receipts
+
+    everybody, ages = _chosen(house, options.what)
+    lineage, folder = ages[0].address.lineage, ages[0].folder.parent
+    gone = called_back(everybody, asyncio.run(_called_back_files(house)))
+    tell = teller()
+    for age in ages:
+        if age.card.address in gone:
+            tell(f"{age.card.address} is left out: it learned from what was called back since")
+    ages = [age for age in ages if age.card.address not in gone]
+    if not ages:
+        raise AgeError("no age is left to publish", "`selves memory exports` shows what was called back")
+    if options.dry_run:
+        planned = plan(ages, read_receipts(folder), options.to if "/" in (options.to or "") else None)
+        repo = named(options.to, lineage, None)
+        if options.json:
+            rows = [
+                {
+                    "address": one.age.card.address,
+                    "revision": one.age.address.age,
+                    "bytes": one.bytes,
+                    "sent": one.sent is not None,
+                    "tells": one.tells,
+                }
+                for one in planned
+            ]
+            print(json.dumps({"repo": repo, "public": options.public, "ages": rows}))
+            return 0
+        print(f"{repo}, {'public' if options.public else 'private'} if it is new")
+        for one in planned:
+            state = "is there" if one.sent else "to send"
+            print(f"  {one.age.card.address:<28} {one.bytes / 1e6:>10,.1f} MB  {state}")
+        for told in dict.fromkeys(told for one in planned for told in one.tells):
+            print(f"  its cards will tell of a folder of yours: {told}")
+        return 0
+    hub, repo = connect(options.to, lineage)
+    receipts = publish_ages(hub, ages, repo, public=options.public, tell=tell)
+    finish(hub, options, receipts)
+    return 0
+
+
+def _chosen(house: House, names: Sequence[str]) -> tuple[list[Age], list[Age]]:
+    """Return all ages there are, and those of one lineage that are meant, in order of life."""
+    everybody = list_ages(house.checkpoints)
+    meant: set[str] = set()
+    for name in names:
+        if "@" in name:
+            meant.add(find_age(house.checkpoints, name).card.address)
+            continue
+        of = {age.card.address for age in everybody if age.address.lineage == name}
+        if not of:
+            raise AgeError(f"there is no lineage {name} in {house.checkpoints}", "selves ages list")
+        meant |= of
+    ages = [age for age in everybody if age.card.address in meant]
+    if len({age.address.lineage for age in ages}) > 1:
+        raise UsageError("these are of several lineages", "publish one at a time")
+    return everybody, ages
+
+
+async def _called_back_files(house: House) -> set[str]:
+    from book.sending import has_memory
+    from memory.publishing import called_back
+    from memory.store import open_store
+
+    if not has_memory(house):
+        return set()
+    async with open_store(house.database_url) as store:
+        return await called_back(store)
+
+
+def named(to: str | None, name: str, owner: str | None) -> str:
+    """Return NAMESPACE/NAME of what `--to` says; without one, it is the token's owner's."""
+    to = to or name
+    return to if "/" in to else f"{owner or 'YOU'}/{to}"
+
+
+def connect(to: str | None, name: str) -> tuple[Hub, str]:
+    """Return the Hub and the repository that is meant. Raises HubError without a good token."""
+    from training.hub import Hub
+
+    hub = Hub()
+    return hub, named(to, name, hub.who())
+
+
+def teller() -> Callable[[str], None]:
+    """Return what tells of progress on stderr."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    return lambda line: console.print(line)
+
+
+def finish(hub: Hub, options: Namespace, receipts: Sequence[Receipt]) -> None:
+    """Put what was sent into a collection, if one is named, and say where it is."""
+    last = receipts[-1]
+    kind: Kind = last.kind
+    if options.collection:
+        hub.shelve(options.collection, last.repo.partition("/")[0], last.repo, kind)
+    if options.json:
+        print(json.dumps([receipt.model_dump(mode="json") for receipt in receipts]))
+        return
+    place = {"model": "", "dataset": "datasets/", "space": "spaces/"}[kind]
+    print(f"{last.endpoint}/{place}{last.repo}")
+
+
+def _list(options: Namespace, house: House) -> int:
+    from training.receipts import read_receipts
+
+    folders = sorted(path for path in house.checkpoints.glob("*") if path.is_dir())
+    receipts = [receipt for folder in (*folders, house.home) for receipt in read_receipts(folder)]
+    gone = asyncio.run(_called_back_files(house))
+    rows = [(receipt, bool(gone & set(receipt.files.values()))) for receipt in receipts]
+    if options.json:
+        print(json.dumps([r.model_dump(mode="json") | {"called_back": bad} for r, bad in rows]))
+        return 0
+    if not rows:
+        print("nothing was published yet: `selves publish --help`", file=sys.stderr)
+    for receipt, bad in rows:
+        where = f"{receipt.kind} {receipt.repo} {receipt.revision}"
+        note = "  CALLED BACK: delete it there" if bad else ""
+        print(f"{receipt.what:<28} {where:<44} {receipt.verified_at:%Y-%m-%d} {receipt.commit[:12]}{note}")
+    return 0

@@ -1,0 +1,67 @@
+"""What memory says before something goes to the Hub: what was called back, and what may be shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from memory.export import Exported, exports
+from memory.firewall import Facts, facts_of_generations, facts_of_messages, verdict
+from memory.models import ExportItemRow, ExportRow
+from memory.pages import PAGE
+from memory.people import in_parts
+from memory.wanted import OF_SCENES, to_item
+from selves.errors import StoreError
+
+if TYPE_CHECKING:
+    from memory.store import Store
+
+
+async def called_back(store: Store) -> set[str]:
+    """Return the sha256 of every file of exports that are invalid, since words in them were taken back."""
+    async with store.reading() as session:
+        files = await session.scalars(select(ExportRow.files).where(ExportRow.invalid_at.is_not(None)))
+        return {sha256 for named in files for sha256 in named.values()}
+
+
+async def publishable(store: Store, export_id: int) -> Exported:
+    """Return an export if all of it may be shown to everybody.
+
+    Consent to train is not consent to publish: of every line and sample, and of the prompts that go with
+    samples, it is asked again. Raises StoreError if there is no such export, or if something may not.
+    """
+    found = next((one for one in await exports(store) if one.id == export_id), None)
+    if found is None or found.format == PAGE:
+        raise StoreError(f"there is no data set {export_id}", "`selves memory exports` lists them")
+    if found.invalid_at is not None:
+        raise StoreError(
+            f"export {export_id} is invalid: {found.invalid_reason}",
+            "make a new one with `selves memory export`",
+        )
+    refused: dict[str, int] = {}
+    async with store.reading() as session:
+        rows = await session.scalars(select(ExportItemRow).where(ExportItemRow.export_id == export_id))
+        items = [to_item(row) for row in rows]
+        for part in in_parts(items):
+            facts: dict[int, Facts]
+            if found.format in OF_SCENES:
+                shown = [item.message_id for item in part if item.message_id and not item.said("hidden")]
+                facts = await facts_of_messages(session, shown)
+            else:
+                ids = [i for item in part for i in item.generation_ids]
+                facts = await facts_of_generations(session, ids)
+            for fact in facts.values():
+                allowed, reason = verdict(
+                    "publish", replace(fact, prompt_shown=found.format not in OF_SCENES)
+                )
+                if not allowed:
+                    refused[reason] = refused.get(reason, 0) + 1
+    if refused:
+        listed = "; ".join(f"{count} because {reason}" for reason, count in sorted(refused.items()))
+        raise StoreError(
+            f"export {export_id} may not be published: {listed}",
+            "ask for consent (`selves memory consent`), or export what may be: --format transcript",
+        )
+    return found

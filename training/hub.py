@@ -1,0 +1,338 @@
+"""The Hugging Face Hub: what is sent there is verified, and can be sent again after any interruption.
+
+    hub = Hub()
+    hub.claim("anna/ember", "model", public=False)
+    receipt = hub.send(Parcel("anna/ember", "model", "base-000400", files, "ember@base-000400"))
+
+A revision is one commit: it is all there or not at all. Big files that arrived before a connection was cut
+are not sent again. Nothing local is ever changed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from selves.errors import HubError
+from selves.files import new_folder, sha256_file
+from selves.speech import Frozen
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+Kind = Literal["model", "dataset", "space"]
+ATTRIBUTES = ".gitattributes"
+"""The Hub's own file in every repository."""
+MANIFEST = "selves.json"
+"""Says of a repository that it was made here, and of what."""
+
+
+class Receipt(Frozen):
+    """Proof that a revision is on the Hub, and what is in it."""
+
+    what: str
+    """An address, or what else was sent: `book ember`, `export 3`."""
+    endpoint: str
+    repo: str
+    kind: Kind
+    revision: str
+    """The branch; `commit` is what stays."""
+    commit: str
+    files: dict[str, str]
+    """Path -> sha256."""
+    bytes: int
+    verified_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What is to be one revision of a repository."""
+
+    repo: str
+    kind: Kind
+    revision: str
+    files: Mapping[str, Path | bytes]
+    """Path in the repository -> a file here, or its bytes."""
+    title: str
+    """Of the commit."""
+    message: str = ""
+    keep: frozenset[str] = frozenset()
+    """Files of the revision that stay though they are not in `files`; all others go."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(len(f) if isinstance(f, bytes) else f.stat().st_size for f in self.files.values())
+
+
+class There(Frozen):
+    """A file as the Hub lists it: a big one by its sha256, another by git's own hash."""
+
+    sha256: str | None
+    git_oid: str
+
+
+class Hub:
+    """One endpoint, as the user whose token is in the environment or was kept by `hf auth login`."""
+
+    def __init__(self) -> None:
+        try:
+            from huggingface_hub import HfApi, constants
+        except ModuleNotFoundError as error:
+            raise HubError("the package huggingface_hub is not here", 'pip install "selves[hub]"') from error
+        self.endpoint = constants.ENDPOINT
+        self.api: HfApi = HfApi(endpoint=self.endpoint, library_name="selves")
+
+    def who(self) -> str:
+        """Return the token's owner. Raises HubError without a token that is good."""
+        with asked("asking who you are"):
+            return str(self.api.whoami()["name"])
+
+    def claim(self, repo: str, kind: Kind, *, public: bool, sdk: str | None = None) -> bool:
+        """Make the repository if there is none; return whether it is new. Raises HubError."""
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        with asked(f"making {repo}"):
+            try:
+                self.api.repo_info(repo, repo_type=kind)
+                return False
+            except RepositoryNotFoundError:
+                self.api.create_repo(repo, repo_type=kind, private=not public, space_sdk=sdk)
+                return True
+
+    def untouched(self, repo: str, kind: Kind) -> bool:
+        """Return whether nothing was committed but what the Hub puts into a new repository."""
+        with asked(f"looking at {repo}"):
+            return len(self.api.list_repo_commits(repo, repo_type=kind)) <= 1
+
+    def read(self, repo: str, kind: Kind, path: str, revision: str = "main") -> bytes | None:
+        """Return a small file of a repository; None if it, or the revision, is not there. Raises HubError."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
+
+        with asked(f"reading {path} of {repo}"):
+            try:
+                file = hf_hub_download(
+                    repo, path, repo_type=kind, revision=revision, endpoint=self.endpoint, force_download=True
+                )
+            except (EntryNotFoundError, RevisionNotFoundError):
+                return None
+            return Path(file).read_bytes()
+
+    def tree(self, repo: str, kind: Kind, revision: str) -> dict[str, There]:
+        """Return every file of a revision but the Hub's own. Raises HubError."""
+        from huggingface_hub.hf_api import RepoFile
+
+        with asked(f"looking at {repo}, revision {revision}"):
+            found = self.api.list_repo_tree(repo, repo_type=kind, revision=revision, recursive=True)
+            return {
+                entry.path: There(sha256=entry.lfs.sha256 if entry.lfs else None, git_oid=entry.blob_id)
+                for entry in found
+                if isinstance(entry, RepoFile) and entry.path != ATTRIBUTES
+            }
+
+    def send(self, parcel: Parcel, what: str) -> Receipt:
+        """Make a revision be what the parcel says, and verify that it is. Raises HubError.
+
+        A revision that is so already is not committed again.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        repo, kind, revision = parcel.repo, parcel.kind, parcel.revision
+        head = self._branch(repo, kind, revision)
+        there = self.tree(repo, kind, head)
+        # what the Hub has already is not sent again, though the commit names it
+        wrong = differences(parcel.files, there)
+        extra = sorted(there.keys() - parcel.files.keys() - parcel.keep)
+        if wrong or extra:
+            operations: list[CommitOperationAdd | CommitOperationDelete] = [
+                CommitOperationAdd(path, file if isinstance(file, bytes) else str(file))
+                for path, file in parcel.files.items()
+                if path in wrong
+            ]
+            operations += [CommitOperationDelete(path) for path in extra]
+            with asked(f"sending {what} to {repo}"):
+                head = self.api.create_commit(
+                    repo,
+                    operations,
+                    repo_type=kind,
+                    revision=revision,
+                    commit_message=parcel.title,
+                    commit_description=parcel.message,
+                ).oid
+        receipt = Receipt(
+            what=what,
+            endpoint=self.endpoint,
+            repo=repo,
+            kind=kind,
+            revision=revision,
+            commit=head,
+            files={path: _sha256(file) for path, file in sorted(parcel.files.items())},
+            bytes=parcel.bytes,
+        )
+        self.verify(receipt, parcel.files)
+        return receipt
+
+    def verify(self, receipt: Receipt, files: Mapping[str, Path | bytes]) -> None:
+        """Compare files here with a commit on the Hub. Raises HubError naming what differs or is missing."""
+        if wrong := differences(files, self.tree(receipt.repo, receipt.kind, receipt.commit)):
+            listed = ", ".join(f"{path} ({why})" for path, why in wrong.items())
+            raise HubError(
+                f"{receipt.repo} at {receipt.commit[:12]} is not what is here: {listed}",
+                "nothing was deleted; publish it again, or restore the file that was damaged",
+            )
+
+    def fetch(self, receipt: Receipt, paths: Iterable[str], folder: Path) -> None:
+        """Write files of a revision into a new folder, all of them verified, or none. Raises HubError.
+
+        Nothing is overwritten: if there is something at `folder`, it stays.
+        """
+        from huggingface_hub import hf_hub_download
+
+        with new_folder(folder) as partial:
+            for path in paths:
+                with asked(f"fetching {receipt.what} from {receipt.repo}"):
+                    hf_hub_download(
+                        receipt.repo,
+                        path,
+                        repo_type=receipt.kind,
+                        revision=receipt.commit,
+                        local_dir=partial,
+                        endpoint=receipt.endpoint,
+                    )
+                if sha256_file(partial / path) != receipt.files[path]:
+                    raise HubError(
+                        f"{path} of {receipt.repo} at {receipt.commit[:12]} is not what was sent there",
+                        "keep what you have here; the copy on the Hub is damaged",
+                    )
+            _remove_cache(partial)
+
+    def tag(self, receipt: Receipt, tag: str) -> None:
+        """Name a commit. Raises HubError when the name is another commit's."""
+        with asked(f"naming {tag} in {receipt.repo}"):
+            refs = self.api.list_repo_refs(receipt.repo, repo_type=receipt.kind)
+            known = {ref.name: ref.target_commit for ref in refs.tags}
+            if tag not in known:
+                self.api.create_tag(receipt.repo, tag=tag, revision=receipt.commit, repo_type=receipt.kind)
+            elif known[tag] != receipt.commit:
+                raise HubError(f"{receipt.repo} has another {tag} already", "choose the next edition")
+
+    def shelve(self, title: str, namespace: str, repo: str, kind: Kind) -> str:
+        """Put a repository into the collection with this title, made if need be; return its slug."""
+        with asked(f"putting {repo} into the collection {title!r}"):
+            shelf = self.api.create_collection(title, namespace=namespace, exists_ok=True)
+            self.api.add_collection_item(shelf.slug, repo, kind, exists_ok=True)
+            return str(shelf.slug)
+
+    def _branch(self, repo: str, kind: Kind, revision: str) -> str:
+        """Return the head of a branch, made from the repository's first commit if there is none."""
+        with asked(f"looking at {repo}"):
+            refs = self.api.list_repo_refs(repo, repo_type=kind)
+            heads = {ref.name: ref.target_commit for ref in refs.branches}
+            if revision not in heads:
+                first = self.api.list_repo_commits(repo, repo_type=kind)[-1].commit_id
+                self.api.create_branch(repo, branch=revision, revision=first, repo_type=kind, exist_ok=True)
+                heads[revision] = first
+            return str(heads[revision])
+
+
+def differences(files: Mapping[str, Path | bytes], there: Mapping[str, There]) -> dict[str, str]:
+    """Return path -> what is wrong, of the files here that the Hub does not have just so."""
+    wrong = {}
+    for path, file in files.items():
+        entry = there.get(path)
+        if entry is None:
+            wrong[path] = "not there"
+        elif (_sha256(file) if entry.sha256 else _git_oid(file)) != (entry.sha256 or entry.git_oid):
+            wrong[path] = "other bytes"
+    return wrong
+
+
+def _sha256(file: Path | bytes) -> str:
+    return hashlib.sha256(file).hexdigest() if isinstance(file, bytes) else sha256_file(file)
+
+
+def _git_oid(file: Path | bytes) -> str:
+    data = file if isinstance(file, bytes) else file.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def _remove_cache(folder: Path) -> None:
+    """Remove what huggingface_hub notes beside its downloads."""
+    import shutil
+
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+@contextmanager
+def asked(doing: str) -> Iterator[None]:
+    """Turn what the Hub, or the way to it, answers into a HubError that says what to do."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except HubError:
+        raise
+    except errors.LocalTokenNotFoundError as error:
+        raise no_token() from error
+    except errors.OfflineModeIsEnabled as error:
+        raise HubError(f"{doing} failed: HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE") from error
+    except errors.HFValidationError as error:
+        raise HubError(f"{doing} failed: {error}", "a repository is called NAMESPACE/NAME") from error
+    except errors.HfHubHTTPError as error:
+        raise refusal(doing, error) from error
+    except (errors.EntryNotFoundError, errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
+        raise cut_off(doing, error) from error
+    except RuntimeError as error:  # what the client makes of a failed upload
+        cause = error.__cause__
+        if isinstance(cause, errors.HfHubHTTPError):
+            raise refusal(doing, cause) from error
+        raise cut_off(doing, cause or error) from error
+
+
+def no_token() -> HubError:
+    """Return the error of one who is not known to the Hub."""
+    return HubError(
+        "there is no Hugging Face token",
+        "make one at https://huggingface.co/settings/tokens, then run `hf auth login` or set HF_TOKEN",
+    )
+
+
+def cut_off(doing: str, error: BaseException) -> HubError:
+    """Return the error of a connection that failed."""
+    said = " ".join(str(error).split())[:200] or type(error).__name__
+    return HubError(
+        f"{doing} failed: {said}", "run the same command again: what has arrived is not sent twice"
+    )
+
+
+def refusal(doing: str, error: object) -> HubError:
+    """Return the error of an answer that is no success; `error` is huggingface_hub's HfHubHTTPError."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    said = getattr(error, "server_message", None) or str(error)
+    said = " ".join(str(said).split())[:300]
+    quota = any(word in said.lower() for word in ("quota", "storage limit", "storage space", "exceeded"))
+    match status:
+        case _ if quota and status in (402, 403, 413):
+            fix = "make room on the Hub, or choose another namespace; what is here stays"
+        case 401:
+            fix = "the token is wrong or expired: `hf auth login`, or set HF_TOKEN to one that may write"
+        case 403:
+            fix = "use a token that may write there, or publish under a namespace of your own"
+        case 404:
+            fix = "check the name; a private repository is seen only with its owner's token"
+        case 409 | 412:
+            fix = "somebody else changed it meanwhile: run the same command again"
+        case 429:
+            fix = "the Hub asks for patience: run the same command again later"
+        case _ if status >= 500:
+            fix = "the Hub is in trouble: run the same command again; what has arrived is not sent twice"
+        case _:
+            fix = "see what the Hub says; nothing here was changed"
+    return HubError(f"{doing} failed ({status or 'no answer'}): {said}", fix)

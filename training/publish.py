@@ -1,0 +1,188 @@
+"""The ages of a lineage on the Hub: one repository, a revision for each, a card in each.
+
+    main            the newest age; its card tells of all; metrics, evals, and selves.json, which says whose
+    base-000400     one age, as it lies in its folder, with its card
+
+Whoever publishes again sends what is new and nothing twice. An age whose data set was called back, since
+somebody whose words it held asked to be forgotten, is left out, and so is all that grew from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from selves.errors import HubError
+from selves.lineage import METRICS_FILE, Age
+from training.cards import age_card, lineage_card
+from training.evals.results import EVALS_FILE, read_results
+from training.hub import MANIFEST, Hub, Parcel, Receipt
+from training.receipts import add_receipt, receipt_of
+from training.words import folder_bytes
+
+README = "README.md"
+CHAPTER = "<!-- a chapter of "
+"""How the card of a revision begins its text that a book wrote; publishing ages leaves such cards alone."""
+OF_BOOK = frozenset({"book.pdf", "book.epub"})
+"""What a book puts into `main`."""
+
+
+class Planned(NamedTuple):
+    """An age that is to be published."""
+
+    age: Age
+    bytes: int
+    sent: Receipt | None
+    """Proof that these weights are there already."""
+    tells: tuple[str, ...]
+    """Folders of this machine that its card names."""
+
+
+def plan(ages: Sequence[Age], receipts: Sequence[Receipt], repo: str | None) -> list[Planned]:
+    """Say of each age what publishing it would send; asks nobody."""
+    planned = []
+    for age in ages:
+        known = receipt_of(receipts, age.card.address, repo)
+        same = known is not None and known.files.get(age.weights_file) == age.card.weights_sha256
+        told = tuple(dict.fromkeys(_folders_in([age.card.recipe, list(age.card.sources)])))
+        planned.append(Planned(age, folder_bytes(age.folder), known if same else None, told))
+    return planned
+
+
+def _folders_in(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            if value.startswith(("/", "~")) or value[1:3] == ":\\":
+                yield value
+        case dict():
+            for item in value.values():
+                yield from _folders_in(item)
+        case list() | tuple():
+            for item in value:
+                yield from _folders_in(item)
+
+
+def called_back(ages: Sequence[Age], hashes: Collection[str]) -> set[str]:
+    """Return the addresses of ages that read a file with one of these sha256, or grew from one that did."""
+    read = {age.card.address for age in ages if _names(list(age.card.sources), hashes)}
+    while grown := {age.card.address for age in ages if {age.card.parent, age.card.adapter_of} & read} - read:
+        read |= grown
+    return read
+
+
+def _names(value: Any, hashes: Collection[str]) -> bool:
+    match value:
+        case str():
+            return value in hashes
+        case dict():
+            return any(_names(item, hashes) for item in value.values())
+        case list() | tuple():
+            return any(_names(item, hashes) for item in value)
+    return False
+
+
+def publish_ages(
+    hub: Hub,
+    ages: Sequence[Age],
+    repo: str,
+    *,
+    public: bool,
+    tell: Callable[[str], object],
+) -> list[Receipt]:
+    """Send ages of one lineage, in order of life, and then what is common to them; return the receipts.
+
+    Each receipt is kept as soon as its revision is verified. Raises HubError, AgeError if an age is damaged.
+    """
+    folder = ages[0].folder.parent
+    lineage = ages[0].address.lineage
+    if hub.claim(repo, "model", public=public):
+        tell(f"made {repo}, {'public' if public else 'private'}")
+    manifest = _manifest(hub, repo, ages, lineage)
+    results = read_results(folder)
+    receipts = []
+    for age in ages:
+        age.verify()
+        files: dict[str, Path | bytes] = dict(_files(age))
+        writings, evals = age.writings(), results.get(age.card.address, {})
+        revision = age.address.age
+        if README not in files and not _is_chapter(hub, repo, revision):
+            files[README] = age_card(age, repo, writings, evals).encode()
+        title = f"{age.card.address}"
+        letter = next((w.utterance.text for w in writings if w.kind == "letter"), "")
+        parcel = Parcel(repo, "model", revision, files, title, letter[:4000], frozenset({README}))
+        receipt = hub.send(parcel, age.card.address)
+        add_receipt(folder, receipt)
+        receipts.append(receipt)
+        tell(f"{age.card.address}  {receipt.bytes / 1e6:,.1f} MB  {repo} {revision} {receipt.commit[:12]}")
+        manifest["ages"][age.card.address] = {
+            "revision": revision,
+            "commit": receipt.commit,
+            "weights_sha256": age.card.weights_sha256,
+        }
+    _send_main(hub, repo, ages, manifest, results)
+    return receipts
+
+
+def _send_main(
+    hub: Hub, repo: str, ages: Sequence[Age], manifest: Mapping[str, Any], results: Mapping[str, Any]
+) -> None:
+    newest, folder = ages[-1], ages[-1].folder.parent
+    files: dict[str, Path | bytes] = dict(_files(newest))
+    files |= {name: folder / name for name in (METRICS_FILE, EVALS_FILE) if (folder / name).exists()}
+    files[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
+    keep = OF_BOOK | {README}
+    if not _is_chapter(hub, repo, "main"):
+        files[README] = lineage_card(ages, repo, results).encode()
+    title = f"{newest.address.lineage} is {newest.address.age}"
+    hub.send(Parcel(repo, "model", "main", files, title, "", keep), newest.address.lineage)
+
+
+def _files(age: Age) -> Iterator[tuple[str, Path]]:
+    for path in sorted(age.folder.iterdir()):
+        if path.is_file() and not path.name.startswith("."):
+            yield path.name, path
+
+
+def _is_chapter(hub: Hub, repo: str, revision: str) -> bool:
+    card = hub.read(repo, "model", README, revision)
+    return card is not None and CHAPTER.encode() in card
+
+
+def _manifest(hub: Hub, repo: str, ages: Sequence[Age], lineage: str) -> dict[str, Any]:
+    """Return what the repository says it holds. Raises HubError if that is another's, or another life."""
+    there = read_manifest(hub, repo, "model", "ages")
+    if there is None:
+        return {"made_by": "selves", "kind": "ages", "lineage": lineage, "ages": {}}
+    known = there.get("ages", {})
+    other = [
+        a.card.address
+        for a in ages
+        if known.get(a.card.address, {}).get("weights_sha256", a.card.weights_sha256) != a.card.weights_sha256
+    ]
+    if there.get("lineage") != lineage or other:
+        what = f"another {other[0]}" if other else f"the lineage {there.get('lineage')}"
+        raise HubError(f"{repo} holds {what} already", "choose another name: --to NAMESPACE/NAME")
+    return dict(there) | {"ages": dict(known)}
+
+
+def read_manifest(hub: Hub, repo: str, kind: Any, made: str) -> dict[str, Any] | None:
+    """Return selves.json of a repository, None if it is empty. Raises HubError if something else is there."""
+    data = hub.read(repo, kind, MANIFEST)
+    if data is None:
+        foreign = sorted(hub.tree(repo, kind, "main").keys() - {README})
+        if foreign and not hub.untouched(repo, kind):  # a new Space has an example in it
+            raise HubError(
+                f"the name {repo} is taken: it holds {foreign[0]} and was not made by selves",
+                "choose another name: --to NAMESPACE/NAME",
+            )
+        return None
+    try:
+        said = json.loads(data)
+        right = said["kind"] == made
+    except (ValueError, KeyError, TypeError):
+        right = False
+    if not right:
+        raise HubError(f"the name {repo} is taken: it holds no {made}", "choose another: --to NAMESPACE/NAME")
+    return dict(said)
