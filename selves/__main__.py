@@ -40,6 +40,7 @@ COMMANDS = {
     "memory repeat": Command("bots.repeat", "", "say a line again from its stored row, and compare"),
     "memory surprise": Command("bots.surprise", "", "score lines by how unlikely another age finds them"),
     "book": Command("book.cli", "", "make pages from ages, diaries and transcripts"),
+    "publish": Command("book.publish_cli", "hub", "put ages, books, sites and data sets on the Hub"),
     "app": Command("app.cli", "app", "open the parlor in the browser"),
     "doctor": Command("selves.doctor", "", "check this machine and this house, and say what to do"),
 }
