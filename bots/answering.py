@@ -86,11 +86,10 @@ class Answerer:
 
     async def answer(self, ask: Ask) -> Message | None:
         """Draw, keep and post an answer; return it, or None when there is none. Raises DiscordError."""
-        place = await settings.of_place(self._store, self._set_by)
-        persona = (await settings.of_self(self._store, self._set_by, ask.persona.name)).put_on(ask.persona)
-        asked = await self._store.message(ask.message.id)
-        lines = await context.lines_before(
-            self._store, asked, place.lines, end=asked if ask.why == "again" else None
+        place, own = await settings.of_place_and_self(self._store, self._set_by, ask.persona.name)
+        persona = own.put_on(ask.persona)
+        asked, lines = await context.lines_before(
+            self._store, ask.message.id, place.lines, until=ask.why == "again"
         )
         if asked.status != "posted" or (ask.why == "asked" and not self.is_open(asked, persona, lines)):
             return None
@@ -116,25 +115,29 @@ class Answerer:
                 await stack.enter_async_context(growing)
             drawn = await self._draw(persona, ask, asked, lines, growing)
         # people may have called for silence, or taken their question back, while the model was thinking
-        unwanted = self._channel.halted() or (await self._store.message(asked.id)).status != "posted"
+        halted = self._channel.halted()
         kept = await self._store.keep_turn(
             asked.scene_id,
             speaker=persona.name,
             utterances=drawn.utterances,
-            chosen=None if unwanted else drawn.chosen,
+            chosen=None if halted else drawn.chosen,
             text=drawn.text,
             reply_to=asked.id,
+            if_stands=True,
         )
-        await self._purse.pay(persona.name, drawn.utterances)
         if kept is None:
+            await self._purse.pay(persona.name, drawn.utterances)
             if growing is not None:
                 await growing.withdraw()
-            if not unwanted:
+            if drawn.chosen is None and not halted:
                 await self._give_up(persona, asked, drawn.utterances[-1].error)
             self.given_up.add((persona.name, asked.id))
             return None
-        stands = await growing.become(kept.text, kept.nonce) if growing is not None else None
-        await self._store.mark_posted(kept.id, stands or await self._channel.post(kept))
+        try:
+            stands = await growing.become(kept.text, kept.nonce) if growing is not None else None
+            await self._store.mark_posted(kept.id, stands or await self._channel.post(kept, asked))
+        finally:
+            await self._purse.pay(persona.name, drawn.utterances)
         if growing is not None:
             await growing.settled()
         if ask.former is not None:

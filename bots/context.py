@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memory.posted import messages_until
+from memory.posted import asked_in, messages_until
 from memory.store import Store
 from memory.types import Message
 
@@ -17,27 +17,24 @@ BRANCHES = 3
 
 
 async def lines_before(
-    store: Store, asked: Message, most: int, *, end: Message | None = None
-) -> list[Message]:
-    """Return what is read to answer `asked`, oldest first: at most `most` lines, and the chain of replies.
+    store: Store, message_id: int, most: int, *, until: bool = False
+) -> tuple[Message, list[Message]]:
+    """Return a message and what is read to answer it, oldest first: at most `most` lines, and the chain of
+    replies.
 
-    The lines end with `end`, by default with the newest of all; `asked` is among them. Where the scene began
-    at a message (a thread, a fork) and is short, what was said up to there comes before it.
+    The lines end with the newest of all, or with the message itself (`until`); it is among them. Where the
+    scene began at a message (a thread, a fork) and is short, what was said up to there comes before it.
     """
-    if end is None:
-        lines = await store.messages(asked.scene_id, last=most)
-    else:
-        lines = await messages_until(store, end, most)
-    scene_id = asked.scene_id
+    asked, lines, scene = await asked_in(store, message_id, most, until=until)
     for _ in range(BRANCHES):
-        branch = (await store.scene(scene_id)).from_message_id
+        branch = scene.from_message_id
         if branch is None or len(lines) >= most:
             break
         origin = await store.message(branch)
         lines = [*await messages_until(store, origin, most - len(lines)), *lines]
-        scene_id = origin.scene_id
+        scene = await store.scene(origin.scene_id)
     chain = await _chain(store, asked, {line.id for line in lines})
-    return [*chain, *newest_answers(lines)]
+    return asked, [*chain, *newest_answers(lines)]
 
 
 async def _chain(store: Store, asked: Message, there: set[int]) -> list[Message]:

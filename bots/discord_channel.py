@@ -46,10 +46,10 @@ class DiscordChannel:
     def place(self) -> str:
         return self._place
 
-    async def post(self, message: Message) -> int:
+    async def post(self, message: Message, answered: Message | None = None) -> int:
         """Post a kept message and return Discord's id for it; posting it again posts nothing twice.
 
-        Raises DiscordError.
+        `answered` is what it replies to, if that is at hand. Raises DiscordError.
         """
         account = self._registrar if message.address is None else self._account(message.speaker)
         if datetime.now(UTC) - message.created_at > NONCE_REMEMBERED:
@@ -59,7 +59,7 @@ class DiscordChannel:
                 return found
         reply_to = None
         if message.reply_to is not None:
-            reply_to = (await self._store.message(message.reply_to)).platform_id
+            reply_to = (answered or await self._store.message(message.reply_to)).platform_id
         return await account.post(self.channel_id, message.text, nonce=message.nonce, reply_to=reply_to)
 
     def can_post(self, message: Message) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -213,7 +213,7 @@ class Room:
     async def _hear_message(self, event: Heard) -> None:
         if event.kept_out:
             return
-        place = await settings.of_place(self._store, self.set_by)
+        place, asleep = await settings.of_place_and_sleep(self._store, self.set_by)
         called = await self._addressed(event, place)
         if not called and not await self._may_listen(event, place):
             return
@@ -236,16 +236,19 @@ class Room:
         if message.status != "posted" or message.created_at <= self._halted_at:
             return
         if not self._answerer.is_stale(message):
-            await self._expect(message, called, place)
+            await self._expect(message, called, asleep, place)
 
     async def _expect(
-        self, message: Message, called: list[tuple[Persona, bool]], place: settings.PlaceSettings
+        self,
+        message: Message,
+        called: list[tuple[Persona, bool]],
+        asleep: Collection[str],
+        place: settings.PlaceSettings,
     ) -> None:
         """Note who is to answer a message, and from when on."""
         quiet_s = self._pace.quiet_s if place.quiet_s is None else place.quiet_s
         now = asyncio.get_running_loop().time()
         self._asks = {key: self._postpone(ask, now, quiet_s) for key, ask in self._asks.items()}
-        asleep = await settings.asleep(self._store) if called else set()
         for persona, urgent in called:
             if (persona.name, message.id) in self._answerer.given_up:
                 continue

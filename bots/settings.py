@@ -5,6 +5,7 @@ Kept as states in the database, so that it outlives a process and holds for seve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +17,8 @@ from selves.cast import Persona, PersonaSampling
 from selves.errors import UsageError
 from selves.speech import Frozen
 
+SELF = "self:"
+"""Begins the keys of what is known of selves."""
 Hearing = Literal["all", "consenting"]
 Settings = TypeVar("Settings", "PlaceSettings", "SelfSettings")
 
@@ -84,12 +87,27 @@ async def change_self(store: Store, place: str, name: str, key: str, value: str)
 
 async def asleep(store: Store) -> set[str]:
     """Return the names of the selves that sleep now."""
-    found = await states.find(store, "self:")
-    now = store.clock()
+    return _asleep(await states.get_all(store, (), SELF), store.clock())
+
+
+async def of_place_and_sleep(store: Store, place: str) -> tuple[PlaceSettings, set[str]]:
+    """Return what a place is set to and who sleeps, in one reading."""
+    found = await states.get_all(store, [f"place:{place}"], SELF)
+    return _read(PlaceSettings, found.get(f"place:{place}")), _asleep(found, store.clock())
+
+
+async def of_place_and_self(store: Store, place: str, name: str) -> tuple[PlaceSettings, SelfSettings]:
+    """Return what a place is set to and what a self is set to in it, in one reading."""
+    keys = f"place:{place}", f"place:{place}:self:{name}"
+    found = await states.get_all(store, keys)
+    return _read(PlaceSettings, found.get(keys[0])), _read(SelfSettings, found.get(keys[1]))
+
+
+def _asleep(found: Mapping[str, Any], now: datetime) -> set[str]:
     return {
         key.split(":")[1]
-        for key, state in found.items()
-        if key.endswith(":asleep") and not _is_over(state.value.get("until"), now)
+        for key, value in found.items()
+        if key.startswith(SELF) and key.endswith(":asleep") and not _is_over(value.get("until"), now)
     }
 
 

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from memory import quick
 from memory.columns import dump_json
 from selves.errors import StoreError
 
@@ -59,7 +60,9 @@ def create_engine(url: URL, lock_wait_s: float) -> AsyncEngine:
     """Return an engine whose connections are set up for several writers. Connects to nothing yet."""
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(
-            url, json_serializer=dump_json, connect_args={"timeout": lock_wait_s, "isolation_level": None}
+            url,
+            json_serializer=dump_json,
+            connect_args={"timeout": lock_wait_s, "isolation_level": None, "async_creator_fn": quick.connect},
         )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
+from memory import rows
 from memory.consent import Consents, consents_of
-from memory.models import MessageRow
+from memory.models import MessageRow, SceneRow
 from memory.people import Known, find_person, meet, read_messages
-from memory.types import Message
+from memory.types import Message, Scene
 from selves.errors import StoreError
 
 if TYPE_CHECKING:
@@ -47,3 +48,30 @@ async def messages_until(store: Store, message: Message, last: int) -> list[Mess
     async with store.reading() as session:
         found = await session.scalars(query.order_by(MessageRow.sequence.desc()).limit(last))
         return await read_messages(session, list(found)[::-1])
+
+
+class Asked(NamedTuple):
+    """A message and what it is answered from."""
+
+    message: Message
+    lines: list[Message]
+    """Of its scene, in order: the newest, the message among them unless it is older."""
+    scene: Scene
+
+
+async def asked_in(store: Store, message_id: int, last: int, *, until: bool = False) -> Asked:
+    """Return a message, its scene, and `last` lines of it at most: the newest, or `until` the message.
+
+    Raises StoreError if there is no such message.
+    """
+    async with store.reading() as session:
+        row = await session.get(MessageRow, message_id)
+        if row is None:
+            raise StoreError(f"there is no message {message_id} in the database")
+        query = select(MessageRow).where(MessageRow.scene_id == row.scene_id)
+        if until:
+            query = query.where(MessageRow.sequence <= row.sequence)
+        found = await session.scalars(query.order_by(MessageRow.sequence.desc()).limit(last))
+        message, *lines = await read_messages(session, [row, *list(found)[::-1]])
+        scene = await session.get_one(SceneRow, row.scene_id)
+        return Asked(message, lines, rows.to_scene(scene))

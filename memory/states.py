@@ -6,11 +6,11 @@ person belongs here, because forgetting does not look here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, or_, select
 
 from memory.models import StateRow
 from memory.store import Store
@@ -37,6 +37,16 @@ async def find(store: Store, prefix: str) -> Mapping[str, State]:
         return {
             row.key: State(row.value, row.at) for row in await session.scalars(query.order_by(StateRow.key))
         }
+
+
+async def get_all(store: Store, keys: Collection[str], prefix: str = "") -> Mapping[str, Any]:
+    """Return what was put under these keys, and under all that begin with `prefix` if one is given."""
+    wanted: list[ColumnElement[bool]] = [StateRow.key.in_(keys)]
+    if prefix:
+        wanted.append(StateRow.key.startswith(prefix, autoescape=True))
+    async with store.reading() as session:
+        found = await session.execute(select(StateRow.key, StateRow.value).where(or_(*wanted)))
+        return {key: value for key, value in found}
 
 
 async def put(store: Store, key: str, value: Any) -> None:

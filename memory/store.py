@@ -271,13 +271,15 @@ class Store:
         kind: GenerationKind = "turn",
         place: str | None = None,
         reply_to: int | None = None,
+        if_stands: bool = False,
     ) -> Message | None:
         """Keep a turn before it is posted: all its samples, and the message made of `utterances[chosen]`.
 
         `text` is the line as it will be posted, by default the sample as it is. With `chosen` None nothing
         is to be posted (a failed turn, silence): the samples are kept and None is returned. So it is when the
-        chosen sample quotes somebody who was forgotten while it was drawn. The message is pending until
-        `mark_posted`. Raises StoreError if there is no such scene.
+        chosen sample quotes somebody who was forgotten while it was drawn; and with `if_stands`, when what it
+        replies to was deleted meanwhile. The message is pending until `mark_posted`. Raises StoreError if
+        there is no such scene.
         """
         if chosen is not None and not 0 <= chosen < len(utterances):
             raise IndexError(f"chosen is {chosen}, but there are {len(utterances)} utterances")
@@ -291,6 +293,9 @@ class Store:
             ]
             if chosen is not None and parts[chosen].forgotten and not utterances[chosen].text:
                 chosen = None
+            if if_stands and chosen is not None and reply_to is not None:
+                answered = said.get(reply_to) or await session.get(MessageRow, reply_to)
+                chosen = chosen if answered is not None and answered.status == "posted" else None
             scene = await self.lock_scene(session, scene_id)
             scene.turns += 1
             generations = [
@@ -389,16 +394,16 @@ class Store:
         """
         hidden = rows.hidden_id(self.house.secret, platform_id)
         same = select(MessageRow).where(MessageRow.platform_id.in_((platform_id, hidden)))
-        async with self.reading() as session:
+        async with self.writing() as session:
             if known := await session.scalar(same):
                 return await _read(session, known)
-        async with self.writing() as session:
             platform = "selfhosted" if origin == "selfhosted" else "discord"
             person = await meet(session, self.house, platform, user_id, self.clock())
             store = await wants_stored(session, person.id)
-            # then the lock: who hears the same event at the same time waits here, and then finds the message
+            # then the lock: who hears the same event at the same time waits here, and then finds the message;
+            # on SQLite it has waited already
             scene = await self.lock_scene(session, scene_id)
-            if known := await session.scalar(same):
+            if self._writers_overlap and (known := await session.scalar(same)):
                 return await _read(session, known)
             answered = None
             if reply_to_platform_id is not None:
@@ -645,6 +650,10 @@ class Store:
         """An INSERT that knows ON CONFLICT, which each dialect has its own of, spelled alike."""
         insert = sqlite.insert if self.engine.dialect.name == "sqlite" else postgresql.insert
         return insert(model)
+
+    @property
+    def _writers_overlap(self) -> bool:
+        return self.engine.dialect.name != "sqlite"
 
     async def lock_scene(self, session: AsyncSession, scene_id: int) -> SceneRow:
         """Hold a scene's row, so that one writer at a time counts its messages up. (SQLite has one
