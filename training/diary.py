@@ -49,7 +49,7 @@ class Pen(NamedTuple):
 def write(
     life: Life, speaker: Speaker, form: Form, occasion: Occasion = "age", parent: str | None = None
 ) -> list[Writing]:
-    """Return all that an age of ours writes when it is kept; `parent` is the age it was before."""
+    """Return all that an age of ours writes when it is kept; `parent` is the age it was before that."""
     tokenizer = speaker.tokenizer
     pen = Pen(
         speaker,
@@ -58,20 +58,23 @@ def write(
         [alphabet.token(tokenizer, alphabet.END)],
         alphabet.self_name(life.lineage),
     )
-    return write_with(pen, life, occasion, parent)
+    return write_with(pen, life, [occasion], parent)
 
 
 def write_with(
-    pen: Pen, life: Life, occasion: Occasion, parent: str | None, before: Sequence[Writing] = ()
+    pen: Pen, life: Life, occasions: Sequence[Occasion], parent: str | None, before: Sequence[Writing] = ()
 ) -> list[Writing]:
-    """Return what is written on an occasion. The seed names lineage, age, kind and number.
+    """Return what is written at a moment, which may be several occasions at once: each kind once, that is.
+
+    The seed names lineage, age, kind and number.
 
     What the same age wrote `before` is counted on from. Letters to the past need a `parent`.
     """
     writings: list[Writing] = []
     for name, kind in kinds_of(life.diary).items():
         to = parent if kind.to == "past" else kind.to or None
-        if not kind.fits(occasion) or (kind.to == "past" and not parent):
+        occasion = next((o for o in occasions if kind.fits(o)), None)
+        if occasion is None or (kind.to == "past" and not parent):
             continue
         prompt = frame(kind, pen.form, pen.name)
         ids = pen.tokens(prompt)

@@ -59,4 +59,4 @@ def _write(
             sha256,
             alphabet.self_name(Address.parse(address).lineage),
         )
-        return diary.write_with(own, recipe, occasion, parent, already or ())
+        return diary.write_with(own, recipe, [occasion], parent, already or ())
