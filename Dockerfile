@@ -20,7 +20,7 @@ COPY memory memory
 COPY bots bots
 COPY book book
 COPY app app
-RUN pip install -c constraints.txt ".[serve,train,discord,app,postgres]"
+RUN pip install -c constraints.txt ".[serve,train,discord,app,book,hub,postgres]"
 COPY recipes recipes
 COPY runs runs
 COPY selves.toml .
