@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from memory.candidates import judged, posted
 from memory.firewall import facts_of_generations, facts_of_messages, verdict
 from memory.likeness import split_of
-from memory.models import MessageRow
+from memory.models import GenerationRow, MessageRow
 from memory.people import in_parts
 from memory.types import HUMAN_ORIGINS
 from memory.wanted import OF_SCENES, Item, Wanted, scene_ids
@@ -60,6 +60,11 @@ async def refused(session: AsyncSession, wanted: Wanted, items: Sequence[Item]) 
             facts = await facts_of_messages(session, shown)
         else:
             facts = await facts_of_generations(session, [i for item in part for i in item.generation_ids])
+            gone = select(GenerationRow.id).where(
+                GenerationRow.id.in_([item.generation_id for item in part]), GenerationRow.prompt.is_(None)
+            )
+            if await session.scalar(gone.limit(1)) is not None:
+                return "its prompt is gone"
         for fact in facts.values():
             allowed, reason = verdict(wanted.purpose, fact)
             if not allowed:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memory.consent import Given, Permission
     from memory.forget import Forgotten
     from memory.person_export import PersonSummary
+    from memory.spoilt import SpoiltExport
     from memory.store import Store
 
 log = logging.getLogger("memory")
@@ -110,21 +111,30 @@ def _print_forgotten(console: Console, report: Forgotten, diaries: Sequence[str]
         ("picks", f"{report.picks} {would}retracted"),
         ("feedback", f"{report.feedback} {would}nobody's"),
     ]
-    for export in report.exports:
-        facts.append(("export", f"{export.id} ({export.format}, to {export.purpose}) {would}invalid"))
-        facts += [("  delete", name) for name in export.files]
+    facts += _spoilt(report.exports, would)
     facts += [("trained on it", address) for address in report.checkpoints]
     facts += [("  look into", name) for name in diaries if Path(name).exists()]
     show.print_facts(console, facts)
 
 
+def _spoilt(exports: Sequence[SpoiltExport], would: str = "") -> list[tuple[str, str]]:
+    """Exports that are called back, and which files only the operator can delete."""
+    facts: list[tuple[str, str]] = []
+    for export in exports:
+        facts.append(("export", f"{export.id} ({export.format}, to {export.purpose}) {would}invalid"))
+        facts += [("  delete", name) for name in export.files]
+    return facts
+
+
 async def _expire(store: Store, _house: House, arguments: argparse.Namespace) -> None:
+    from memory.spoilt import invalid_exports
+
     expired = await store.expire(store.clock())
-    print_value(
-        arguments,
-        {"expired": expired},
-        lambda console, value: show.print_facts(console, [("erased", f"{value['expired']} messages")]),
-    )
+    spoilt = await invalid_exports(store)
+    if arguments.json:
+        print(show.to_json({"expired": expired, "exports": spoilt}))
+    else:
+        show.print_facts(show.make_console(), [("erased", f"{expired} messages"), *_spoilt(spoilt)])
 
 
 async def _person(store: Store, _house: House, arguments: argparse.Namespace) -> None:

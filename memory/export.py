@@ -27,6 +27,7 @@ from memory.models import ExportItemRow, ExportRow, PersonRow
 from memory.pages import PAGE
 from memory.people import AT_ONCE
 from memory.rendering import Rendered, render
+from memory.spoilt import invalidate
 from memory.wanted import Item, Wanted, to_item
 from selves.errors import StoreError, UsageError
 from selves.files import new_folder, sha256_file, write_file
@@ -105,6 +106,7 @@ async def export(store: Store, wanted: Wanted, folder: Path, progress: Progress 
         exported = _exported(None, wanted, summary, str(folder), hashes(partial), created_at)
         # recorded before the folder gets its name: a file that nobody knows of could not be called back
         exported = await _record(store, exported, used, forgotten)
+        await _check_again(store, wanted, exported, used)
     _check_is_there(folder, exported)
     return exported
 
@@ -269,6 +271,20 @@ async def _record(store: Store, exported: Exported, items: Sequence[Item], forgo
             ]
             await session.execute(insert(ExportItemRow), values)
         return _from_row(row)
+
+
+async def _check_again(store: Store, wanted: Wanted, exported: Exported, items: Sequence[Item]) -> None:
+    """What was deleted before the export was recorded could not call it back."""
+    assert exported.id is not None
+    async with store.reading() as session:
+        why = await refused(session, wanted, items)
+    if why:
+        async with store.writing() as session:
+            await invalidate(session, [exported.id], store.clock(), why)
+        raise StoreError(
+            f"something may not be used any more that was there when this export was begun ({why})",
+            "run the same command again",
+        )
 
 
 def _check_is_there(folder: Path, exported: Exported) -> None:

@@ -19,7 +19,6 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, select, text, update
@@ -39,9 +38,9 @@ from memory.models import (
     ScoreRow,
 )
 from memory.people import find_person, in_parts
+from memory.spoilt import SpoiltExport, invalidate, spoilt_exports
 from memory.traces import Traces, find_traces
 from selves.errors import StoreError
-from selves.files import sha256_file
 
 if TYPE_CHECKING:
     from memory.store import Store
@@ -49,17 +48,6 @@ if TYPE_CHECKING:
 LOG_WAIT_S = 2.0
 EDITOR = "selves memory forget"
 """Who retracts picks."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpoiltExport:
-    """A file, or several, with words in it that had to be forgotten."""
-
-    id: int
-    format: str
-    purpose: str
-    files: tuple[str, ...]
-    """Those that still exist, for the operator to delete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +111,7 @@ async def forget(
 
 
 async def _report(session: AsyncSession, person: PersonRow, traces: Traces, dry_run: bool) -> Forgotten:
-    spoilt = []
-    for export in await session.scalars(
-        select(ExportRow).where(ExportRow.id.in_(traces.exports)).order_by(ExportRow.id)
-    ):
-        folder = Path(export.request.get("folder", "."))
-        there = tuple(
-            str(folder / name)
-            for name, sha256 in export.files.items()
-            # a page that was written anew since is another one
-            if (folder / name).is_file() and sha256_file(folder / name) == sha256
-        )
-        spoilt.append(SpoiltExport(export.id, export.format, export.purpose, there))
+    spoilt = await spoilt_exports(session, ExportRow.id.in_(traces.exports))
     return Forgotten(
         person=person.pseudonym,
         dry_run=dry_run,
@@ -144,7 +121,7 @@ async def _report(session: AsyncSession, person: PersonRow, traces: Traces, dry_
         lines=len(traces.quoting_lines),
         picks=0 if person.forgotten_at else len(traces.picks),
         feedback=traces.feedback,
-        exports=tuple(spoilt),
+        exports=spoilt,
         checkpoints=traces.checkpoints,
         diaries=tuple(sorted(traces.diaries)),
     )
@@ -162,12 +139,7 @@ async def _erase(session: AsyncSession, store: Store, person: PersonRow, traces:
     await session.execute(
         update(FeedbackRow).where(FeedbackRow.person_id == person.id).values(person_id=None, key=None)
     )
-    for part in in_parts(traces.exports):
-        await session.execute(
-            update(ExportRow)
-            .where(ExportRow.id.in_(part), ExportRow.invalid_at.is_(None))
-            .values(invalid_at=now, invalid_reason="somebody whose words were used asked to be forgotten")
-        )
+    await invalidate(session, traces.exports, now, "somebody whose words were used asked to be forgotten")
     if traces.names:
         await _erase_names(session, person.pseudonym, traces)
     await session.execute(delete(PersonKeyRow).where(PersonKeyRow.person_id == person.id))

@@ -38,6 +38,7 @@ from memory.models import (
     WritingRow,
 )
 from memory.people import in_parts, key_of, keys_of, meet, read_generations, read_messages
+from memory.spoilt import call_back
 from memory.types import (
     HUMAN_ORIGINS,
     Checkpoint,
@@ -444,6 +445,7 @@ class Store:
                 key = await key_of(session, row.person_id)
                 row.text, row.edited_at = sealing.seal(text, [key]), edited_at
                 await self._erase_prompts(session, [row.id])
+                await call_back(session, [row.id], self.clock(), "somebody changed words that are in it")
             message = await _read(session, row)
         if erased:
             await self._empty_log()
@@ -465,6 +467,7 @@ class Store:
                 await self._erase_prompts(session, [row.id])
             if row.status != "deleted":
                 row.deleted_at, row.status = self.clock(), "deleted"
+                await call_back(session, [row.id], self.clock(), "a line that is in it was deleted")
             message = await _read(session, row)
         if erased:
             await self._empty_log()
@@ -577,6 +580,7 @@ class Store:
                     update(MessageRow).where(MessageRow.id.in_(part)).values(text="", status="expired")
                 )
             await self._erase_prompts(session, expired)
+            await call_back(session, expired, now, "the time of a person's words that are in it was up")
             # those that nobody named a message for
             await session.execute(
                 update(GenerationRow)

@@ -31,6 +31,7 @@ from memory.models import (
 )
 from memory.people import in_parts, keys_of
 from memory.quotes import Quotes
+from memory.spoilt import exports_made_of, exports_showing
 
 AT_ONCE = 2000
 """So many samples are held in memory at a time."""
@@ -217,19 +218,13 @@ async def _picks_of(session: AsyncSession, quotes: Quotes, traces: Traces) -> No
 async def _exports_of(session: AsyncSession, traces: Traces) -> None:
     if await session.scalar(select(ExportRow.id).limit(1)) is None:
         return
-    lines = [*traces.messages, *traces.quoting_lines]
-    shown = ExportRow.purpose != "publish"
-    for column, ids, only in (
-        (ExportItemRow.message_id, lines, None),
-        (ExportItemRow.generation_id, traces.quoting, None),
-        (ExportItemRow.other_id, traces.quoting, None),
-        (ExportItemRow.generation_id, traces.prompts, shown),
-        (ExportItemRow.other_id, traces.prompts, shown),
-    ):
-        for part in in_parts(sorted(ids)):
-            used = select(ExportRow.id).join(ExportItemRow, ExportItemRow.export_id == ExportRow.id)
-            used = used.where(column.in_(part)).distinct()
-            traces.exports.update(await session.scalars(used if only is None else used.where(only)))
+    traces.exports = await exports_showing(session, {*traces.messages, *traces.quoting_lines})
+    to_train = ExportRow.purpose != "publish"
+    for column in (ExportItemRow.generation_id, ExportItemRow.other_id):
+        for part in in_parts(sorted(traces.quoting)):
+            traces.exports |= await exports_made_of(session, column.in_(part))
+        for part in in_parts(sorted(traces.prompts)):
+            traces.exports |= await exports_made_of(session, column.in_(part), to_train)
     traces.checkpoints = await _ages_that_read(session, traces.exports)
 
 

@@ -87,7 +87,7 @@ def test_a_person_gets_all_that_is_kept_of_them(home: Path, capsys: pytest.Captu
 
 def test_words_expire_when_their_time_is_up(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["expire", "--json"])
-    assert json.loads(capsys.readouterr().out) == {"expired": 1}
+    assert json.loads(capsys.readouterr().out) == {"expired": 1, "exports": []}
     main(["expire"])
     assert capsys.readouterr().out == "erased: 0 messages\n"
 

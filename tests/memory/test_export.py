@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from memory import consent, feedback
 from memory.export import export, export_again, exports, preview
 from memory.forget import forget
 from memory.models import ExportRow
+from memory.spoilt import invalid_exports
 from memory.store import Store
 from memory.types import Message, Scene
 from memory.wanted import Wanted
@@ -348,6 +350,88 @@ async def test_an_export_with_the_words_of_a_forgotten_person_is_called_back(
         after = b"".join(tree(tmp_path / f"{name} after").values())
         for trace in (b"secret", b"garden", b"Ada"):
             assert trace not in after
+
+
+@pytest.mark.parametrize("how", ["deleted", "edited", "expired"])
+async def test_an_export_that_holds_words_which_are_gone_is_called_back(
+    store: Store, clock: Clock, tmp_path: Path, how: str
+) -> None:
+    scene = await store.begin_scene(SPEC, place="here")
+    hear = partial(store.hear, scene.id, user_id=1, created_at=NOON, origin="selfhosted")
+    heard = await hear(platform_id=1, text="My secret garden.")
+    assert heard.person_id is not None
+    for purpose in ("train", "publish"):
+        await consent.allow(store, heard.person_id, purpose, granted=True, notice="1", via="test")  # type: ignore[arg-type]
+    _, (good, bad) = await a_turn(store, "Tell.", "Hm.", prompt=talk("garden", heard.id), scene=scene)
+    await vote(store, good, bad)
+    await a_turn(store, "Unheard.", address="ash@base-000400")
+    formats: list[Any] = ["dpo", "transcript", "dce"]
+    for one in formats:
+        await export(store, _for_its_purpose(one), tmp_path / one)
+    await export(store, Wanted(format="transcript", lineage="ash"), tmp_path / "unheard")
+
+    if how == "deleted":
+        await store.delete_heard(1)
+    elif how == "edited":
+        await store.edit_heard(1, text="My garden.", edited_at=NOON)
+    else:
+        await store.expire(clock.pass_days(31))
+
+    *spoilt, unheard = await exports(store)
+    assert [one.format for one in spoilt if one.invalid_at] == formats
+    assert unheard.invalid_at is None
+    with pytest.raises(StoreError, match="invalid since"):
+        await export_again(store, spoilt[0].id or 0, tmp_path / "again")
+    named = {file for one in await invalid_exports(store) for file in one.files}
+    assert {str(tmp_path / one / "README.md") for one in formats} <= named
+    assert str(tmp_path / "unheard" / "README.md") not in named
+    for one in formats[1:]:
+        await export(store, _for_its_purpose(one), tmp_path / f"{one} after")
+        assert b"secret" not in b"".join(tree(tmp_path / f"{one} after").values())
+
+
+def _for_its_purpose(one: Any) -> Wanted:
+    return Wanted(format=one, purpose="publish" if one == "dce" else "train")
+
+
+async def test_an_export_in_which_a_line_only_has_its_place_is_not_called_back(
+    store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    scene = await store.begin_scene(SPEC, place="discord:1")
+    await store.hear(scene.id, platform_id=1, user_id=1, text="Not for others!", created_at=NOON)
+    await a_turn(store, "Hello.", scene=scene)
+    wanted = Wanted(format="transcript", purpose="publish")
+    exported = await export(store, wanted, tmp_path / "scenes")
+    assert exported.id is not None
+    await store.expire(clock.pass_days(31))
+    await export_again(store, exported.id, tmp_path / "again")
+    assert tree(tmp_path / "again") == tree(tmp_path / "scenes")
+    assert await invalid_exports(store) == ()
+
+
+async def test_an_export_with_a_line_that_a_moderator_deleted_is_called_back(
+    store: Store, tmp_path: Path
+) -> None:
+    message, _ = await a_turn(store, "Something rude.")
+    await store.mark_posted(message.id, 7)
+    await export(store, Wanted(format="sft", sources=()), tmp_path / "answers")
+    await store.delete_heard(7)
+    (spoilt,) = await exports(store)
+    assert spoilt.invalid_reason == "a line that is in it was deleted"
+
+
+async def test_an_export_during_which_a_line_is_deleted_is_not_kept(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    await a_turn(store, "Hello.")
+
+    def deleted_meanwhile(_done: int, _of: int) -> None:
+        run_sql(database_url, "UPDATE message SET status = 'deleted'")
+
+    with pytest.raises(StoreError, match="may not be used any more"):
+        await export(store, Wanted(format="sft", sources=()), tmp_path / "x", deleted_meanwhile)
+    assert list(tmp_path.iterdir()) == []
+    assert all(one.invalid_at for one in await exports(store))
 
 
 async def test_an_export_during_which_somebody_is_forgotten_is_not_kept(
