@@ -1,0 +1,103 @@
+"""Exports that hold words which are gone: they are called back, and never made again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from memory.models import ExportItemRow, ExportRow, HeardInRow, MessageRow
+from memory.people import in_parts
+from selves.files import sha256_file
+
+if TYPE_CHECKING:
+    from memory.store import Store
+
+WITHOUT_PROMPTS = ("transcript", "dce", "page")
+"""Formats whose files hold lines only, and not what was read before them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoiltExport:
+    """A file, or several, with words in it that are gone from here."""
+
+    id: int
+    format: str
+    purpose: str
+    files: tuple[str, ...]
+    """Those that still exist, for the operator to delete."""
+
+
+async def call_back(session: AsyncSession, message_ids: Collection[int], now: datetime, reason: str) -> None:
+    """Mark the exports as invalid that show these lines, the samples they were made of, or prompts that held
+    them.
+    """
+    if await session.scalar(select(ExportRow.id).limit(1)) is None:
+        return
+    exports = await exports_showing(session, message_ids)
+    with_prompts = ExportRow.format.not_in(WITHOUT_PROMPTS)
+    for part in in_parts(message_ids):
+        heard = select(HeardInRow.generation_id).where(HeardInRow.message_id.in_(part))
+        samples = select(MessageRow.generation_id).where(
+            MessageRow.id.in_(part), MessageRow.generation_id.is_not(None)
+        )
+        for column in (ExportItemRow.generation_id, ExportItemRow.other_id):
+            exports |= await exports_made_of(session, column.in_(samples))
+            exports |= await exports_made_of(session, column.in_(heard), with_prompts)
+    await invalidate(session, exports, now, reason)
+
+
+async def exports_showing(session: AsyncSession, message_ids: Collection[int]) -> set[int]:
+    """Return the exports that show these lines; one in which a line only keeps its place does not."""
+    exports: set[int] = set()
+    for part in in_parts(message_ids):
+        items = await session.execute(
+            select(ExportItemRow.export_id, ExportItemRow.detail).where(ExportItemRow.message_id.in_(part))
+        )
+        exports.update(export_id for export_id, detail in items if not (detail or {}).get("hidden"))
+    return exports
+
+
+async def exports_made_of(session: AsyncSession, *conditions: ColumnElement[bool]) -> set[int]:
+    """Return the exports that have such an item."""
+    query = select(ExportRow.id).join(ExportItemRow, ExportItemRow.export_id == ExportRow.id)
+    return set(await session.scalars(query.where(*conditions).distinct()))
+
+
+async def invalidate(session: AsyncSession, exports: Collection[int], now: datetime, reason: str) -> None:
+    """Mark exports as invalid; the first reason stays."""
+    for part in in_parts(exports):
+        await session.execute(
+            update(ExportRow)
+            .where(ExportRow.id.in_(part), ExportRow.invalid_at.is_(None))
+            .values(invalid_at=now, invalid_reason=reason)
+            .execution_options(synchronize_session=False)
+        )
+
+
+async def spoilt_exports(session: AsyncSession, *conditions: ColumnElement[bool]) -> tuple[SpoiltExport, ...]:
+    """Return such exports with those of their files that are still there."""
+    found = await session.scalars(select(ExportRow).where(*conditions).order_by(ExportRow.id))
+    return tuple(SpoiltExport(one.id, one.format, one.purpose, _still_there(one)) for one in found)
+
+
+async def invalid_exports(store: Store) -> tuple[SpoiltExport, ...]:
+    """Return the exports that were called back and of which there are still files."""
+    async with store.reading() as session:
+        found = await spoilt_exports(session, ExportRow.invalid_at.is_not(None))
+    return tuple(export for export in found if export.files)
+
+
+def _still_there(export: Any) -> tuple[str, ...]:
+    folder = Path(export.request.get("folder", "."))
+    return tuple(
+        str(folder / name)
+        for name, sha256 in export.files.items()
+        # a page that was written anew since is another one
+        if (folder / name).is_file() and sha256_file(folder / name) == sha256
+    )
