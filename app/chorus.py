@@ -7,9 +7,10 @@ keeps what they had come to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from memory.store import open_store
@@ -21,6 +22,8 @@ from serving.voice import ModelInfo, Voice, unfinished
 
 PERSON = "You"
 """Who asks."""
+NAME = "side-by-side"
+"""What the scenes are called in which questions and answers are kept."""
 
 
 class Question(Frozen):
@@ -51,10 +54,20 @@ class Trouble(NamedTuple):
     error: SelvesError
 
 
+class Kept(NamedTuple):
+    """Where an answer is in the database."""
+
+    message_id: int | None
+    """None when it said nothing."""
+    generation_id: int
+
+
 class Finished(NamedTuple):
     """Nothing more comes. `scene_id` is where it was kept; None when it was not."""
 
     scene_id: int | None
+    kept: Mapping[str, Kept] = MappingProxyType({})
+    """Where each answer was kept, by address."""
 
 
 Event = Piece | Answered | Trouble | Finished
@@ -64,7 +77,7 @@ async def sing(
     url: str, api_key: str, database_url: str, question: Question, put: Callable[[Event], None]
 ) -> None:
     """Ask all ages at once and `put` what comes, at last always `Finished`. Cancelling ends the answers."""
-    scene_id = None
+    ended = Finished(None)
     try:
         async with Voice(url, api_key) as voice:
             await voice.models()
@@ -78,11 +91,11 @@ async def sing(
                 await asyncio.wait(tasks)
                 stop_reason = "stopped"
             utterances = [utterance for task in tasks if (utterance := task.result()) is not None]
-        scene_id = await keep(database_url, question, utterances, stop_reason)
+        ended = await keep(database_url, question, utterances, stop_reason)
     except SelvesError as error:
         put(Trouble(None, error))
     finally:
-        put(Finished(scene_id))
+        put(ended)
 
 
 async def _answer(
@@ -120,14 +133,14 @@ def make_prompt(info: ModelInfo, text: str) -> Prompt:
 
 async def keep(
     database_url: str, question: Question, utterances: Sequence[Utterance], stop_reason: str
-) -> int | None:
+) -> Finished:
     """Keep a question and its answers as a scene, each answer a reply to the question. Raises StoreError.
 
     Nothing is kept when nobody said anything.
     """
     if not any(utterance.text for utterance in utterances):
-        return None
-    spec = SceneSpec(name="side-by-side", cast=(PERSON, *question.addresses))
+        return Finished(None)
+    spec = SceneSpec(name=NAME, cast=(PERSON, *question.addresses))
     async with open_store(database_url) as store:
         scene = await store.begin_scene(spec, place="web")
         asked = await store.say(scene.id, speaker=PERSON, text=question.prompt, origin="parlor")
@@ -143,7 +156,9 @@ async def keep(
             if message is not None:
                 await store.mark_posted(message.id)
         await store.end_scene(scene.id, stop_reason)
-    return scene.id
+        generations = await store.generations(scene.id)
+        lines = {m.generation_id: m.id for m in await store.messages(scene.id)}
+    return Finished(scene.id, {g.address: Kept(lines.get(g.id), g.id) for g in generations})
 
 
 def choose_ages(ages: Sequence[Age]) -> list[str]:

@@ -1,72 +1,32 @@
-"""One prompt, n ages: their answers stream side by side, from random weights to the newest self.
+"""One prompt, n ages: their answers stream side by side, or one life is asked and walked through in time.
 
-Workers only produce, into one queue; this script's thread alone draws, at most twelve times a second. What
-was said is held in the session before it is drawn, so pressing Stop, or anything else, loses nothing.
+Workers only produce, into one queue; this script's thread alone draws. The answers live in the session: a
+click on anything ends the script and not the answers, which the next script goes on drawing. The button ends
+them, and so does closing the tab or going to another page: then nobody looks any more.
 """
 
 from __future__ import annotations
 
-import queue
-import time
-from dataclasses import dataclass, field
-
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.chorus import Answered, Event, Finished, Piece, Question, Trouble, choose_ages, sing
+from app.answers import Answers, remembered
+from app.asking import ask
 from app.common import all_ages, background, page, serving_url, show_error
+from app.link import Show, View, find_kept, read_link
+from app.surprise import shade, surprises
+from app.votes import EQUAL, shuffled, star, vote_for
 from memory.show import visible
+from memory.store import open_store
 from selves.errors import SelvesError
-from selves.lineage import Age
 from selves.settings import House
-from selves.speech import Sampling
 
-REDRAW_S = 1 / 12
-SETTLE_S = 3.0
-"""How long an answer that was stopped may take to be kept."""
-WAITING = "…"
+TICK_S = 1 / 48
+"""One column is drawn at a time, so that a click is noticed soon; each twelve times a second with four."""
 IN_A_ROW = 4
 """Columns beside each other; more ages go into another row."""
 
-
-@dataclass
-class Answer:
-    """What one age has said so far."""
-
-    text: str = ""
-    status: str = WAITING
-
-
-@dataclass
-class Answers:
-    """One question and what came of it; lives in the session and is changed while it comes."""
-
-    question: Question
-    by_age: dict[str, Answer] = field(init=False)
-    error: SelvesError | None = None
-    scene_id: int | None = None
-    running: bool = True
-    events: queue.Queue[Event] = field(default_factory=queue.Queue)
-
-    def __post_init__(self) -> None:
-        self.by_age = {address: Answer() for address in self.question.addresses}
-
-    def take(self, event: Event) -> None:
-        """Note one thing that happened."""
-        match event:
-            case Piece(address, text):
-                self.by_age[address].text = text
-            case Answered(utterance):
-                answer = self.by_age[utterance.address]
-                answer.text = utterance.text
-                tokens = len(utterance.token_ids)
-                answer.status = utterance.error or f"{tokens} tokens in {utterance.duration_s:.1f} s"
-            case Trouble(None, error):
-                self.error = error
-            case Trouble(str() as address, error):
-                self.by_age[address].status = f"{error.problem}. {error.fix}"
-            case Finished(scene_id):
-                self.scene_id, self.running = scene_id, False
+Places = dict[str, tuple[DeltaGenerator, DeltaGenerator]]
 
 
 @page
@@ -76,107 +36,183 @@ def side_by_side(house: House) -> None:
     st.caption(
         "The same beginning, given to every age you choose. Base ages continue it, chat ages answer it."
     )
-    question = ask(all_ages(house))
-    if question is not None:
-        listen(house, question)
-    elif "answers" in st.session_state:
-        answers: Answers = st.session_state["answers"]
-        settle(answers)
-        draw(answers, columns(answers.question.addresses))
-        draw_outcome(answers)
+    ages = all_ages(house)
+    linked = None if "answers" in st.session_state else read_link(st.query_params.to_dict())
+    view = ask(ages, linked)
+    if view is not None:
+        begin(house, view)
+    elif linked is not None and linked.scene_id is not None:
+        recall(house, linked)
+    if "answers" in st.session_state:
+        show(house, st.session_state["answers"], st.session_state["shown_as"])
 
 
-def ask(ages: list[Age]) -> Question | None:
-    """Draw the form; return the question when it has just been asked."""
-    known = [age.card.address for age in ages]
-    measured = {age.card.address: age.card.bits_per_byte for age in ages}
-
-    def label(address: str) -> str:
-        bits_per_byte = measured[address]
-        return address if bits_per_byte is None else f"{address} · {bits_per_byte:.2f} bits per byte"
-
-    with st.form("question", enter_to_submit=False):
-        chosen = st.multiselect("Ages", known, choose_ages(ages), format_func=label, key="ages")
-        prompt = st.text_area("Prompt", "When I grow up, I", height=80, max_chars=4000, key="prompt")
-        seed_at, temperature_at, tokens_at = st.columns(3)
-        seed = seed_at.number_input(
-            "Seed", 0, 2**31 - 1, 1, key="seed", help="The same seed, the same words."
-        )
-        temperature = temperature_at.slider(
-            "Temperature", 0.0, 2.0, 0.8, 0.05, key="temperature", help="0 always takes the likeliest token."
-        )
-        max_tokens = tokens_at.slider("At most, tokens", 8, 512, 64, 8, key="max_tokens")
-        asked = st.form_submit_button("Ask them", type="primary", key="ask")
-    if not asked:
-        return None
-    if not chosen or not prompt.strip():
-        st.warning("Choose at least one age, and write a prompt for it.")
-        return None
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, seed=int(seed))
-    return Question(prompt=prompt, addresses=tuple(chosen), sampling=sampling)
+def begin(house: House, view: View) -> None:
+    """Let the ages answer; what was being said until now ends."""
+    if "answers" in st.session_state:
+        st.session_state["answers"].stop()
+    answers = Answers(view.question)
+    answers.begin(background(), serving_url(house), house)
+    st.session_state.update(answers=answers, shown_as=view.show, shades={}, thanks="")
+    st.query_params.from_dict(view.as_query())
 
 
-def listen(house: House, question: Question) -> None:
-    """Draw the answers as they come. Whatever ends this script ends them too."""
-    answers = st.session_state["answers"] = Answers(question)
-    stop_at = st.empty()
-    stop_at.button("Stop", key="stop", icon=":material/stop_circle:")
-    places = columns(question.addresses)
-    work = background().start(
-        sing(serving_url(house), house.api_key, house.database_url, question, answers.events.put)
-    )
+def recall(house: House, view: View) -> None:
+    """Take the answers that a link names from the database, if they are there."""
+
+    async def read() -> Answers | None:
+        async with open_store(house.database_url, create=False) as store:
+            if view.scene_id is None or not await find_kept(store, view):
+                return None
+            messages = await store.messages(view.scene_id)
+            return remembered(view.question, view.scene_id, messages, await store.generations(view.scene_id))
+
     try:
-        while answers.running:
-            take_for(answers, REDRAW_S)
-            draw(answers, places)
-    finally:
-        work.cancel()
+        answers = background().run(read())
+    except SelvesError as error:
+        show_error(error)
+        return
+    if answers is not None:
+        st.session_state.update(answers=answers, shown_as=view.show, shades={}, thanks="")
+
+
+def show(house: House, answers: Answers, how: Show) -> None:
+    """Draw the answers: those that still grow until they have come, then what can be done with them."""
+    blind = how == "columns" and bool(st.session_state.get("blind")) and len(answers.by_age) > 1
+    order = answers.question.addresses
+    if blind:
+        order = shuffled(order, answers.question.model_dump_json())
+    stop_at = st.empty()
+    if answers.running and stop_at.button("Stop", key="stop", icon=":material/stop_circle:"):
+        answers.stop()
+        stop_at.empty()
+    hidden = blind and not st.session_state.get("thanks")
+    if how == "life":
+        places = life(order)
+    else:
+        places = columns(order, {a: letter(n) for n, a in enumerate(order)} if hidden else {})
+    listen(answers, places, hidden=hidden)
     stop_at.empty()
-    draw_outcome(answers)
+    if answers.error is not None:
+        show_error(answers.error)
+    if answers.scene_id is not None:
+        outcome(house, answers, order, how, blind=blind, hidden=hidden)
 
 
-def take_for(answers: Answers, duration_s: float) -> None:
-    """Take what comes within a time, or until nothing more comes."""
-    until = time.monotonic() + duration_s
-    while answers.running and (left := until - time.monotonic()) > 0:
-        try:
-            answers.take(answers.events.get(timeout=left))
-        except queue.Empty:
-            return
+def listen(answers: Answers, places: Places, *, hidden: bool) -> None:
+    """Draw the answers as they come."""
+    while answers.running:
+        for address in places:
+            answers.take_for(TICK_S)
+            draw(answers, address, places[address], hidden=hidden)
+    for address in places:
+        draw(answers, address, places[address], hidden=hidden)
 
 
-def settle(answers: Answers) -> None:
-    """Take what came after Stop, or another click, had ended the script that listened."""
-    take_for(answers, SETTLE_S)
-    answers.running = False
-    for answer in answers.by_age.values():
-        if answer.status == WAITING:
-            answer.status = "stopped"
-
-
-def columns(addresses: tuple[str, ...]) -> dict[str, tuple[DeltaGenerator, DeltaGenerator]]:
+def columns(addresses: tuple[str, ...], names: dict[str, str]) -> Places:
     """Return for each age where its words go, and below them its status."""
-    places = {}
+    places: Places = {}
     for start in range(0, len(addresses), IN_A_ROW):
         row = addresses[start : start + IN_A_ROW]
         for address, column in zip(row, st.columns(len(row), border=True), strict=True):
             with column:
-                st.markdown(f"**{address}**")  # an address holds nothing that Markdown knows
+                # neither an address nor a letter holds anything that Markdown knows
+                st.markdown(f"**{names.get(address, address)}**")
                 places[address] = (st.empty(), st.empty())
     return places
 
 
-def draw(answers: Answers, places: dict[str, tuple[DeltaGenerator, DeltaGenerator]]) -> None:
-    """Show how far everybody is. Model text is text: never Markdown."""
-    for address, (words, status) in places.items():
-        answer = answers.by_age[address]
+def life(addresses: tuple[str, ...]) -> Places:
+    """Draw the slider through a life, and return where the age there speaks."""
+    chosen = addresses[0]
+    if len(addresses) > 1:
+        chosen = str(st.select_slider("Drag through its life", addresses, value=addresses[-1], key="moment"))
+    with st.container(border=True):
+        st.markdown(f"**{chosen}**")
+        return {chosen: (st.empty(), st.empty())}
+
+
+def letter(position: int) -> str:
+    """Return what the one at this place is called while nobody may know who it is."""
+    return f"Answer {position + 1}" if position >= 26 else f"Answer {chr(ord('A') + position)}"
+
+
+def draw(
+    answers: Answers, address: str, place: tuple[DeltaGenerator, DeltaGenerator], *, hidden: bool
+) -> None:
+    """Show how far one age is. Model text is text: never Markdown."""
+    answer, (words, status) = answers.by_age[address], place
+    shaded = st.session_state.get("shades", {}).get(address)
+    if shaded and st.session_state.get("shade"):
+        words.html(shaded)
+    else:
         words.text(visible(answer.text))
-        status.text(answer.status)
+    status.text("" if hidden and not answers.running else answer.status)
 
 
-def draw_outcome(answers: Answers) -> None:
-    """Say whether it was kept, or what went wrong."""
-    if answers.error is not None:
-        show_error(answers.error)
-    if answers.scene_id is not None:
-        st.caption(f"Kept as scene {answers.scene_id}: the reading room shows it again.")
+def outcome(
+    house: House, answers: Answers, order: tuple[str, ...], how: Show, *, blind: bool, hidden: bool
+) -> None:
+    """Offer what can be done with answers that are kept."""
+    view = View(question=answers.question, show=how, scene_id=answers.scene_id)
+    st.query_params.from_dict(view.as_query())
+    if how == "columns" and len(order) > 1:
+        vote_row(house, answers, order, blind=blind, hidden=hidden)
+    if hidden:
+        return
+    shade_at, star_at = st.columns([1, 1], vertical_alignment="bottom")
+    shade_at.toggle(
+        "Shade by surprise",
+        key="shade",
+        help="The redder a word, the less likely the age itself found it.",
+        on_change=shade_all,
+        args=(house, answers),
+    )
+    with star_at.popover("Save as pick", icon=":material/star:", key="save"):
+        for address in order:
+            kept = answers.by_age[address].kept
+            if kept and st.button(address, key=f"pick-{address}", disabled=kept.message_id is None):
+                background().run(star(house, kept))
+                st.toast(f"Kept what {address} said as a pick.")
+    if "shade_trouble" in st.session_state:
+        show_error(st.session_state.pop("shade_trouble"))
+    st.caption(
+        f"Kept as scene {answers.scene_id}: the reading room shows it again, and so does the link in your "
+        "address bar."
+    )
+
+
+def vote_row(house: House, answers: Answers, order: tuple[str, ...], *, blind: bool, hidden: bool) -> None:
+    """Ask which answer is best; then say who it was."""
+    if st.session_state.get("thanks"):
+        st.success(st.session_state["thanks"], icon=":material/how_to_vote:")
+        return
+    names = {address: letter(n) if hidden else address for n, address in enumerate(order)}
+    with st.form("vote", border=False):
+        best = st.radio(
+            "Which is best?",
+            [*order, EQUAL],
+            format_func=lambda address: names.get(address, "all alike"),
+            horizontal=True,
+            key="best",
+            index=None,
+        )
+        voted = st.form_submit_button("Vote", key="vote")
+    if voted and best is not None:
+        votes = background().run(vote_for(house, answers, order, best, blind=blind))
+        who = "you found them all alike" if best == EQUAL else f"you chose {best}"
+        st.session_state["thanks"] = f"Thank you: {who}. {votes} comparisons were kept."
+        st.rerun()
+
+
+def shade_all(house: House, answers: Answers) -> None:
+    """Ask the engine how surprised each age was, once for each answer."""
+    shades = st.session_state["shades"]
+    for address, answer in answers.by_age.items():
+        if address not in shades and answer.utterance is not None:
+            try:
+                tokens = background().run(surprises(serving_url(house), house.api_key, answer.utterance))
+            except SelvesError as error:
+                st.session_state["shade_trouble"] = error
+                return
+            shades[address] = shade(tokens)

@@ -9,21 +9,26 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from app import cli
-from memory.store import open_store
+from memory.curate import Picked, picks
+from memory.feedback import Ratings, rate
+from memory.store import Store, open_store
 from memory.types import Generation, Scene
 from selves.errors import UsageError
 from selves.settings import House
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+Result = TypeVar("Result")
 
 LONG = ("tiny@base-000032", "tiny@base-000033")
 
@@ -74,20 +79,43 @@ def page(address: str, browser: Browser) -> Iterator[Page]:
     assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []
 
 
-def kept(house: House) -> tuple[Scene, list[Generation]]:
-    """Return the newest scene, and its samples."""
+def read(house: House, what: Callable[[Store], Awaitable[Result]]) -> Result:
+    """Ask the database something."""
 
-    async def read() -> tuple[Scene, list[Generation]]:
+    async def ask() -> Result:
         async with open_store(house.database_url) as store:
-            (scene,) = await store.scenes(last=1)
-            return scene, await store.generations(scene.id)
+            return await what(store)
 
     # playwright runs an event loop in this thread
     with ThreadPoolExecutor(1) as other:
-        return other.submit(asyncio.run, read()).result()
+        return other.submit(asyncio.run, ask()).result()
 
 
-def choose_long(page: Page) -> None:
+def kept(house: House) -> tuple[Scene, list[Generation]]:
+    """Return the newest scene, and its samples."""
+
+    async def newest(store: Store) -> tuple[Scene, list[Generation]]:
+        (scene,) = await store.scenes(last=1)
+        return scene, await store.generations(scene.id)
+
+    return read(house, newest)
+
+
+def wait_for(house: House, condition: Callable[[Scene], bool]) -> tuple[Scene, list[Generation]]:
+    """Return the newest scene as soon as it meets a condition and has ended."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        found = kept(house)
+        if condition(found[0]) and found[0].status == "ended":
+            return found
+    raise AssertionError("no such scene was kept")
+
+
+async def votes_and_picks(store: Store, scene_id: int) -> tuple[Ratings, list[Picked]]:
+    return await rate(store), await picks(store, scene_id=scene_id)
+
+
+def choose_long(page: Page, *, briefly: bool = False) -> None:
     """Choose the two ages that can talk for long, and let them, with the keyboard alone."""
     ages = page.get_by_role("combobox")
     page.get_by_role("button", name="Clear all").click()
@@ -96,8 +124,13 @@ def choose_long(page: Page) -> None:
         ages.press("Enter")
         page.locator(f'[data-tag][aria-label^="{address}"]').wait_for()
     ages.press("Escape")
-    page.get_by_role("slider", name="At most, tokens").press("End")
-    page.get_by_text("512", exact=True).first.wait_for()
+    tokens = page.get_by_role("slider", name="At most, tokens")
+    if briefly:
+        for _ in range(8):
+            tokens.press("ArrowRight")
+    else:
+        tokens.press("End")
+    page.get_by_text("128" if briefly else "512", exact=True).first.wait_for()
 
 
 WATCH = """() => {
@@ -114,7 +147,7 @@ WATCH = """() => {
 
 @pytest.mark.browser
 def test_the_answers_grow_side_by_side_and_are_kept(page: Page, house: House) -> None:
-    choose_long(page)
+    choose_long(page, briefly=True)
     page.evaluate(WATCH)
     page.get_by_role("button", name="Ask them").click()
     page.get_by_text("Kept as scene").wait_for(timeout=120_000)
@@ -139,6 +172,48 @@ def test_stop_ends_the_answers_and_keeps_what_had_come(page: Page, house: House)
     scene, generations = kept(house)
     assert scene.stop_reason == "stopped"
     assert {generation.finish_reason for generation in generations} == {"cancelled"}
+
+
+@pytest.mark.browser
+def test_a_click_does_not_end_the_answers_and_closing_the_tab_does(page: Page, house: House) -> None:
+    choose_long(page)
+    page.get_by_role("button", name="Ask them").click()
+    words = page.locator('[data-testid="stColumn"]').get_by_test_id("stText")
+    words.filter(has_text=re.compile(r"\w\w")).first.wait_for()
+    before, _ = kept(house)
+    page.get_by_text("one life, through time").click()
+    page.get_by_role("combobox", name="Lineage").wait_for()
+    page.locator(".st-key-stop button").wait_for()
+    page.close()
+    scene, generations = wait_for(house, lambda scene: scene.id > before.id)
+    assert scene.stop_reason == "stopped"
+    assert {generation.finish_reason for generation in generations} == {"cancelled"}
+
+
+@pytest.mark.browser
+def test_a_blind_vote_and_a_pick_are_kept_and_the_link_shows_the_view_again(page: Page, house: House) -> None:
+    page.get_by_text("Blind: hide who says what").click()
+    page.get_by_role("button", name="Ask them").click()
+    page.get_by_text("Which is best?").wait_for(timeout=60_000)
+    answers = page.locator('[data-testid="stColumn"]')
+    assert "tiny@" not in "".join(answers.all_inner_texts())
+    page.get_by_role("radio", name="Answer B").check(force=True)
+    page.get_by_role("button", name="Vote").click()
+    page.get_by_text("2 comparisons were kept").wait_for()
+    page.get_by_role("button", name="Save as pick").click()
+    page.get_by_role("button", name="tiny@chat-000008", exact=True).click()
+    page.get_by_text("as a pick").wait_for()
+    page.keyboard.press("Escape")
+    said = answers.get_by_test_id("stText").all_inner_texts()
+    scene, _ = kept(house)
+    ratings, picks = read(house, lambda store: votes_and_picks(store, scene.id))
+    assert (ratings.votes, ratings.blind) == (2, 2)
+    assert [pick.address for pick in picks] == ["tiny@chat-000008"]
+
+    page.goto(page.url)
+    page.get_by_text(f"Kept as scene {scene.id}:").wait_for()
+    assert sorted(answers.get_by_test_id("stText").all_inner_texts()) == sorted(said)
+    assert kept(house)[0].id == scene.id, "a link must not ask anybody anything"
 
 
 def test_a_port_that_is_taken_is_named() -> None:
