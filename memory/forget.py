@@ -235,8 +235,8 @@ async def _clean_up(store: Store, *, was_indexed: bool, was_open: bool) -> None:
     """Let what was erased leave the disk as well, as far as the database's own files go.
 
     SQLite overwrites what it erases; its log is emptied, and its indices are written anew when they had some
-    of it. PostgreSQL writes anew the tables that held keys, and those that held words which were not sealed;
-    its own log turns over by its own settings.
+    of it. PostgreSQL writes anew the tables that held keys, and those that held words which were not sealed,
+    and what it had noted of their values to plan by; its own log turns over by its own settings.
     """
     with database.plain_errors(store.url):
         async with database.outside(store.engine).connect() as connection:
@@ -244,10 +244,17 @@ async def _clean_up(store: Store, *, was_indexed: bool, was_open: bool) -> None:
                 for table in ("message_words", "generation_words") if was_indexed else ():
                     await connection.execute(text(f"INSERT INTO {table}({table}) VALUES ('optimize')"))
             else:
-                await connection.execute(text("VACUUM FULL person_key, person"))
-                # sealed words are in no index
-                how = "FULL" if was_open else "(INDEX_CLEANUP OFF, TRUNCATE OFF)"
-                await connection.execute(text(f"VACUUM {how} message, generation, feedback, pick"))
+                await connection.execute(text("VACUUM (FULL, ANALYZE) person_key, person"))
+                if was_open:
+                    tables = "message, generation, feedback, pick"
+                    await connection.execute(text(f"VACUUM (FULL, ANALYZE) {tables}"))
+                else:
+                    # prompts that were sealed are shut already, and are in no index
+                    tables = "message, feedback, pick"
+                    await connection.execute(text(f"VACUUM (INDEX_CLEANUP OFF, TRUNCATE OFF) {tables}"))
+                    await connection.execute(text("ANALYZE message (platform_id, speaker)"))
+                # where this is not allowed, PostgreSQL warns and goes on
+                await connection.execute(text("VACUUM FULL pg_statistic"))
         # where another process is emptying the log at this very moment, SQLite does not wait
         clock = asyncio.get_running_loop().time
         deadline = clock() + LOG_WAIT_S

@@ -474,6 +474,7 @@ async def test_the_files_of_a_postgresql_server_have_nothing_after_a_forgetting(
             asked = connection.execute("SELECT pg_database.oid FROM pg_database WHERE datname = 'selves'")
             folder = Path(connection.execute("SHOW data_directory").fetchone()[0])  # type: ignore[index]
             files = folder / "base" / str(asked.fetchone()[0])  # type: ignore[index]
+            connection.execute("ANALYZE")
             connection.execute("CHECKPOINT")
             before = b"".join(file.read_bytes() for file in files.iterdir())
             assert key.encode() in before
