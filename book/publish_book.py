@@ -9,6 +9,7 @@ The ages must be there already; only cards and the two files are sent.
 
 from __future__ import annotations
 
+import asyncio
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +19,12 @@ from book.manuscript import MANUSCRIPT_FILE, Manuscript, read_manuscript
 from book.passage import plain
 from book.publish_cli import connect, finish, named, teller
 from book.sending import say_files
-from selves.errors import HubError, UsageError
+from selves.errors import HubError, StoreError, UsageError
 from selves.lineage import Age, list_ages
 from selves.settings import House
 
 if TYPE_CHECKING:
+    from memory.passages import Material
     from training.hub import Hub, Receipt
 
 FILES = ("book.pdf", "book.epub")
@@ -32,33 +34,69 @@ README = "README.md"
 def publish_book(options: Namespace, house: House) -> int:
     """Send a book. Raises UsageError if it was not built, HubError also if its ages are not there."""
     folder = _folder(house, options.what)
-    manuscript = read_manuscript(folder / MANUSCRIPT_FILE)
+    manuscript = check(house, folder)
     ages = {age.card.address: age for age in list_ages(house.checkpoints, manuscript.lineage)}
     files: dict[str, Path | bytes] = {name: folder / name for name in FILES if (folder / name).exists()}
     name, tell = manuscript.lineage, teller()
     if options.dry_run:
         repo = named(options.to, name, None)
-        cards = {f"{revision}: {README}": card for revision, card in _cards(manuscript, ages, repo).items()}
-        say_files(repo, {**cards, **files}, public=options.public, as_json=options.json)
+        told = {f"{revision}: {README}": card for revision, card in _cards(manuscript, ages, repo).items()}
+        say_files(repo, {**told, **files}, public=options.public, as_json=options.json)
         return 0
     hub, repo = connect(options.to, name)
     heads = _published(hub, repo, manuscript)
+    cards = _cards(manuscript, ages, repo)
+    if missing := sorted(cards.keys() - heads):
+        raise HubError(
+            f"{repo} has no revision {missing[0]}, of which the book has a chapter",
+            f"`selves publish ages {manuscript.lineage}` first",
+        )
+    edition = f"ed-{options.edition}"
+    is_named = hub.tagged(repo, "model", edition, {README: cards["main"], **files})
     receipt: Receipt | None = None
-    for revision, card in _cards(manuscript, ages, repo).items():
-        if revision not in heads:
-            raise HubError(
-                f"{repo} has no revision {revision}, of which the book has a chapter",
-                f"`selves publish ages {manuscript.lineage}` first",
-            )
+    for revision, card in cards.items():
         of_main = files if revision == "main" else {}
         receipt = _send(hub, repo, revision, {README: card, **of_main}, manuscript)
         tell(f"{revision:<16} {receipt.commit[:12]}")
     assert receipt is not None
-    hub.tag(receipt, f"ed-{options.edition}")
-    tell(f"edition {options.edition} is {repo} at {receipt.commit[:12]}")
+    if not is_named:
+        hub.tag(receipt, edition)
+        tell(f"{edition} is {repo} at {receipt.commit[:12]}")
     _keep(house, receipt)
     finish(hub, options, [receipt])
     return 0
+
+
+def check(house: House, folder: Path) -> Manuscript:
+    """Return the manuscript of a built book, if it is as memory has it and may be published today.
+
+    Raises StoreError if not, or if there is no memory to ask.
+    """
+    from book.verify import check_figures, check_files, verify
+    from memory.passages import read_material
+    from memory.store import open_store
+
+    manuscript = read_manuscript(folder / MANUSCRIPT_FILE)
+    sources = [passage.source for passage in manuscript.passages()]
+
+    async def read() -> Material:
+        async with open_store(house.database_url, create=False) as store:
+            return await read_material(
+                store,
+                samples={s.generation_id for s in sources if s.generation_id is not None},
+                lines={s.message_id for s in sources if s.message_id is not None},
+            )
+
+    material = asyncio.run(read())
+    wrong = [f"{one.where}: {problem}" for one in verify(manuscript, material) for problem in one.problems]
+    wrong += check_figures(manuscript, material) + check_files(folder, manuscript)
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise StoreError(
+            f"the book in {folder} may not be published as it is: {wrong[0]}{more}",
+            f"see `selves book verify {folder}`, then build it anew",
+        )
+    return manuscript
 
 
 def _folder(house: House, what: str) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
+from book.manuscript import MANUSCRIPT_FILE
+from book.publish_book import check
 from book.publish_cli import connect, finish, named, teller
 from book.sending import send_folder
 from selves.errors import UsageError
@@ -20,6 +22,8 @@ def publish_site(options: Namespace, house: House) -> int:
             f"{folder} has no index.html", "name the folder of a site, as `selves book build` makes"
         )
     resolved = folder.resolve()
+    if (resolved.parent / MANUSCRIPT_FILE).is_file():
+        check(house, resolved.parent)
     name = f"{resolved.parent.name if resolved.name == 'site' else resolved.name}-site".lower()
     files: dict[str, Path | bytes] = {
         path.relative_to(folder).as_posix(): path

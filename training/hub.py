@@ -213,15 +213,25 @@ class Hub:
                     )
             _remove_cache(partial)
 
+    def tagged(self, repo: str, kind: Kind, tag: str, files: Mapping[str, Path | bytes]) -> bool:
+        """Return whether this name is given, to a commit with these files.
+
+        Raises HubError when what it names has them otherwise.
+        """
+        with asked(f"looking at {repo}"):
+            refs = self.api.list_repo_refs(repo, repo_type=kind)
+        if tag not in {ref.name for ref in refs.tags}:
+            return False
+        if wrong := differences(files, self.tree(repo, kind, tag)):
+            raise HubError(
+                f"{repo} has another {tag} already: {', '.join(wrong)} differ", "choose the next edition"
+            )
+        return True
+
     def tag(self, receipt: Receipt, tag: str) -> None:
-        """Name a commit. Raises HubError when the name is another commit's."""
+        """Name a commit. Raises HubError when the name is given."""
         with asked(f"naming {tag} in {receipt.repo}"):
-            refs = self.api.list_repo_refs(receipt.repo, repo_type=receipt.kind)
-            known = {ref.name: ref.target_commit for ref in refs.tags}
-            if tag not in known:
-                self.api.create_tag(receipt.repo, tag=tag, revision=receipt.commit, repo_type=receipt.kind)
-            elif known[tag] != receipt.commit:
-                raise HubError(f"{receipt.repo} has another {tag} already", "choose the next edition")
+            self.api.create_tag(receipt.repo, tag=tag, revision=receipt.commit, repo_type=receipt.kind)
 
     def shelve(self, title: str, namespace: str, repo: str, kind: Kind) -> str:
         """Put a repository into the collection with this title, made if need be; return its slug."""

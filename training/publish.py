@@ -116,11 +116,8 @@ def publish_ages(
         add_receipt(folder, receipt)
         receipts.append(receipt)
         tell(f"{age.card.address}  {receipt.bytes / 1e6:,.1f} MB  {repo} {revision} {receipt.commit[:12]}")
-        manifest["ages"][age.card.address] = {
-            "revision": revision,
-            "commit": receipt.commit,
-            "weights_sha256": age.card.weights_sha256,
-        }
+        known = {"revision": revision, "commit": receipt.commit, "weights_sha256": age.card.weights_sha256}
+        manifest["ages"].setdefault(age.card.address, known)  # the commit with its chapter is another
     _send_main(hub, repo, ages, manifest, results)
     return receipts
 

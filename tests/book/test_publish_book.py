@@ -1,0 +1,242 @@
+"""A book, its site and a data set on the Hub: the chapters as cards, and nothing that may not be shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from book import cli, publish_cli
+from memory.export import export
+from memory.firewall import facts_of_generations, verdict
+from memory.store import open_store
+from memory.wanted import Wanted
+from selves.cli import run_command
+from selves.lineage import list_ages
+from selves.settings import House
+from tests.book.conftest import say
+from tests.hub_double.client import point_at
+from tests.hub_double.server import Hub
+
+REPO = "anna/tiny"
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def run(hub: Hub, storied_house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `selves publish` or `selves book`, as anna, against the Hub of this test."""
+    point_at(hub, hub.add_user("anna"), tmp_path / "hf", monkeypatch)
+    monkeypatch.setenv("SELVES_HOME", str(storied_house.home))
+    monkeypatch.setenv("SELVES_CAST", str(storied_house.cast_path))
+
+    def call(command: str, *argv: str) -> int:
+        return run_command({"publish": publish_cli.main, "book": cli.main}[command], argv)
+
+    return call
+
+
+@pytest.fixture
+def book(run: Run, storied_house: House) -> Path:
+    """The folder of a book that was planned and built."""
+    assert run("book", "plan", "tiny") == 0
+    assert run("book", "build", "tiny") == 0
+    return storied_house.home / "books" / "tiny"
+
+
+def test_the_model_is_the_book(run: Run, hub: Hub, book: Path) -> None:
+    assert run("publish", "ages", "tiny") == 0
+    weights = hub.files(REPO)["model.safetensors"]
+    assert run("publish", "book", "tiny", "--edition", "1") == 0
+    main = hub.files(REPO)
+    assert main["book.pdf"] == (book / "book.pdf").read_bytes()
+    assert main["book.epub"] == (book / "book.epub").read_bytes()
+    assert main["model.safetensors"] == weights
+    card = main["README.md"].decode()
+    assert "## Contents" in card
+    assert "<script>" not in card
+    assert hub.repo(REPO).tags == {"ed-1": hub.repo(REPO).branches["main"]}
+    chapters = [b for b in hub.repo(REPO).branches if b"a chapter of" in hub.files(REPO, b)["README.md"]]
+    assert {"main", "base-000000"} <= set(chapters)
+    chapter = hub.files(REPO, "base-000000")
+    assert "model.safetensors" in chapter
+    assert "## This age" in chapter["README.md"].decode()
+
+
+def test_ages_published_after_a_book_leave_its_chapters(run: Run, hub: Hub, book: Path) -> None:
+    assert run("publish", "ages", "tiny") == 0
+    assert run("publish", "book", "tiny") == 0
+    before = dict(hub.repo(REPO).branches)
+    assert run("publish", "ages", "tiny") == 0
+    assert run("publish", "book", "tiny") == 0
+    assert hub.repo(REPO).branches == before
+    assert len(hub.repo(REPO).tags) == 1
+
+
+def test_an_edition_is_not_moved(run: Run, hub: Hub, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("publish", "ages", "tiny") == 0
+    assert run("publish", "book", "tiny") == 0
+    first, before = dict(hub.repo(REPO).tags), dict(hub.repo(REPO).branches)
+    outline = book / "outline.toml"
+    text = outline.read_text("utf-8").replace("\ntitle = ", '\ntitle = "Another" # ', 1)
+    outline.write_text(text, "utf-8")
+    assert run("book", "build", "tiny") == 0
+    assert run("publish", "book", "tiny") == 1
+    assert "has another ed-1 already" in capsys.readouterr().err
+    assert hub.repo(REPO).branches == before
+    assert run("publish", "book", "tiny", "--edition", "2") == 0
+    assert hub.repo(REPO).tags["ed-1"] == first["ed-1"]
+
+
+def test_a_book_whose_ages_are_not_there_waits_for_them(
+    run: Run, hub: Hub, book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("publish", "book", "tiny") == 1
+    assert "`selves publish ages tiny` first" in capsys.readouterr().err
+    assert run("publish", "book", "none") == 2
+    assert "`selves book build none`" in capsys.readouterr().err
+
+
+def test_a_book_that_says_what_was_not_said_stays_here(
+    run: Run, hub: Hub, book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = book / "manuscript.json"
+    path.write_text(path.read_text("utf-8").replace(" was tiny@", " was never tiny@"), "utf-8")
+    assert run("publish", "ages", "tiny") == 0
+    before = hub.files(REPO)
+    assert run("publish", "book", "tiny") == 1
+    assert "may not be published as it is" in capsys.readouterr().err
+    assert run("publish", "site", str(book / "site"), "--to", "ember-book") == 1
+    assert hub.files(REPO) == before
+    assert ("space", "anna/ember-book") not in hub.world.repos
+
+
+def test_dry_runs_ask_nobody(run: Run, hub: Hub, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run("publish", "book", "tiny", "--dry-run", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert {"book.pdf", "book.epub", "main: README.md", "base-000000: README.md"} <= set(said["files"])
+    assert run("publish", "site", str(book / "site"), "--dry-run") == 0
+    assert "index.html" in capsys.readouterr().out
+    assert hub.requests == []
+
+
+def test_a_site_is_a_static_space(
+    run: Run, hub: Hub, book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("publish", "site", str(book / "site"), "--to", "ember-book", "--public") == 0
+    space = hub.repo("anna/ember-book", "space")
+    assert (space.sdk, space.private) == ("static", False)
+    sent = hub.files("anna/ember-book", kind="space")
+    assert sent["index.html"] == (book / "site" / "index.html").read_bytes()
+    assert b'sdk: "static"' in sent["README.md"]
+    (book / "site" / "index.html").unlink()
+    assert run("publish", "site", str(book / "site")) == 2
+    assert "has no index.html" in capsys.readouterr().err
+
+
+def test_an_export_is_a_data_set_and_a_forgotten_one_is_named(
+    run: Run, hub: Hub, storied_house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def make() -> int:
+        async with open_store(storied_house.database_url) as store:
+            made = await export(store, Wanted(format="transcript", purpose="publish"), tmp_path / "talk")
+            assert made.id is not None
+            return made.id
+
+    number = str(asyncio.run(make()))
+    assert run("publish", "dataset", number, "--to", "talk", "--dry-run") == 0
+    assert hub.requests == []
+    assert run("publish", "dataset", number, "--to", "talk") == 0
+    sent = hub.files("anna/talk", kind="dataset")
+    for file in (tmp_path / "talk").rglob("*"):
+        if file.is_file():
+            assert sent[file.relative_to(tmp_path / "talk").as_posix()] == file.read_bytes()
+    (tmp_path / "talk" / "README.md").unlink()
+    assert run("publish", "dataset", number, "--to", "talk") == 0, "what is not there is made again"
+    assert b"a private word" not in b"".join(sent.values())
+
+    async def call_back() -> None:
+        from sqlalchemy import update
+
+        from memory.models import ExportRow
+
+        async with open_store(storied_house.database_url) as store, store.writing() as session:
+            await session.execute(update(ExportRow).values(invalid_at=store.clock(), invalid_reason="gone"))
+
+    asyncio.run(call_back())
+    capsys.readouterr()
+    assert run("publish", "list") == 0
+    assert "CALLED BACK" in capsys.readouterr().out
+    assert run("publish", "dataset", number) == 1
+    assert "is invalid" in capsys.readouterr().err
+
+
+def test_consent_to_train_is_no_consent_to_publish(
+    run: Run, hub: Hub, storied_house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from memory.consent import allow
+    from selves.cast import SceneSpec
+    from selves.speech import ChatMessage, Prompt
+
+    async def talk() -> int:
+        async with open_store(storied_house.database_url) as store:
+            scene = await store.begin_scene(SceneSpec(name="talk", cast=("You", "Ember")), place="terminal")
+            heard = await store.say(scene.id, speaker="Anna", text="my own words", origin="parlor")
+            assert heard.person_id is not None
+            await allow(store, heard.person_id, "train", granted=True, notice="1", via="test")
+            asked = ChatMessage(role="user", content="my own words")
+            prompt = Prompt(form="chat", messages=(asked,), message_ids=(heard.id,), has_human=True)
+            spoken = say("tiny@chat-000008", "0" * 64, "an answer", prompt)
+            line = await store.keep_turn(scene.id, speaker="Ember", utterances=[spoken], chosen=0)
+            assert line is not None
+            await store.mark_posted(line.id)
+            async with store.reading() as session:
+                assert line.generation_id is not None
+                facts = (await facts_of_generations(session, [line.generation_id]))[line.generation_id]
+                assert verdict("train", facts).allowed
+            made = await export(store, Wanted(format="sft", sources=()), tmp_path / "sft")
+            assert made.id is not None
+            assert made.rows == 4, "three lines of the scene, and the answer to her"
+            return made.id
+
+    number = str(asyncio.run(talk()))
+    assert run("publish", "dataset", number, "--to", "answers") == 1
+    assert "may not be published" in capsys.readouterr().err
+    assert hub.world.repos == {}
+
+
+def test_an_age_that_learned_from_what_was_called_back_is_left_out(
+    run: Run, hub: Hub, storied_house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def make() -> dict[str, str]:
+        from sqlalchemy import update
+
+        from memory.models import ExportRow
+
+        async with open_store(storied_house.database_url) as store:
+            made = await export(store, Wanted(format="transcript", purpose="train"), tmp_path / "talk")
+            async with store.writing() as session:
+                await session.execute(update(ExportRow).values(invalid_at=store.clock(), invalid_reason="x"))
+            return dict(made.files)
+
+    sha256 = next(iter(asyncio.run(make()).values()))
+    folder = storied_house.checkpoints / "tiny"
+    for name, changes in (
+        ("base-000016", {"sources": [{"files": {"data.jsonl": sha256}}]}),
+        ("chat-000008", {"parent": "tiny@base-000016"}),
+    ):
+        card = folder / name / "age.json"
+        card.write_text(json.dumps(json.loads(card.read_text()) | changes))
+    assert run("publish", "ages", "tiny") == 0
+    assert "tiny@chat-000008 is left out" in capsys.readouterr().err
+    assert set(hub.repo(REPO).branches) == {"main", "base-000000", "base-000004"}
+    assert len(list_ages(storied_house.checkpoints)) == 4
