@@ -1,0 +1,177 @@
+"""What breaks beside Discord's answers: a slow engine, a cut wire, a full disk; and all that at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import event
+
+from memory.store import Store
+from tests.bots.discord_house import POSTS, DiscordHouse, eventually, open_house
+
+
+@pytest.fixture
+async def house(tmp_path: Path, serving_url: str) -> AsyncIterator[DiscordHouse]:
+    async with open_house(tmp_path, serving_url) as opened:
+        yield opened
+
+
+class Wire:
+    """A wire to the engine that can be held, so that nothing comes through, or cut."""
+
+    def __init__(self, url: str) -> None:
+        self._to = urlsplit(url)
+        self.free = asyncio.Event()
+        self.free.set()
+        self.used = asyncio.Event()
+        self._ends: set[asyncio.StreamWriter] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._join, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            self.cut()
+            server.close()
+
+    def cut(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert self._to.hostname
+        there, back = await asyncio.open_connection(self._to.hostname, self._to.port)
+        self._ends |= {writer, back}
+        await asyncio.gather(self._carry(reader, back), self._carry(there, writer))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                self.used.set()
+                await self.free.wait()
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+
+async def test_while_the_engine_is_slow_people_are_heard_and_then_answered_once(house: DiscordHouse) -> None:
+    ember, wire = house.selves["Ember"], Wire(house.serving_url)
+    async with wire.open() as house.serving_url, house.awake() as awake:
+        await awake.until_caught_up()
+        wire.free.clear()
+        house.anna.post(house.room, f"{house.double.mention(ember)} hello")
+        await house.double.until(lambda: house.double.requests("POST", "/typing", by=ember))
+        house.double.add_human("Berta").post(house.room, "is it thinking?")
+
+        async def both_heard() -> bool:
+            return len([m for m in await awake.kept() if m.human]) == 2
+
+        await eventually(both_heard)
+        assert house.said() == []
+        wire.free.set()
+        await house.until_said(1)
+        messages = await awake.settled()
+    assert [m.speaker for m in messages] == ["guest-1", "guest-2", "Ember"]
+
+
+async def test_an_engine_whose_connection_breaks_is_asked_again(house: DiscordHouse) -> None:
+    ember, wire = house.selves["Ember"], Wire(house.serving_url)
+    async with wire.open() as house.serving_url, house.awake() as awake:
+        await awake.until_caught_up()
+        wire.free.clear()
+        wire.used.clear()
+        house.anna.post(house.room, f"{house.double.mention(ember)} hello")
+        await wire.used.wait()
+        wire.cut()
+        wire.free.set()
+        await house.until_said(1)
+        messages = await awake.settled()
+    assert [m.speaker for m in messages] == ["guest-1", "Ember"]
+    assert len(house.said()) == 1
+
+
+@contextmanager
+def full_disk(store: Store) -> Iterator[None]:
+    """The database can grow no more while the block runs."""
+    most_pages = 1
+
+    def limit(connection: Any, *_: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA max_page_count = {most_pages}")
+        cursor.close()
+
+    event.listen(store.engine.sync_engine, "checkout", limit)
+    try:
+        yield
+    finally:
+        most_pages = 2**32 - 2
+
+
+async def test_on_a_full_disk_nothing_is_posted_and_later_all_is_answered_once(
+    house: DiscordHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    mention = house.double.mention(house.selves["Ember"])
+    async with house.awake() as awake:
+        await awake.until_caught_up()
+        with full_disk(awake.store):
+            # more than fits into what is free within the file
+            for number in range(4):
+                house.anna.post(house.room, f"{number} {'long ' * 390}")
+            house.anna.post(house.room, f"{mention} hello")
+
+            async def told() -> bool:
+                return "the disk is full" in caplog.text
+
+            await eventually(told)
+            assert house.said() == []
+        await house.until_said(1)
+        messages = await awake.settled()
+    assert [m.speaker for m in messages] == [*["guest-1"] * 5, "Ember"]
+    assert len(house.said()) == 1
+
+
+async def test_who_is_told_to_reconnect_misses_nothing(house: DiscordHouse) -> None:
+    ember = house.selves["Ember"]
+    async with house.awake() as awake:
+        await awake.until_caught_up()
+        house.double.reconnect(house.registrar)
+        house.double.reconnect(ember)
+        house.anna.post(house.room, f"{house.double.mention(ember)} hello")
+        await house.until_said(1)
+        messages = await awake.settled()
+    assert [m.speaker for m in messages] == ["guest-1", "Ember"]
+
+
+async def test_in_a_bad_hour_every_question_is_kept_and_answered_once(house: DiscordHouse) -> None:
+    ember, spark = house.selves.values()
+    house.double.limit("POST", POSTS, 2, 0.1)
+    async with house.awake() as awake:
+        await awake.until_caught_up()
+        for number in range(6):
+            somebody = house.double.add_human(f"Person{number}")
+            bot = (ember, spark)[number % 2]
+            somebody.post(house.room, f"{house.double.mention(bot)} number {number}")
+            if number < 3:
+                status = (502, 429, 503)[number]
+                house.double.fail("POST", POSTS, bot=bot, status=status, applied=number == 0)
+            if number == 2:
+                house.double.drop(house.registrar)
+            if number == 4:
+                house.double.drop(spark)
+                house.double.forget(house.registrar)
+        await house.until_said(6)
+        messages = await awake.settled()
+    asked = [m.id for m in messages if m.human]
+    assert len(asked) == 6
+    assert sorted(m.reply_to or 0 for m in messages if not m.human) == asked
+    assert len(house.said()) == 6
