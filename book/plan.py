@@ -1,6 +1,7 @@
 """What a book could be made of, proposed as an outline that its author then edits (pure).
 
     one chapter for each age: what it wrote, and the picks on what it said
+    picks on what others said: other lineages, or ages whose weights are no longer here
     one page on which all ages go on from the same words
     letters with their answers
     conversations: those with picks, or else the newest
@@ -46,6 +47,14 @@ def propose(known: Known, today: date) -> str:
     parts = [_head(known, today)]
     own = [age for age in known.ages if age.address.lineage == known.lineage]
     parts += [_age(known, age, picked) for age in own]
+    weights = {age.card.weights_sha256 for age in own}
+    others = [
+        sample
+        for number, sample in sorted(known.material.samples.items())
+        if number in picked and sample.weights_sha256 not in weights and _allowed(known, number)
+    ]
+    if others:
+        parts.append(_chapter("Other voices", [_picked_sample(known, sample) for sample in others]))
     if across := _across(known):
         parts.append(across)
     letters = [scene for scene in known.scenes if scene.kind in _LETTERS and _printable(known, scene)]
@@ -101,9 +110,7 @@ def _age(known: Known, age: Age, picked: set[int]) -> str:
         if number in picked and sample.weights_sha256 == age.card.weights_sha256 and sample.turn is not None
     }
     items += [
-        _sample(sample, siblings=bool(known.material.siblings.get(number)))
-        for number, sample in sorted(said.items())
-        if _allowed(known, number)
+        _picked_sample(known, sample) for number, sample in sorted(said.items()) if _allowed(known, number)
     ]
     return _chapter(_title(age), items, age.address.age)
 
@@ -135,6 +142,10 @@ def _across(known: Known) -> str:
 
 def _sample(sample: Generation, *, siblings: bool) -> str:
     return f"# {_excerpt(sample.text)}\nsample = {sample.id}" + ("\nsiblings = true" if siblings else "")
+
+
+def _picked_sample(known: Known, sample: Generation) -> str:
+    return _sample(sample, siblings=bool(known.material.siblings.get(sample.id)))
 
 
 def _scene(known: Known, scene: Scene) -> str:

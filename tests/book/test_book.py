@@ -1,0 +1,300 @@
+"""From an outline to a book: what may be in it, what it says of itself, and what verifying it finds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from book import cli
+from book.compose import compose, wanted_by
+from book.manuscript import MANUSCRIPT_FILE, Alone, Columns, Facsimile, Manuscript, Played
+from book.outline import Outline, read_outline
+from book.passage import plain
+from memory import curate
+from memory.consent import allow
+from memory.export import exports
+from memory.forget import forget
+from memory.passages import Material, read_material
+from memory.store import Store, open_store
+from selves.errors import ConfigError, UsageError
+from selves.lineage import list_ages
+from selves.settings import House
+from selves.speech import Prompt
+from tests.book.conftest import say
+
+Build = Callable[[str], Manuscript]
+
+
+@pytest.fixture
+def in_house(storied_house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setenv("SELVES_HOME", str(storied_house.home))
+    monkeypatch.setenv("SELVES_CAST", str(storied_house.cast_path))
+    monkeypatch.delenv("SELVES_DATABASE_URL", raising=False)
+    return storied_house
+
+
+async def in_store(house: House, do: Callable[[Store], object]) -> None:
+    async with open_store(house.database_url) as store:
+        for age in list_ages(house.checkpoints):
+            await store.register_age(age)
+        await do(store)  # type: ignore[misc]
+
+
+@pytest.fixture
+def composed(in_house: House) -> Build:
+    """Compose the manuscript of a chapter with these items."""
+
+    def make(items: str) -> Manuscript:
+        outline = Outline.model_validate(tomllib.loads(HEAD + items))
+        found: list[Manuscript] = []
+
+        async def read(store: Store) -> None:
+            wanted = wanted_by(outline)
+            material = await read_material(
+                store, samples=wanted.samples, lines=wanted.lines, scenes=wanted.scenes
+            )
+            found.append(compose(outline, material, list_ages(in_house.checkpoints), [], kept=99))
+
+        asyncio.run(in_store(in_house, read))
+        return found[0]
+
+    return make
+
+
+HEAD = """
+title = "Tiny"
+lineage = "tiny"
+date = 2026-01-01
+
+[[chapter]]
+title = "One"
+age = "base-000004"
+"""
+
+
+def of_kind(house: House, kind: str) -> list[int]:
+    """The samples of a kind, in order of life."""
+    found: list[int] = []
+
+    async def read(store: Store) -> None:
+        found.extend(w.generation.id for w in await store.writings("tiny") if w.kind == kind)
+
+    asyncio.run(in_store(house, read))
+    return found
+
+
+def test_an_outline_is_proposed_built_and_verified(
+    in_house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["plan", "tiny", "--json"]) == 0
+    outline = Path(json.loads(capsys.readouterr().out)["outline"])
+    assert outline == in_house.home / "books" / "tiny" / "outline.toml"
+    chapters = [chapter.title for chapter in read_outline(outline).chapter]
+    assert chapters[0] == "Before the first word"
+    assert chapters[-2:] == ["The same words at every age", "Conversations"]
+    assert cli.main(["build", "tiny", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert {"book.pdf", "book.epub", "site/index.html", MANUSCRIPT_FILE} <= set(made["files"])
+    assert cli.main(["verify", "tiny"]) == 0
+    assert (
+        f"{made['passages']} of {made['passages']} passages are as they were said" in capsys.readouterr().out
+    )
+
+
+def test_a_plan_never_overwrites_what_an_author_wrote(in_house: House) -> None:
+    assert cli.main(["plan", "tiny"]) == 0
+    with pytest.raises(UsageError, match="there is an outline"):
+        cli.main(["plan", "tiny"])
+    assert cli.main(["plan", "tiny", "--force"]) == 0
+
+
+def test_a_mistake_in_an_outline_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "outline.toml"
+    path.write_text(HEAD + "\n[[chapter.item]]\nsampel = 3\n\n[[chapter.item]]\nsample = 3\nscene = 1\n")
+    with pytest.raises(ConfigError) as error:
+        read_outline(path)
+    assert (
+        "outline.toml:11: unknown key 'chapter.1.item.1.sampel'; did you mean 'sample'?"
+        in error.value.problem
+    )
+    assert "this has sample and scene" in error.value.problem
+
+
+def test_everything_that_cannot_be_printed_is_named_at_once(composed: Build) -> None:
+    items = """
+[[chapter.item]]
+sample = 4711
+
+[[chapter.item]]
+scene = 99
+
+[[chapter.item]]
+message = 1
+quote = "nobody said this"
+
+[[chapter.item]]
+message = 5
+"""
+    with pytest.raises(UsageError) as error:
+        composed(items)
+    problem = error.value.problem
+    assert "chapter 1 (One), item 1: there is no sample 4711" in problem
+    assert "item 2: there is no scene 99" in problem
+    assert "item 3: 'nobody said this' does not stand in it" in problem
+    assert "item 4: message 5 may not be printed: a person's words (parlor) without their consent" in problem
+
+
+def test_what_was_said_to_a_person_is_not_printed_without_their_consent(
+    in_house: House, composed: Build
+) -> None:
+    async def answer(store: Store) -> None:
+        heard = (await store.messages(2))[0]
+        prompt = Prompt(form="transcript", text="a private word", message_ids=(heard.id,), has_human=True)
+        utterance = say("tiny@chat-000008", "0" * 64, "You said: a private word", prompt)
+        line = await store.keep_turn(2, speaker="Ember", utterances=[utterance], chosen=0)
+        assert line is not None
+        await store.mark_posted(line.id)
+
+    asyncio.run(in_store(in_house, answer))
+    scene = composed("\n[[chapter.item]]\nscene = 2\n").chapters[0].items[0]
+    assert isinstance(scene, Played)
+    assert [plain(line.text) for line in scene.lines] == ["a private answer"]
+    assert scene.left_out == 2
+
+    async def consent(store: Store) -> None:
+        person = (await store.messages(2))[0].person_id
+        assert person is not None
+        await allow(store, person, "publish", granted=True, notice="1", via="cli")
+
+    asyncio.run(in_store(in_house, consent))
+    scene = composed("\n[[chapter.item]]\nscene = 2\n").chapters[0].items[0]
+    assert isinstance(scene, Played)
+    assert len(scene.lines) == 3
+    assert scene.left_out == 0
+
+
+def test_an_edit_is_marked_and_what_was_said_is_kept(in_house: House, composed: Build) -> None:
+    sample = of_kind(in_house, "diary")[0]
+    book = composed(f'\n[[chapter.item]]\nsample = {sample}\nedited = "was better."\nnote = "I helped."\n')
+    item = book.chapters[0].items[0]
+    assert isinstance(item, Alone)
+    assert item.passage.source.edited
+    assert plain(item.passage.text) == "was better."
+    assert item.passage.original is not None
+    assert plain(item.passage.original) == " was tiny@base-000000."
+    assert plain(item.passage.given) == "Dear diary, today I"
+    assert book.figures.edited == 1
+    assert book.figures.contribution is not None
+    assert book.figures.contribution < 0.7
+
+
+def test_a_quotation_says_which_characters_it_has(in_house: House, composed: Build) -> None:
+    sample = of_kind(in_house, "diary")[0]
+    (item,) = composed(f'\n[[chapter.item]]\nsample = {sample}\nquote = "base-000000"\n').chapters[0].items
+    assert isinstance(item, Alone)
+    source = item.passage.source
+    assert (source.start, source.end, source.excerpt) == (10, 21, True)
+
+
+def test_ages_stand_side_by_side_under_the_words_they_shared(in_house: House, composed: Build) -> None:
+    samples = of_kind(in_house, "continuation")[:3]
+    (item,) = composed(f"\n[[chapter.item]]\nacross = {samples}\n").chapters[0].items
+    assert isinstance(item, Columns)
+    assert plain(item.given) == "When I grow up, I"
+    assert [passage.source.address for passage in item.passages] == [
+        "tiny@base-000000",
+        "tiny@base-000004",
+        "tiny@base-000016",
+    ]
+
+
+def test_a_facsimile_shows_what_was_not_chosen_and_the_figures_say_so(
+    in_house: House, composed: Build
+) -> None:
+    async def turn(store: Store) -> None:
+        drawn = [
+            say("tiny@base-000004", "0" * 64, f"sample {n}", Prompt(form="transcript", text=f"{n}"))
+            for n in range(4)
+        ]
+        line = await store.keep_turn(1, speaker="Spark", utterances=drawn, chosen=2)
+        assert line is not None
+        await store.mark_posted(line.id)
+        await curate.pick(store, curate.Mark("star"), editor="me", message_id=line.id)
+
+    asyncio.run(in_store(in_house, turn))
+    message = 7
+    book = composed(f"\n[[chapter.item]]\nmessage = {message}\nsiblings = true\n")
+    (item,) = book.chapters[0].items
+    assert isinstance(item, Facsimile)
+    assert plain(item.passage.text) == "sample 2"
+    assert [plain(sibling.text) for sibling in item.siblings] == ["sample 0", "sample 1", "sample 3"]
+    assert (book.figures.generated, book.figures.published, book.figures.selectivity_bits) == (4, 1, 2.0)
+    assert cli.main(["plan", "tiny"]) == 0
+    proposed = (in_house.home / "books" / "tiny" / "outline.toml").read_text()
+    assert re.search(r"# sample 2\nsample = \d+\nsiblings = true", proposed)
+
+
+def test_verifying_finds_what_was_changed(in_house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "tiny"]) == 0
+    assert cli.main(["build", "tiny", "--only", "site"]) == 0
+    folder = in_house.home / "books" / "tiny"
+    path = folder / MANUSCRIPT_FILE
+    path.write_text(path.read_text().replace(" was tiny@base-000004.", " was never here.", 1))
+    assert cli.main(["verify", "tiny"]) == 1
+    said = capsys.readouterr().out
+    assert "what is printed is not what was said, and it is not marked as edited" in said
+    assert "site/chapter-02.html is not what the manuscript gives" in said
+
+
+def test_verifying_tells_when_memory_has_other_words_or_they_may_no_longer_be_printed(
+    in_house: House, composed: Build
+) -> None:
+    from book.verify import verify
+
+    book = composed("\n[[chapter.item]]\nscene = 1\n")
+    found: list[Material] = []
+
+    async def take_back(store: Store) -> None:
+        await store.mark_posted(2, 77)
+        await store.delete_heard(77)
+        lines = {p.source.message_id for p in book.passages() if p.source.message_id is not None}
+        samples = {p.source.generation_id for p in book.passages() if p.source.generation_id is not None}
+        found.append(await read_material(store, samples=samples, lines=lines))
+
+    asyncio.run(in_store(in_house, take_back))
+    wrong = {one.where: one.problems for one in verify(book, found[0]) if one.problems}
+    assert list(wrong) == ["message 2"]
+    assert "it may not be published: it was reported or deleted" in wrong["message 2"][0]
+
+
+def test_forgetting_a_person_calls_the_book_back(in_house: House) -> None:
+    async def consent(store: Store) -> None:
+        person = (await store.messages(2))[0].person_id
+        assert person is not None
+        await allow(store, person, "publish", granted=True, notice="1", via="cli")
+
+    asyncio.run(in_store(in_house, consent))
+    folder = in_house.home / "books" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "outline.toml").write_text(HEAD + "\n[[chapter.item]]\nscene = 2\n")
+    assert cli.main(["build", "tiny"]) == 0
+    assert b"a private word" in (folder / "site" / "chapter-01.html").read_bytes()
+
+    async def forgotten(store: Store) -> None:
+        person = (await store.messages(2))[0]
+        report = await forget(store, person.speaker)
+        assert str(folder / "book.pdf") in report.exports[0].files
+        (export,) = await exports(store)
+        assert export.invalid_at is not None
+
+    asyncio.run(in_store(in_house, forgotten))
+    assert cli.main(["verify", "tiny"]) == 1
+    (folder / "outline.toml").write_text(HEAD + "\n[[chapter.item]]\nmessage = 5\n")
+    with pytest.raises(UsageError, match="message 5 may not be printed: its words are gone"):
+        cli.main(["build", "tiny"])
