@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import streamlit as st
 
 from app.background import Background
+from memory.store import Store, open_store
 from selves.cast import Serving, load_cast_or_empty
 from selves.errors import SelvesError
 from selves.lineage import Age, list_ages
@@ -18,6 +20,26 @@ from selves.settings import House
 def background() -> Background:
     """Return the one event loop of this server."""
     return Background()
+
+
+Result = TypeVar("Result")
+
+
+def ask_store(house: House, what: Callable[[Store], Awaitable[Result]], default: Result) -> Result:
+    """Ask the database; `default` when nothing was ever kept, and no database is made. Raises StoreError."""
+    if not house.database_url_setting and not (house.home / "selves.db").exists():
+        return default
+    return tell_store(house, what)
+
+
+def tell_store(house: House, what: Callable[[Store], Awaitable[Result]]) -> Result:
+    """Do something with the database, which is made if there is none. Raises StoreError."""
+
+    async def do() -> Result:
+        async with open_store(house.database_url) as store:
+            return await what(store)
+
+    return background().run(do())
 
 
 def serving_url(house: House) -> str:

@@ -14,6 +14,16 @@ ICON = (
 )
 
 st.set_page_config(page_title="Selves: the parlor", page_icon=ICON, layout="wide")
+STYLE = """<style>
+.words { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.55; }
+.words mark { background: rgba(200, 80, 40, .25); color: inherit; border-radius: .2rem; }
+[class*="st-key-icon-"] button [data-testid="stMarkdownContainer"] {
+  position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+[class*="st-key-icon-unstar-"] button { color: #a4371e; }
+[data-testid="stText"] { overflow-wrap: anywhere; }
+</style>"""
+
+st.html(STYLE)
 st.navigation(
     [
         st.Page(

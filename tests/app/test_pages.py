@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.reading_room import SHELVES
 from memory.store import open_store
 from selves.cast import SceneSpec
 from selves.settings import House
@@ -24,13 +25,15 @@ def open_parlor() -> AppTest:
     return AppTest.from_file(str(MAIN), default_timeout=60).run()
 
 
-def open_reading_room() -> AppTest:
+def open_reading_room(shelf: str = "Scenes") -> AppTest:
     def script() -> None:
         from app.reading_room import reading_room
 
         reading_room()
 
-    return AppTest.from_function(script, default_timeout=60).run()
+    page = AppTest.from_function(script, default_timeout=60)
+    page.session_state["shelf"] = shelf
+    return page.run()
 
 
 def words(page: AppTest) -> list[str]:
@@ -78,7 +81,11 @@ def test_a_dead_engine_gets_words_not_a_traceback(
 
 def test_an_empty_house_says_how_to_fill_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELVES_HOME", str(tmp_path / "empty"))
-    for page in (open_parlor(), open_reading_room()):
+    for shelf in SHELVES:
+        page = open_reading_room(shelf)
+        assert not page.exception
+        assert page.info or page.code, shelf
+    for page in (open_parlor(), open_reading_room("Diaries")):
         assert not page.exception
         assert any("selves train run" in element.value for element in page.code)
     assert not (tmp_path / "empty").exists()
@@ -88,7 +95,7 @@ def test_a_vanished_or_damaged_age_gets_words(house: House, talkative: Path) -> 
     (house.home / "checkpoints").unlink()
     shutil.copytree(talkative, house.home / "checkpoints")
     (house.home / "checkpoints" / "tiny" / "base-000004" / "age.json").write_text("{}")
-    for page in (open_parlor(), open_reading_room()):
+    for page in (open_parlor(), open_reading_room("Diaries")):
         assert not page.exception
         assert any("age.json is damaged" in text for text in words(page))
 
@@ -150,7 +157,7 @@ def test_the_reading_room_walks_through_the_diaries_of_a_life(house: House, talk
         )
         line = json.dumps({"kind": "diary", "utterance": utterance.model_dump(mode="json")})
         (folder / "diary.jsonl").write_text(line + "\n")
-    page = open_reading_room()
+    page = open_reading_room("Diaries")
     assert "Dear diary, today I was tiny@chat-000008" in words(page)
     page.select_slider(key="age").set_value("base-000004").run()
     assert "Dear diary, today I was tiny@base-000004" in words(page)
