@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import discord
@@ -48,13 +47,15 @@ async def figures(desk: Desk) -> str:
     )
 
 
-async def writings(desk: Desk, name: str, kinds: Sequence[str]) -> str:
-    """Return the newest that a self's lineage wrote while it was trained."""
+async def writings(desk: Desk, name: str, *, letters: bool) -> list[str]:
+    """Return the newest that a self's lineage wrote while it was trained: letters, or all else."""
     lineage = Address.parse(choose_persona(desk.cast, name).address).lineage
-    found = [w for w in await desk.store.writings(lineage) if w.kind in kinds and w.generation.text.strip()]
-    if not found:
-        return f"The lineage {lineage} has written none yet."
-    return "\n\n".join(_shown(writing) for writing in found[-SHOWN:])
+    found = [w for w in await desk.store.writings(lineage) if w.generation.text.strip()]
+    return [_shown(w) for w in found if is_letter(w) == letters][-SHOWN:]
+
+
+def is_letter(writing: StoredWriting) -> bool:
+    return bool(writing.to) or writing.kind.startswith("letter")
 
 
 def _shown(writing: StoredWriting) -> str:
@@ -64,18 +65,28 @@ def _shown(writing: StoredWriting) -> str:
 
 
 async def letters(desk: Desk, name: str) -> str:
-    """Return the newest letters of a self: those it wrote in training, and those of scenes."""
+    """Return the newest letters of a self: those it wrote in training, and the newest of a scene."""
     persona = choose_persona(desk.cast, name)
     written = []
     for scene in await desk.store.scenes(last=500):
-        if scene.kind == "letter":
+        if scene.kind in ("letter", "answer") and not scene.place.startswith("private:"):
             written += [
                 m for m in await desk.store.messages(scene.id) if m.speaker == persona.name and m.text
             ]
     shown = [
         f"`{m.address}`, <t:{int(m.created_at.timestamp())}:d>\n>>> {m.text[:LETTERS]}" for m in written[-1:]
     ]
-    return "\n\n".join([await writings(desk, name, ["letter"]), *shown])
+    return "\n\n".join([*await writings(desk, name, letters=True), *shown]) or none_of(desk, name)
+
+
+async def diary(desk: Desk, name: str) -> str:
+    """Return the newest that a self wrote to nobody while it was trained."""
+    return "\n\n".join(await writings(desk, name, letters=False)) or none_of(desk, name)
+
+
+def none_of(desk: Desk, name: str) -> str:
+    lineage = Address.parse(choose_persona(desk.cast, name).address).lineage
+    return f"The lineage {lineage} has written none yet."
 
 
 def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, Press]) -> None:
@@ -103,7 +114,7 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
     @app_commands.describe(name="Whose diary")
     @app_commands.guild_only()
     async def diary_command(interaction: discord.Interaction, name: str) -> None:
-        await tell(interaction, await writings(desk, name, ["diary", "continuation"]))
+        await tell(interaction, await diary(desk, name))
 
     letters_command.autocomplete("name")(desk.suggest_selves)
     diary_command.autocomplete("name")(desk.suggest_selves)

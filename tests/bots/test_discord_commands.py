@@ -27,7 +27,8 @@ from memory import feedback
 from memory.consent import ledger_of
 from memory.rows import HUMAN_TEXT_KEPT
 from memory.store import Store
-from selves.cast import Cast
+from selves.cast import Cast, SceneSpec
+from serving.prompt import Line
 from serving.voice import Voice
 
 HOUSE = Path(__file__).parents[2]
@@ -205,6 +206,46 @@ async def test_they_tell_who_they_are_and_what_they_wrote(desk: Desk) -> None:
         assert "has written none" in diary.response.content
         letters = await server.anna.slash(server.channel, "letters", who="Ember")
         assert "has written none" in letters.response.content
+
+
+async def test_two_samples_are_voted_on_blind_and_each_pair_once(desk: Desk) -> None:
+    ember = desk.cast.find_persona("Ember")
+    scene = await desk.store.begin_scene(desk.cast.find_scene("meeting"), place="terminal")
+    prompt, sampling = await desk.voice.compose(ember, [Line("Host", "How are you today?")])
+    wild = [sampling.model_copy(update={"seed": seed, "temperature": 2}) for seed in (1, 2)]
+    drawn = [await desk.voice.say(ember.address, prompt, each) for each in wild]
+    assert drawn[0].text.strip() != drawn[1].text.strip() != ""
+    await desk.store.keep_turn(scene.id, speaker="Ember", utterances=drawn, chosen=0)
+    async with opened(desk) as server:
+        none = await server.anna.slash(server.channel, "vote", lineage="nobody")
+        assert "nothing to vote on" in none.response.content
+        used = await server.anna.slash(server.channel, "vote", lineage="tiny")
+        assert used.ephemeral
+        assert "How are you today?" in used.response.content
+        assert "Ember" not in used.response.content
+        assert "tiny" not in used.response.content
+        voted = await server.anna.click(used.response, label="The first")
+        assert voted.acknowledged
+        again = await server.anna.slash(server.channel, "vote")
+        assert "nothing to vote on" in again.response.content
+    async with desk.store.reading() as session:
+        [vote] = await feedback.find_opinions(session, ["vote"])
+    assert (vote.value, vote.shown_first) == ("first", vote.generation_id)
+
+
+async def test_a_letter_of_a_self_is_shown(desk: Desk) -> None:
+    ember = desk.cast.find_persona("Ember")
+    spec = SceneSpec(name="onward", kind="letter", cast=("Ember",), to="future")
+    scene = await desk.store.begin_scene(spec, place="terminal")
+    utterance = await desk.voice.say(ember.address, *await desk.voice.compose(ember, [Line("Host", "Hi!")]))
+    text = "Dear Ember, I am well."
+    await desk.store.keep_turn(scene.id, speaker="Ember", utterances=[utterance], chosen=0, text=text)
+    async with opened(desk) as server:
+        letters = await server.anna.slash(server.channel, "letters", who="Ember")
+        assert letters.response.content.startswith("`tiny@chat-000008`, <t:")
+        assert letters.response.content.endswith(text)
+        others = await server.anna.slash(server.channel, "letters", who="Spark")
+        assert "has written none" in others.response.content
 
 
 async def test_the_templates_of_policies_name_what_there_is(desk: Desk) -> None:
