@@ -39,6 +39,8 @@ _DRIVERS = {
 }
 _MIGRATION_LOCK = 0x5E1F
 """Key of PostgreSQL's advisory lock that a migrating process holds."""
+FORGETTING_LOCK = 0x5E20
+"""Key of the one that whoever keeps a turn shares, and that a forgetting holds alone before it ends."""
 
 
 def parse_url(database_url: str) -> URL:

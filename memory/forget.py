@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import bindparam, delete, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import database, rows
@@ -39,7 +39,7 @@ from memory.models import (
 )
 from memory.people import find_person, in_parts
 from memory.spoilt import SpoiltExport, invalidate, spoilt_exports
-from memory.traces import Traces, find_traces
+from memory.traces import Traces, find_later_traces, find_traces
 from selves.errors import StoreError
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ async def forget(
         again = person.forgotten_at is not None
         on_step(f"erasing {len(traces.messages):,} messages and what came of them")
         await _erase(session, store, person, traces)
+        if traces.quoting_lines and store.engine.dialect.name == "postgresql":
+            # who read such a line meanwhile is done by now, and nobody else is until this is over
+            await session.execute(select(func.pg_advisory_xact_lock(database.FORGETTING_LOCK)))
+            await _erase(session, store, person, await find_later_traces(session, traces))
     on_step("cleaning up behind it")
     # what is forgotten again may have been left on the disk when this was interrupted
     quoted = again or bool(traces.quoting or traces.quoting_lines)

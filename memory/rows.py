@@ -68,29 +68,33 @@ class HumanPart(NamedTuple):
     people: tuple[int, ...] = ()
     """Who said them."""
     forgotten: bool = False
-    """Whether somebody who said them was forgotten while the model was answering."""
+    """Whether somebody who said them, or is quoted in it, was forgotten while the model was answering."""
 
 
 def human_part(utterance: Utterance, said: Mapping[int, models.MessageRow]) -> HumanPart:
-    """Return what of people's words is in an utterance's prompt; `said` has what no self said, by message id.
+    """Return what of people's words is in an utterance's prompt.
 
+    `said` has what no self said, and what selves said that quoted somebody who was forgotten, by message id.
     A prompt that has human words from messages that nobody names is kept as long as the shortest-lived ones.
     """
     prompt = utterance.prompt
     read = [said[message_id] for message_id in dict.fromkeys(prompt.message_ids) if message_id in said]
     inside = [m for m in read if m.origin in HUMAN_ORIGINS]
+    forgotten = any(m.status == "forgotten" for m in read)
     if not inside:
         if prompt.has_human:
-            return HumanPart(True, utterance.started_at + HUMAN_TEXT_KEPT, origins=None)
-        return HumanPart(False, origins=_origins(read))
+            ends = utterance.started_at + HUMAN_TEXT_KEPT
+            return HumanPart(True, ends, forgotten, origins=None, forgotten=forgotten)
+        return HumanPart(False, gone=forgotten, origins=_origins(read), forgotten=forgotten)
     return HumanPart(
         True,
         min((m.expires_at for m in inside if m.expires_at is not None), default=None),
-        any(m.status != "posted" or (m.edited_at and m.edited_at >= utterance.started_at) for m in inside),
+        forgotten
+        or any(m.status != "posted" or (m.edited_at and m.edited_at >= utterance.started_at) for m in inside),
         _origins(read),
         tuple(m.id for m in inside),
         tuple(sorted({m.person_id for m in inside if m.person_id is not None})),
-        any(m.status == "forgotten" for m in inside),
+        forgotten,
     )
 
 
@@ -104,7 +108,7 @@ def without_quotations(utterance: Utterance) -> Utterance:
 
 
 def _origins(read: Sequence[models.MessageRow]) -> tuple[str, ...]:
-    return tuple(sorted({m.origin for m in read}))
+    return tuple(sorted({m.origin for m in read} - {"self"}))
 
 
 def generation_row(

@@ -286,6 +286,8 @@ class Store:
             raise IndexError(f"chosen is {chosen}, but there are {len(utterances)} utterances")
         async with self.writing() as session:
             said = await self._lock_said(session, utterances)
+            scene = await self.lock_scene(session, scene_id)
+            said |= await self._erased_quotations(session, utterances)
             parts = [rows.human_part(utterance, said) for utterance in utterances]
             keys = await keys_of(session, {person for part in parts for person in part.people})
             utterances = [
@@ -297,7 +299,6 @@ class Store:
             if if_stands and chosen is not None and reply_to is not None:
                 answered = said.get(reply_to) or await session.get(MessageRow, reply_to)
                 chosen = chosen if answered is not None and answered.status == "posted" else None
-            scene = await self.lock_scene(session, scene_id)
             scene.turns += 1
             generations = [
                 rows.generation_row(
@@ -693,6 +694,23 @@ class Store:
             .where(MessageRow.id.in_(ids), MessageRow.origin.in_((*HUMAN_ORIGINS, "operator")))
             .order_by(MessageRow.id)
             .with_for_update(read=True)
+        )
+        return {row.id: row for row in await session.scalars(query)}
+
+    async def _erased_quotations(
+        self, session: AsyncSession, utterances: Sequence[Utterance]
+    ) -> dict[int, MessageRow]:
+        """The lines of selves in the prompts that were erased, because they quoted somebody.
+
+        A forgetting that is not over is waited for. (On SQLite nothing is written during one.)
+        """
+        if self.engine.dialect.name == "postgresql":
+            await session.execute(select(func.pg_advisory_xact_lock_shared(database.FORGETTING_LOCK)))
+        ids = {message_id for utterance in utterances for message_id in utterance.prompt.message_ids}
+        if not ids:
+            return {}
+        query = select(MessageRow).where(
+            MessageRow.id.in_(ids), MessageRow.status == "forgotten", MessageRow.origin == "self"
         )
         return {row.id: row for row in await session.scalars(query)}
 

@@ -1,9 +1,9 @@
 """All that one person left: their lines, the prompts that held them, who quoted them, what was made of it.
 
 Nothing is changed here. Quotations are looked for where selves could have read the words: in samples whose
-prompts held them, then in those whose prompts held such a quotation, and so on; in lines that are no samples,
-in the scenes where the person spoke and those that branch off from them; and in everything that selves wrote
-while they were trained.
+prompts held them, then in those whose prompts held such a quotation, and so on, wherever that was; in lines
+that are no samples, in the scenes where the person spoke and those that branch off from them; and in
+everything that selves wrote while they were trained.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import case, exists, func, select, text
+from sqlalchemy import BigInteger, case, cast, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import sealing
@@ -45,6 +45,8 @@ class Traces:
     """Their lines, with the platform's ids."""
     names: set[str] = field(default_factory=set)
     """What they are called in their lines, other than their pseudonym."""
+    quotes: Quotes = field(default_factory=lambda: Quotes(()))
+    """What they said."""
     scenes: set[int] = field(default_factory=set)
     """Where they spoke, and what branches off."""
     prompts: set[int] = field(default_factory=set)
@@ -71,7 +73,7 @@ class Traces:
 async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
     """Return what a person left, as far as their key still opens it."""
     traces = Traces()
-    quotes = await _their_lines(session, person, traces)
+    traces.quotes = quotes = await _their_lines(session, person, traces)
     await _follow_branches(session, traces)
     for part in in_parts(traces.messages):
         heard = select(HeardInRow.generation_id).where(HeardInRow.message_id.in_(part))
@@ -84,7 +86,10 @@ async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
     if traces.messages:
         traces.prompts.update(await session.scalars(nameless))
     if quotes:
-        await _follow_quotations(session, quotes, traces)
+        readers = set(traces.prompts)
+        readers.update(await session.scalars(select(WritingRow.generation_id)))
+        await _lines_that_quote(session, quotes, traces)
+        await _follow_quotations(session, readers, traces)
     for part in in_parts(traces.prompts):
         there = await session.execute(
             select(
@@ -133,16 +138,32 @@ async def _follow_branches(session: AsyncSession, traces: Traces) -> None:
         traces.scenes |= new
 
 
-async def _follow_quotations(session: AsyncSession, quotes: Quotes, traces: Traces) -> None:
-    readers = set(traces.prompts)
-    readers.update(await session.scalars(select(WritingRow.generation_id)))
-    await _lines_that_quote(session, quotes, traces)
+async def find_later_traces(session: AsyncSession, before: Traces) -> Traces:
+    """Return what came of quotations since they were looked for."""
+    traces = Traces(
+        scenes=before.scenes,
+        quotes=before.quotes,
+        prompts=set(before.prompts),
+        quoting=set(before.quoting),
+        quoting_lines=set(before.quoting_lines),
+    )
+    await _follow_quotations(session, (), traces)
+    return Traces(
+        prompts=traces.prompts - before.prompts,
+        quoting=traces.quoting - before.quoting,
+        quoting_lines=traces.quoting_lines - before.quoting_lines,
+    )
+
+
+async def _follow_quotations(session: AsyncSession, readers: Collection[int], traces: Traces) -> None:
+    """Look at what these samples say, then at those that read what was found, and so on."""
     followed: set[int] = set()
-    while readers:
-        await _samples_that_quote(session, readers, quotes, traces)
+    while readers or traces.quoting_lines - followed:
+        await _samples_that_quote(session, readers, traces.quotes, traces)
         known = set(traces.prompts)
-        if traces.quoting_lines - followed:
-            await _prompts_that_quote(session, quotes, traces)
+        if new := traces.quoting_lines - followed:
+            await _prompts_that_quote(session, traces.quotes, traces)
+            await _prompts_elsewhere(session, new, traces)
         followed = set(traces.quoting_lines)
         readers = traces.prompts - known
 
@@ -192,6 +213,26 @@ async def _prompts_that_quote(session: AsyncSession, quotes: Quotes, traces: Tra
                 if not traces.quoting_lines.isdisjoint(row.prompt_message_ids or ())
                 or (not row.prompt_message_ids and quotes.are_in(row.open or ""))
             )
+
+
+async def _prompts_elsewhere(session: AsyncSession, lines: Collection[int], traces: Traces) -> None:
+    """Such lines may have been read in other scenes too: a letter that is answered, a day that is retold."""
+    made_of = await session.execute(
+        select(func.count(), func.count(MessageRow.generation_id), func.min(MessageRow.generation_id)).where(
+            MessageRow.id.in_(lines)
+        )
+    )
+    count, samples, first = made_of.one()
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    ids = func.json_each if sqlite else func.json_array_elements_text
+    read = ids(GenerationRow.prompt_message_ids).table_valued("value")
+    value: Any = read.c.value if sqlite else cast(read.c.value, BigInteger)
+    prompts = select(GenerationRow.id).where(GenerationRow.prompt.is_not(None))
+    if count == samples:  # nobody read a line before its sample was there
+        prompts = prompts.where(GenerationRow.id > first)
+    for part in in_parts(lines):
+        found = prompts.where(exists().where(value.in_(part)).select_from(read))
+        traces.prompts.update(await session.scalars(found))
 
 
 async def _pages(session: AsyncSession, query: Any) -> AsyncIterator[Sequence[Any]]:

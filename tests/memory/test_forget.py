@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -233,6 +235,58 @@ async def test_an_answer_that_was_on_its_way_when_somebody_was_forgotten_does_no
     assert kept
     assert kept.text == "Hm."
     assert_gone(database_url, *TRACES)
+
+
+async def test_an_answer_to_a_quotation_that_was_on_its_way_does_not_hold_it(
+    store: Store, database_url: str
+) -> None:
+    quote = (await told(store))["quote"]
+    late = [
+        utterance(text, prompt=reading(quote.id, text=quote.text, has_human=False))
+        for text in (QUOTED, "Hm.")
+    ]
+    await forget(store, "guest-1")
+    assert await store.keep_turn(quote.scene_id, speaker="Ember", utterances=late, chosen=0) is None
+    assert await store.keep_turn(quote.scene_id, speaker="Ember", utterances=late, chosen=1)
+    assert_gone(database_url, *TRACES)
+
+
+@pytest.mark.postgres
+async def test_who_answers_a_quotation_while_somebody_is_forgotten_does_not_hold_it(
+    new_postgresql: Callable[[bool], str],
+) -> None:
+    """On SQLite nobody can write meanwhile."""
+    url = new_postgresql(True)
+
+    async def answer_it(quote: Message) -> None:
+        async with open_store(url) as another:
+            await answer(another, quote.scene_id, QUOTED, quote)
+
+    async with open_store(url, clock=Clock()) as store:
+        quote = (await told(store))["quote"]
+
+        def answered_meanwhile(step: str) -> None:
+            if step.startswith("erasing"):
+                with ThreadPoolExecutor() as other:
+                    other.submit(asyncio.run, answer_it(quote)).result()
+
+        await forget(store, "guest-1", on_step=answered_meanwhile)
+        assert len(await store.messages(quote.scene_id)) == 6
+    assert_gone(url, *TRACES)
+
+
+async def test_who_read_a_quotation_in_another_scene_does_not_hold_it(
+    store: Store, database_url: str
+) -> None:
+    quote = (await told(store))["quote"]
+    elsewhere = await store.begin_scene(SPEC, place="diary")
+    retold = await answer(store, elsewhere.id, f"Today: {SECRET}.", quote)
+    again = await store.begin_scene(SPEC, place="diary")
+    week = await answer(store, again.id, "A week.", retold)
+    report = await forget(store, "guest-1")
+    assert (report.samples, report.lines, report.prompts) == (2, 2, 4)
+    assert_gone(database_url, *TRACES)
+    assert (await store.message(week.id)).text == "A week."
 
 
 async def test_prompts_of_which_nobody_knows_whose_words_they_hold_go_too(
