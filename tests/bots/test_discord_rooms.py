@@ -125,6 +125,29 @@ async def test_of_people_who_did_not_agree_only_what_they_say_to_a_self_is_kept(
         await eventually(heard)
 
 
+async def test_what_is_kept_of_one_is_shown_and_erased_in_a_private_message(house: DiscordHouse) -> None:
+    private = house.anna.private(house.registrar)
+    async with house.awake() as awake:
+        house.anna.post(house.room, f"{house.double.mention(house.selves['Ember'])} I like tea")
+        await house.until_said(1)
+        await awake.settled()
+        shown = house.anna.invoke(house.registrar, private, "privacy show")
+        await house.double.until(lambda: shown.answers)
+        switches = house.anna.invoke(house.registrar, private, "consent")
+        await house.double.until(lambda: switches.answers)
+        asked = house.anna.invoke(house.registrar, private, "privacy forget")
+        await house.double.until(lambda: asked.original)
+        assert asked.original is not None
+        house.anna.press(house.registrar, asked.original, "Erase what is kept of me")
+
+        async def forgotten() -> bool:
+            return [m.text for m in await awake.kept() if m.human] == [""]
+
+        await eventually(forgotten)
+    assert "What is kept" in shown.answers[0]
+    assert "You are **guest-1**" in switches.answers[0]
+
+
 async def test_the_registrar_tells_once_what_is_heard(house: DiscordHouse) -> None:
     house.extra = {"discord": {**house.cast().discord.model_dump(), "notice": True}}
     for _ in range(2):
