@@ -39,8 +39,8 @@ from selves.files import sha256_text
 from selves.lineage import Age
 
 _SPEAKER = re.compile(r"\s*<[^<>\n]{1,60}> ?")
-_LETTERS = ("letter", "answer")
-"""Kinds of scenes whose lines are letters."""
+_LETTERS = ("letter", "answer", "retelling")
+"""Kinds of scenes whose lines are pages of their own: letters, and the diary of a day."""
 
 
 @dataclass(slots=True)

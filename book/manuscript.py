@@ -83,6 +83,11 @@ class Passage(Frozen):
     source: Source
 
     @property
+    def picture(self) -> bool:
+        """Whether its lines and spaces must stand as they do: a portrait may be drawn with letters."""
+        return self.label.partition(" ")[0] == "portrait"
+
+    @property
     def characters(self) -> int:
         return sum(map(len, self.text))
 

@@ -149,6 +149,7 @@ def _passage(passage: Passage, unbroken: int = UNBROKEN) -> dict[str, Any]:
         "self": source.address is not None,
         "given": _runs(passage.given, unbroken),
         "asked": passage.asked,
+        "picture": passage.picture,
         "text": _runs(passage.text, unbroken),
         "note": _paragraphs(passage.note) if passage.note else [],
         "number": source.number,

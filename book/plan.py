@@ -3,7 +3,7 @@
     one chapter for each age: what it wrote, and the picks on what it said
     picks on what others said: other lineages, or ages whose weights are no longer here
     one page on which all ages go on from the same words
-    letters with their answers
+    letters with their answers, and the diary of days
     conversations: those with picks, or else the newest
 
 Passages that were picked come with their unselected siblings; what may not be printed is not proposed.
@@ -25,6 +25,8 @@ from selves.lineage import Age
 SCENES = 12
 """Conversations proposed where nothing was picked."""
 _LETTERS = ("letter", "answer")
+_DAY = "retelling"
+"""The kind of scene in which a self tells its day, week or chapter of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,17 @@ def propose(known: Known, today: date) -> str:
         if number in picked and sample.weights_sha256 not in weights and _allowed(known, number)
     ]
     if others:
-        parts.append(_chapter("Other voices", [_picked_sample(known, sample) for sample in others]))
+        parts.append(_chapter("Other voices", [_picked_sample(known, sample, picked) for sample in others]))
     if across := _across(known):
         parts.append(across)
     letters = [scene for scene in known.scenes if scene.kind in _LETTERS and _printable(known, scene)]
     if letters:
         parts.append(_chapter("Letters", [_scene(known, scene) for scene in _threads(known, letters)]))
-    talks = [scene for scene in known.scenes if scene.kind not in _LETTERS and _printable(known, scene)]
+    days = [scene for scene in known.scenes if scene.kind == _DAY and _printable(known, scene)]
+    if days:
+        parts.append(_chapter("Days", [_scene(known, scene) for scene in days]))
+    alone = (*_LETTERS, _DAY)
+    talks = [scene for scene in known.scenes if scene.kind not in alone and _printable(known, scene)]
     starred = {pick.scene_id for pick in known.picks if pick.scene_id is not None}
     shown = [scene for scene in talks if scene.id in starred] or talks[-SCENES:]
     if shown:
@@ -92,7 +98,7 @@ def _chapter(title: str, items: Sequence[str], age: str = "") -> str:
     return head + "".join(f"\n[[chapter.item]]\n{item}\n" for item in items)
 
 
-def _age(known: Known, age: Age, picked: set[int]) -> str:
+def _age(known: Known, age: Age, picked: dict[int, int | None]) -> str:
     of_age = [w for w in known.writings if w.generation.weights_sha256 == age.card.weights_sha256]
     kinds: dict[tuple[str, str | None], list[StoredWriting]] = defaultdict(list)
     for writing in of_age:
@@ -110,7 +116,9 @@ def _age(known: Known, age: Age, picked: set[int]) -> str:
         if number in picked and sample.weights_sha256 == age.card.weights_sha256 and sample.turn is not None
     }
     items += [
-        _picked_sample(known, sample) for number, sample in sorted(said.items()) if _allowed(known, number)
+        _picked_sample(known, sample, picked)
+        for number, sample in sorted(said.items())
+        if _allowed(known, number)
     ]
     return _chapter(_title(age), items, age.address.age)
 
@@ -144,8 +152,13 @@ def _sample(sample: Generation, *, siblings: bool) -> str:
     return f"# {_excerpt(sample.text)}\nsample = {sample.id}" + ("\nsiblings = true" if siblings else "")
 
 
-def _picked_sample(known: Known, sample: Generation) -> str:
-    return _sample(sample, siblings=bool(known.material.siblings.get(sample.id)))
+def _picked_sample(known: Known, sample: Generation, picked: dict[int, int | None]) -> str:
+    siblings = bool(known.material.siblings.get(sample.id))
+    line = picked[sample.id]
+    if line is None:
+        return _sample(sample, siblings=siblings)
+    said = f"# {_excerpt(known.material.lines[line].text)}\nmessage = {line}"
+    return said + ("\nsiblings = true" if siblings else "")
 
 
 def _scene(known: Known, scene: Scene) -> str:
@@ -186,15 +199,16 @@ def _allowed(known: Known, sample: int) -> bool:
     return known.material.sample_verdicts[sample].allowed
 
 
-def _samples_picked(known: Known) -> set[int]:
-    found: set[int] = set()
+def _samples_picked(known: Known) -> dict[int, int | None]:
+    """Samples that were starred or quoted, each with the line it became."""
+    found: dict[int, int | None] = {}
     for one in known.picks:
         if one.pick.kind not in ("star", "quote"):
             continue
         line = known.material.lines.get(one.pick.message_id or 0)
         number = one.pick.generation_id or (line.generation_id if line else None)
         if number is not None:
-            found.add(number)
+            found[number] = line.id if line else found.get(number)
     return found
 
 

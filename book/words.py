@@ -119,10 +119,8 @@ def about(manuscript: Manuscript) -> list[str]:
             f"same turns: a selectivity of {figures.selectivity_bits:.2f} bits. "
             f"{manuscript.kept} samples of {manuscript.lineage} are kept in all."
         )
-    edited = (
-        "No passage was edited."
-        if not figures.edited
-        else f"{figures.edited} passages were edited, and say so."
+    edited = {0: "No passage was edited.", 1: "One passage was edited, and says so."}.get(
+        figures.edited, f"{figures.edited} passages were edited, and say so."
     )
     said.append(f"{edited} Characters that cannot be seen or printed are written out by name in a small box.")
     return said

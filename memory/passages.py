@@ -63,7 +63,7 @@ class Material:
     writings: Mapping[int, Written]
     """Sample -> what sort of writing it is."""
     siblings: Mapping[int, tuple[int, ...]]
-    """Sample -> the others of its turn, or of the same kind at the same age."""
+    """Sample -> the others of its turn, or of the same kind at the same age from the same words."""
     copied: Mapping[int, float]
     """Sample -> how much of it stands in the texts it was compared with."""
     sample_verdicts: Mapping[int, Verdict]
@@ -215,15 +215,21 @@ async def _siblings(session: AsyncSession, ids: Collection[int]) -> dict[int, tu
             other.id != this.id,
             other.error.is_(None),
         )
-        of_writings = select(mine.generation_id, its.generation_id).join(
-            its,
-            and_(
-                its.address == mine.address,
-                its.weights_sha256 == mine.weights_sha256,
-                its.kind == mine.kind,
-                its.addressee.is_not_distinct_from(mine.addressee),
-                its.id != mine.id,
-            ),
+        of_writings = (
+            select(mine.generation_id, its.generation_id)
+            .join(
+                its,
+                and_(
+                    its.address == mine.address,
+                    its.weights_sha256 == mine.weights_sha256,
+                    its.kind == mine.kind,
+                    its.addressee.is_not_distinct_from(mine.addressee),
+                    its.id != mine.id,
+                ),
+            )
+            .join(this, this.id == mine.generation_id)
+            .join(other, other.id == its.generation_id)
+            .where(other.prompt_sha256 == this.prompt_sha256, other.error.is_(None))
         )
         for query in (of_turns, of_writings.where(mine.generation_id.in_(part))):
             for one, another in await session.execute(query):
