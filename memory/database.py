@@ -217,6 +217,8 @@ def plain_errors(url: URL) -> Iterator[None]:
         ) from error
     except DBAPIError as error:
         raise explain(error, url) from error
+    except OverflowError as error:  # SQLite's driver, for a whole number of more than 64 bits
+        raise StoreError("nothing here has so large a number", "check the number that was given") from error
 
 
 def _is_locked(error: DBAPIError) -> bool:

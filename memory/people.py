@@ -110,16 +110,13 @@ async def find_person(session: AsyncSession, house: HouseRow, who: str) -> Perso
     Raises StoreError if nobody is known by it.
     """
     person = await session.scalar(select(PersonRow).where(PersonRow.pseudonym == who))
-    # ids and platforms may have colons of their own
+    # ids may have colons of their own; a name in the parlor that looks like an id is nobody's id
     colons = [position for position, letter in enumerate(who) if letter == ":"]
-    names = [("parlor", who), *((who[:colon], who[colon + 1 :]) for colon in colons)]
+    names = [*((who[:colon], who[colon + 1 :]) for colon in colons), ("parlor", who)]
     for platform, user_id in names:
         if person is not None:
             return person
-        hashed = rows.user_hash(house.secret, platform, user_id)
-        person = await session.scalar(
-            select(PersonRow).where(PersonRow.platform == platform, PersonRow.user_hash == hashed)
-        )
+        person = await person_with_id(session, house, platform, user_id)
     if person is not None:
         return person
     raise StoreError(
@@ -127,3 +124,12 @@ async def find_person(session: AsyncSession, house: HouseRow, who: str) -> Perso
         "name a guest as a transcript shows them (guest-3), somebody's name in the parlor, or platform:id "
         "(discord:80351110224678912); `selves memory person list` shows everybody",
     )
+
+
+async def person_with_id(
+    session: AsyncSession, house: HouseRow, platform: str, user_id: int | str
+) -> PersonRow | None:
+    """Return the person with this id on a platform; None if nobody is known by it."""
+    hashed = rows.user_hash(house.secret, platform, user_id)
+    same = select(PersonRow).where(PersonRow.platform == platform, PersonRow.user_hash == hashed)
+    return await session.scalar(same)

@@ -11,7 +11,6 @@ from sqlalchemy import func, select
 from memory.consent import PURPOSES, consents_of
 from memory.models import (
     ConsentRow,
-    ExportItemRow,
     FeedbackRow,
     GenerationRow,
     HeardInRow,
@@ -19,6 +18,7 @@ from memory.models import (
     PersonRow,
 )
 from memory.people import find_person, in_parts, read_messages
+from memory.spoilt import exports_holding
 from memory.types import Message
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Kept:
     feedback: tuple[dict[str, Any], ...]
     """What they thought of samples."""
     exports: tuple[int, ...]
-    """Files that were made with lines of theirs, by id."""
+    """Files that show lines of theirs, or prompts that held them, by id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +81,7 @@ async def everything_of(store: Store, who: str) -> Kept:
                 .order_by(HeardInRow.message_id, HeardInRow.generation_id)
             )
             read_by += [{"message": m, "generation": g, "address": address} for m, g, address in heard]
-            exports.update(
-                await session.scalars(
-                    select(ExportItemRow.export_id).where(ExportItemRow.message_id.in_(part)).distinct()
-                )
-            )
+            exports |= await exports_holding(session, part)
         feedback = await session.scalars(
             select(FeedbackRow).where(FeedbackRow.person_id == person.id).order_by(FeedbackRow.id)
         )

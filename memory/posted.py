@@ -9,7 +9,7 @@ from sqlalchemy import select
 from memory import rows
 from memory.consent import Consents, consents_of
 from memory.models import MessageRow, SceneRow
-from memory.people import Known, find_person, meet, read_messages
+from memory.people import Known, meet, person_with_id, read_messages
 from memory.types import Message, Scene
 from selves.errors import StoreError
 
@@ -33,9 +33,8 @@ async def person_at(store: Store, platform: str, user_id: int) -> Known:
 async def consents_at(store: Store, platform: str, user_id: int) -> Consents:
     """Return what this user last said of each purpose; nobody is met by it."""
     async with store.reading() as session:
-        try:
-            person = await find_person(session, store.house, f"{platform}:{user_id}")
-        except StoreError:
+        person = await person_with_id(session, store.house, platform, user_id)
+        if person is None:
             return {}
         return (await consents_of(session, [person.id]))[person.id]
 

@@ -34,11 +34,13 @@ class SpoiltExport:
 
 
 async def call_back(session: AsyncSession, message_ids: Collection[int], now: datetime, reason: str) -> None:
-    """Mark the exports as invalid that show these lines, the samples they were made of, or prompts that held
-    them.
-    """
-    if await session.scalar(select(ExportRow.id).limit(1)) is None:
-        return
+    """Mark the exports as invalid that hold these lines."""
+    if await session.scalar(select(ExportRow.id).limit(1)) is not None:
+        await invalidate(session, await exports_holding(session, message_ids), now, reason)
+
+
+async def exports_holding(session: AsyncSession, message_ids: Collection[int]) -> set[int]:
+    """Return the exports that show these lines, the samples they were made of, or prompts that held them."""
     exports = await exports_showing(session, message_ids)
     with_prompts = ExportRow.format.not_in(WITHOUT_PROMPTS)
     for part in in_parts(message_ids):
@@ -49,7 +51,7 @@ async def call_back(session: AsyncSession, message_ids: Collection[int], now: da
         for column in (ExportItemRow.generation_id, ExportItemRow.other_id):
             exports |= await exports_made_of(session, column.in_(samples))
             exports |= await exports_made_of(session, column.in_(heard), with_prompts)
-    await invalidate(session, exports, now, reason)
+    return exports
 
 
 async def exports_showing(session: AsyncSession, message_ids: Collection[int]) -> set[int]:

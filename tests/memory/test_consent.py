@@ -9,6 +9,8 @@ from sqlalchemy import select
 
 from memory import consent
 from memory.models import ConsentRow
+from memory.people import find_person
+from memory.posted import consents_at
 from memory.store import Store
 from memory.types import Message
 from selves.errors import StoreError
@@ -90,3 +92,19 @@ async def test_who_was_forgotten_allows_nothing_any_more(store: Store, database_
     run_sql(database_url, "UPDATE person SET forgotten_at = '2026-05-01 12:00:00'")
     with pytest.raises(StoreError, match="guest-1 was forgotten"):
         await consent.allow(store, person, "train", granted=True, notice="1", via="cli")
+
+
+async def test_a_name_in_the_parlor_that_looks_like_an_id_is_nobodys_id(store: Store) -> None:
+    scene = await store.begin_scene(SPEC, place="terminal")
+    typed = await store.say(scene.id, speaker="discord:5", text="Hi.", origin="parlor")
+    assert typed.person_id is not None
+    await consent.allow(store, typed.person_id, "train", granted=True, notice="1", via="test")
+    assert await consents_at(store, "discord", 5) == {}
+    said = await store.hear(scene.id, platform_id=1, user_id=5, text="Hello.", created_at=NOON)
+    assert await consents_at(store, "discord", 5) == {}
+    async with store.reading() as session:
+        for who, person_id in (
+            ("discord:5", said.person_id),
+            ("parlor:discord:5", typed.person_id),
+        ):
+            assert (await find_person(session, store.house, who)).id == person_id

@@ -576,6 +576,16 @@ async def test_a_person_can_read_all_that_is_kept_of_them(store: Store) -> None:
     }
     assert [c["notice"] for c in kept.consents] == ["2"]
     assert kept.read_by == ({"message": lines["secret"].id, "generation": 1, "address": "ember@base-000400"},)
+    async with store.writing() as session:
+        for export_id, one, item in (
+            (1, "transcript", {"message_id": lines["secret"].id}),
+            (2, "dpo", {"generation_id": 1}),
+            (3, "transcript", {"message_id": lines["secret"].id, "detail": {"hidden": True}}),
+        ):
+            session.add(_an_export(export_id, one))
+            await session.flush()
+            session.add(ExportItemRow(export_id=export_id, position=0, split="train", **item))
+    assert (await everything_of(store, "guest-1")).exports == (1, 2)
     await forget(store, "guest-1")
     kept = await everything_of(store, "guest-1")
     assert [m.text for m in kept.messages] == [""]
@@ -583,6 +593,19 @@ async def test_a_person_can_read_all_that_is_kept_of_them(store: Store) -> None:
         ("guest-1", 0, NOON),
         ("guest-2", 1, None),
     ]
+
+
+def _an_export(export_id: int, format_: str) -> ExportRow:
+    return ExportRow(
+        id=export_id,
+        format=format_,
+        purpose="train",
+        request={},
+        version="1",
+        rows=1,
+        files={},
+        created_at=NOON,
+    )
 
 
 # quotations

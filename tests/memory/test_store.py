@@ -136,6 +136,13 @@ async def test_what_does_not_exist_is_named(store: Store) -> None:
 # scenes
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+async def test_a_number_that_no_row_can_have_is_an_error_like_any_other(store: Store, number: int) -> None:
+    for ask in (store.scene, store.message, store.generation, store.provenance, store.mark_posted):
+        with pytest.raises(StoreError):
+            await ask(number)
+
+
 async def test_a_scene_with_a_known_key_is_the_same_scene_as_it_stands(store: Store, clock: Clock) -> None:
     first = await store.begin_scene(SPEC, place="terminal", key="demo")
     assert (first.status, first.spec, first.started_at) == ("open", SPEC, NOON)
