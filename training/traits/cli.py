@@ -102,7 +102,6 @@ def _run(options: argparse.Namespace, ages: Sequence[Age]) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
     import torch
 
-    from training.post.models import quietly
     from training.traits.probes import TRAITS
     from training.traits.run import find_trait, know
 
@@ -113,8 +112,7 @@ def _run(options: argparse.Namespace, ages: Sequence[Age]) -> int:
     failed = 0
     for age in ages:
         try:
-            with quietly():
-                know(age, traits, console.print, again=options.again)
+            know(age, traits, console.print, again=options.again)
         except AgeError as error:
             console.print(f"{age.card.address}: {error}")
             failed += 1

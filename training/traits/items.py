@@ -10,7 +10,8 @@ A trait of your own is a `Trait` in a module of yours, named `my_module:trait` a
     def judge(items, picked):
         return [share("loves the sea", [found.likeliest == 0 for found in picked])]
 
-    trait = Trait("sea", "1", "whether it loves the sea", ask, judge)
+    def trait():
+        return Trait("sea", "1", "whether it loves the sea", ask, judge)
 """
 
 from __future__ import annotations

@@ -26,7 +26,10 @@ def find_trait(name: str) -> Trait:
         raise UsageError(
             f"there is no trait {name!r}", f"there are {', '.join(TRAITS)}, and your own as module:name"
         )
-    found = import_named(name)
+    try:
+        found = import_named(name)()
+    except TypeError as error:
+        raise UsageError(f"{name} makes no trait: {error}", "see training/traits/items.py") from error
     if not isinstance(found, Trait):
         raise UsageError(f"{name} is {found!r:.60}, no Trait", "see training/traits/items.py")
     return found._replace(name=name)
@@ -55,6 +58,7 @@ def judged(trait: Trait, items: Sequence[Item], answers: Sequence[Answer]) -> tu
 
 def know(age: Age, traits: Iterable[Trait], tell: Tell, *, again: bool = False) -> Traits:
     """Ask an age what is not known of it, keep each trait, and return all. Raises AgeError, UsageError."""
+    from training.post.models import quietly
     from training.traits.asking import Asked
 
     known = read_traits(age)
@@ -66,9 +70,10 @@ def know(age: Age, traits: Iterable[Trait], tell: Tell, *, again: bool = False) 
             tell(f"{age.card.address} {trait.name}: {before.figures[0]} (from earlier)")
             continue
         items = questions(trait)
-        asked = asked or Asked(age)
-        if trait.ask not in heard:
-            heard[trait.ask] = asked.answer(items)
+        with quietly():
+            asked = asked or Asked(age)
+            if trait.ask not in heard:
+                heard[trait.ask] = asked.answer(items)
         answers = heard[trait.ask]
         said = tuple(answer for answer in answers if isinstance(answer, str))
         found = Found(
