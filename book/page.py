@@ -14,6 +14,11 @@ from memory.show import visible
 
 def render_page(life: Life) -> str:
     """Return the page as HTML. What selves wrote appears as text whatever it contains."""
+    return render("page.html", life=life)
+
+
+def render(template: str, **what: object) -> str:
+    """Return a page made by a template of this room."""
     environment = Environment(
         loader=PackageLoader("book"),
         autoescape=True,
@@ -22,11 +27,9 @@ def render_page(life: Life) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        passage=passage, visible=visible, many=many, few=few, thin=thin, date=date, bits=bits
+        passage=passage, visible=visible, many=many, few=few, thin=thin, date=date, bits=bits, share=share
     )
-    return environment.get_template("page.html").render(
-        life=life, light_paper=LIGHT_PAPER, dark_paper=DARK_PAPER
-    )
+    return environment.get_template(template).render(**what, light_paper=LIGHT_PAPER, dark_paper=DARK_PAPER)
 
 
 def many(number: int) -> str:
@@ -54,6 +57,11 @@ def thin(number: int) -> str:
 def date(moment: datetime) -> str:
     """Return `22 November 2026, 21:05 UTC`."""
     return f"{moment.astimezone(UTC):%-d %B %Y, %H:%M} UTC"
+
+
+def share(value: float) -> str:
+    """Return a share as percent, without the sign."""
+    return f"{value * 100:.0f}"
 
 
 def bits(bits_per_byte: float | None) -> str:

@@ -97,8 +97,10 @@ def _ages(options: Namespace, house: House) -> int:
     ages = [age for age in ages if age.card.address not in gone]
     if not ages:
         raise AgeError("no age is left to publish", "`selves memory exports` shows what was called back")
+    planned = plan(ages, read_receipts(folder), options.to if "/" in (options.to or "") else None)
+    for told in dict.fromkeys(told for one in planned for told in one.tells):
+        tell(f"age.json names a folder of this machine, and everybody can read that: {told}")
     if options.dry_run:
-        planned = plan(ages, read_receipts(folder), options.to if "/" in (options.to or "") else None)
         repo = named(options.to, lineage, None)
         if options.json:
             rows = [
@@ -117,8 +119,6 @@ def _ages(options: Namespace, house: House) -> int:
         for one in planned:
             state = "is there" if one.sent else "to send"
             print(f"  {one.age.card.address:<28} {one.bytes / 1e6:>10,.1f} MB  {state}")
-        for told in dict.fromkeys(told for one in planned for told in one.tells):
-            print(f"  its cards will tell of a folder of yours: {told}")
         return 0
     hub, repo = connect(options.to, lineage)
     receipts = publish_ages(hub, ages, repo, public=options.public, tell=tell)
