@@ -29,7 +29,7 @@ async def letters(house: House, cast: Cast, deliver: int | None, *, as_json: boo
             await store.register_age(age)
         found = await deliveries(store)
         if deliver is not None:
-            await _deliver(house, cast, store, _chosen(found, deliver))
+            await answer_all(house, cast, store, _chosen(found, deliver))
             found = await deliveries(store)
     if as_json:
         entries = [
@@ -38,7 +38,7 @@ async def letters(house: House, cast: Cast, deliver: int | None, *, as_json: boo
                 "from": d.letter.address,
                 "to": d.to,
                 "reader": d.reader,
-                "state": _state(d),
+                "state": state_of(d),
                 "answer_scene": d.answer.id if d.answer else None,
                 "text": d.letter.text,
             }
@@ -50,14 +50,14 @@ async def letters(house: House, cast: Cast, deliver: int | None, *, as_json: boo
             print('there are no letters to other ages yet; a scene of kind "letter" with `to` writes one')
         for d in found:
             where = f" at {d.reader}" if d.reader and d.to == "future" else ""
-            print(f"{d.letter.id:5}  {d.letter.address} to {d.to}{where}: {_state(d)}")
+            print(f"{d.letter.id:5}  {d.letter.address} to {d.to}{where}: {state_of(d)}")
     return 0
 
 
 def _chosen(found: Sequence[Delivery], number: int) -> list[Delivery]:
     """Return the letters to deliver. Raises UsageError for one that cannot be."""
     if not number:
-        return [d for d in found if d.reader and _state(d) != "answered"]
+        return [d for d in found if d.reader and state_of(d) != "answered"]
     for d in found:
         if d.letter.id == number:
             if d.reader is None:
@@ -69,7 +69,7 @@ def _chosen(found: Sequence[Delivery], number: int) -> list[Delivery]:
     raise UsageError(f"there is no letter {number}", "`selves scene letters` lists them")
 
 
-async def _deliver(house: House, cast: Cast, store: Store, chosen: Sequence[Delivery]) -> None:
+async def answer_all(house: House, cast: Cast, store: Store, chosen: Sequence[Delivery]) -> None:
     from bots.post_office import answer_of, reader_in
     from bots.scene import find_voices, play
     from bots.terminal import TerminalChannel
@@ -98,7 +98,7 @@ async def _deliver(house: House, cast: Cast, store: Store, chosen: Sequence[Deli
             channel.close(played.stop_reason)
 
 
-def _state(delivery: Delivery) -> str:
+def state_of(delivery: Delivery) -> str:
     if delivery.answer is not None and delivery.answer.status == "ended":
         return "answered" if delivery.answer.stop_reason == "answered" else "read, and not answered"
     return "waits to be answered" if delivery.reader else "waits for that age"

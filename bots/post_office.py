@@ -55,7 +55,7 @@ async def deliveries(store: Store, *, diaries: bool = True) -> list[Delivery]:
     if diaries:
         for writing in await store.writings():
             # of several tries to write the same letter, the first was sent
-            if writing.kind == "letter" and writing.to and not writing.number and writing.generation.text:
+            if writing.to and not writing.number and writing.generation.text:
                 await take_from_diary(store, writing, name_of(writing.address))
     lives: dict[str, list[str]] = {}
     for checkpoint in await store.checkpoints():

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, ValidationError
 
 from selves.errors import AgeError, UsageError
-from selves.files import sha256_file
+from selves.files import sha256_file, write_file
 from selves.speech import Form, Frozen, Writing
 
 LINEAGE_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
@@ -183,6 +183,12 @@ def read_diary(path: Path) -> list[Writing]:
         return [Writing.model_validate_json(line) for line in lines if line]
     except (ValidationError, UnicodeDecodeError) as error:
         raise AgeError(f"{path} is damaged: {error}") from error
+
+
+def add_to_diary(path: Path, writings: Sequence[Writing]) -> None:
+    """Add writings to a file of them, whole or not at all. Raises AgeError if it is damaged, DiskError."""
+    lines = [writing.model_dump_json() for writing in (*read_diary(path), *writings)]
+    write_file(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_json(path: Path, of: str, fix: str) -> dict[str, Any]:

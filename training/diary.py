@@ -6,19 +6,15 @@ for bit those of a run in which nobody wrote. An age's writings are stored with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from tokenizers import Tokenizer
 
-from selves.files import write_file
-from selves.lineage import read_diary
-from selves.speech import ChatMessage, Form, Prompt, Sampling, Writing, seed_from
-from training import kinds
+from selves.speech import Form, Prompt, Sampling, Writing, seed_from
 from training import tokenizer as alphabet
 from training.generate import Speaker, say
-from training.kinds import Kind, Occasion
+from training.kinds import Occasion, frame, kinds_of
 from training.recipe import Diary
 
 
@@ -91,35 +87,6 @@ def write_with(
     return writings
 
 
-WORDED = {
-    "diary": ("diary", "begin"),
-    "ask_diary": ("diary", "ask"),
-    "letter": ("letter", "begin"),
-    "ask_letter": ("letter", "ask"),
-    "continuation": ("continuation", "begin"),
-}
-"""Keys of [diary] that word a kind anew: the kind, and what of it."""
-
-
-def kinds_of(diary: Diary) -> Mapping[str, Kind]:
-    """Return the kinds that a recipe wants, in its own words where it has some. Raises ConfigError."""
-    wanted = kinds.choose(diary.kinds, diary.file)
-    for key, (name, part) in WORDED.items():
-        words = getattr(diary, key)
-        if name in wanted and words != Diary.model_fields[key].default:
-            wanted[name] = wanted[name].model_copy(update={part: words})
-    return wanted
-
-
-def frame(kind: Kind, form: Form, name: str) -> Prompt:
-    """Return what an age is given to write: a beginning, or for a chat age a question (pure)."""
-    if kind.plain:
-        return Prompt(form="transcript", text=kind.begin)
-    if form == "chat":
-        return Prompt(form="chat", messages=(ChatMessage(role="user", content=kind.ask),))
-    return Prompt(form="transcript", text=f"<{name}> {kind.begin}" if name else kind.begin)
-
-
 def prepare(tokenizer: Tokenizer, prompt: Prompt) -> tuple[list[int], list[int]]:
     """Return a prompt's token ids and the tokens that end the answer, as the age's own template has it."""
 
@@ -133,9 +100,3 @@ def prepare(tokenizer: Tokenizer, prompt: Prompt) -> tuple[list[int], list[int]]
     for message in prompt.messages:
         ids += alphabet.chat_turn(tokenizer, message.role, message.content)
     return [*ids, alphabet.token(tokenizer, alphabet.ASSISTANT)], ends
-
-
-def add(path: Path, writings: Sequence[Writing]) -> None:
-    """Add writings to a file of them, whole or not at all. Raises AgeError if it is damaged, DiskError."""
-    lines = [w.model_dump_json() for w in (*read_diary(path), *writings)]
-    write_file(path, "".join(f"{line}\n" for line in lines))

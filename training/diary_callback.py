@@ -4,9 +4,9 @@
 
     trainer = Trainer(..., callbacks=[DiaryCallback("ember")])        # or trainer.add_callback(...)
 
-The model writes before the first step, at every kept checkpoint, after a half, a quarter ... of its steps, when
-something befalls its loss, and at the end. All of it goes to diary.jsonl in the run's output folder; `selves
-diary watch FOLDER --as ember` makes the kept checkpoints ages and brings it along.
+The model writes before the first step, at every kept checkpoint, after a half, a quarter ... of its steps,
+when something befalls its loss, and at the end. All of it goes to diary.jsonl in the run's output folder;
+`selves diary watch FOLDER --as ember` makes the kept checkpoints ages and brings it along.
 
 Whoever writes draws from a random source of its own: the weights are bit for bit those of a run without a
 diary.
@@ -27,7 +27,7 @@ from transformers import TrainerCallback
 
 from selves.errors import UsageError
 from selves.files import sha256_file
-from selves.lineage import DIARY_FILE, WEIGHTS_FILE, Address, age_name, read_diary
+from selves.lineage import DIARY_FILE, WEIGHTS_FILE, Address, add_to_diary, age_name, read_diary
 from training import course, diary
 from training.course import Course, follow
 from training.kinds import Occasion
@@ -170,7 +170,7 @@ class DiaryCallback(TrainerCallback):
         with listening(model):
             own = pen(model, tokenizer, ends_of(model, tokenizer), form_of(tokenizer), address, sha256)
             said = diary.write_with(own, self.life._replace(seed=seed), occasions, self.before, already)
-        diary.add(path, said)
+        add_to_diary(path, said)
         self.before = address
         self.spent_s += time.monotonic() - begun
 

@@ -22,7 +22,7 @@ from training.evals.text import from_corpus
 from training.evaluate import bits_per_byte
 from training.generate import Speaker, say
 from training.gpt import GPT
-from training.kinds import Occasion
+from training.kinds import Occasion, kinds_of
 from training.recipe import Recipe
 from training.shards import Corpus
 from training.stage import Stage
@@ -38,7 +38,7 @@ class Keeper:
         self.stage, self.recipe, self.corpus, self.folder = stage, recipe, corpus, folder
         self.watch = watch
         self.dtype: torch.dtype = getattr(torch, recipe.kept_dtype)
-        diary.kinds_of(recipe.diary)  # a mistake in it is told before anything is learned
+        kinds_of(recipe.diary)  # a mistake in it is told before anything is learned
 
     def age_folder(self, step: int) -> Path:
         """Return where the age of a step is, or will be."""

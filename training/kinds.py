@@ -11,7 +11,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from selves import config
 from selves.errors import ConfigError
-from selves.speech import WRITING_KIND_PATTERN, Frozen
+from selves.speech import WRITING_KIND_PATTERN, ChatMessage, Form, Frozen, Prompt
+from training.recipe import Diary
 
 Occasion = Literal[
     "birth", "age", "last", "before", "after", "spike", "divergence", "recovery", "best", "asked"
@@ -85,3 +86,32 @@ def choose(names: Sequence[str], file: str = "") -> dict[str, Kind]:
                 f"there are {', '.join(known)}; `selves diary kinds` shows how to add one",
             )
     return {name: known[name] for name in names or known}
+
+
+WORDED = {
+    "diary": ("diary", "begin"),
+    "ask_diary": ("diary", "ask"),
+    "letter": ("letter", "begin"),
+    "ask_letter": ("letter", "ask"),
+    "continuation": ("continuation", "begin"),
+}
+"""Keys of [diary] that word a kind anew: the kind, and what of it."""
+
+
+def kinds_of(diary: Diary) -> dict[str, Kind]:
+    """Return the kinds that a recipe wants, in its own words where it has some. Raises ConfigError."""
+    wanted = choose(diary.kinds, diary.file)
+    for key, (name, part) in WORDED.items():
+        words = getattr(diary, key)
+        if name in wanted and words != Diary.model_fields[key].default:
+            wanted[name] = wanted[name].model_copy(update={part: words})
+    return wanted
+
+
+def frame(kind: Kind, form: Form, name: str) -> Prompt:
+    """Return what an age is given to write: a beginning, or for a chat age a question (pure)."""
+    if kind.plain:
+        return Prompt(form="transcript", text=kind.begin)
+    if form == "chat":
+        return Prompt(form="chat", messages=(ChatMessage(role="user", content=kind.ask),))
+    return Prompt(form="transcript", text=f"<{name}> {kind.begin}" if name else kind.begin)

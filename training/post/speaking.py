@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selves.lineage import DIARY_FILE, Address
+from selves.lineage import DIARY_FILE, Address, add_to_diary
 from selves.speech import Writing
 from training import diary
 from training import tokenizer as alphabet
@@ -36,7 +36,7 @@ def write_before(recipe: PostRecipe, model: Any, base: Base) -> list[Writing]:
     who = (card.address, card.weights_sha256, card.parent)
     said = _write(recipe, model, base, who, "before", already)
     if said:
-        diary.add(base.age.folder.parent / DIARY_FILE, said)
+        add_to_diary(base.age.folder.parent / DIARY_FILE, said)
     return said
 
 
