@@ -7,8 +7,9 @@ of somebody who was forgotten.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select, text
@@ -34,38 +35,59 @@ class Report:
     """What was looked at, and what is wrong."""
 
     looked_at: dict[str, int]
-    """Table -> rows."""
+    """Table -> rows; of messages and samples, those that were read."""
     shut: int
     """People's messages that cannot be read, as nobody has their key: after a restore without keys."""
     problems: tuple[str, ...]
 
 
-async def rows_to_check(store: Store) -> int:
-    """Return how many rows `check` will tell of."""
+PAGES, MESSAGES, SAMPLES, WORDS = "pages and pointers", "messages", "samples", "indices over words"
+OnPart = Callable[[str, int], None]
+"""Told of which part how much more was looked at."""
+
+
+async def parts_to_check(store: Store, newest: int | None = None) -> dict[str, int]:
+    """Return how much of each part `check` will tell of."""
+    parts = {PAGES: 1}
     async with store.reading() as session:
-        messages = await session.scalar(select(func.count(MessageRow.id))) or 0
-        return messages + (await session.scalar(select(func.count(GenerationRow.id))) or 0)
+        for part, model in ((MESSAGES, MessageRow), (SAMPLES, GenerationRow)):
+            rows_there = await session.scalar(select(func.count(model.id))) or 0
+            parts[part] = rows_there if newest is None else min(rows_there, newest)
+    if newest is None and store.engine.dialect.name == "sqlite":
+        parts[WORDS] = len(INDICES)
+    return parts
 
 
-async def check(store: Store, *, on_rows: OnRows = lambda _rows: None) -> Report:
+async def check(
+    store: Store, *, newest: int | None = None, on_part: OnPart = lambda _part, _more: None
+) -> Report:
     """Look for everything that should not be. Others may go on, but for a moment when nobody can write.
 
-    Raises StoreError when the database cannot be read at all.
+    With `newest` only so many messages and samples are read, and SQLite's pages and indices are not compared
+    with each other; then nobody waits. Raises StoreError when the database cannot be read at all.
     """
     wrong: list[Wrong] = []
     with database.plain_errors(store.url):
         async with store.engine.connect() as connection:
             sqlite = connection.dialect.name == "sqlite"
-            problems = await connection.run_sync(_sqlite if sqlite else _postgresql)
+            look = partial(_sqlite, quick=newest is not None) if sqlite else _postgresql
+            problems = await connection.run_sync(look)
             looked_at = {table: await connection.run_sync(portable.count, table) for table in tables_kept()}
     async with store.reading() as session:
         wrong += [await _scenes(session), *await _people(session)]
         shut = await _shut(session)
-        house_id = store.house.house_id
-        wrong += await _each(session, MessageRow, lambda found: _messages(session, house_id, found), on_rows)
-        wrong += await _each(session, GenerationRow, lambda found: _generations(session, found), on_rows)
-    if sqlite:
-        problems += [problem async for problem in _indices(store)]
+    on_part(PAGES, 1)
+    looked_at["message"], found = await _each(
+        store, MessageRow, partial(_messages, store.house.house_id), newest, partial(on_part, MESSAGES)
+    )
+    wrong += found
+    looked_at["generation"], found = await _each(
+        store, GenerationRow, _generations, newest, partial(on_part, SAMPLES)
+    )
+    wrong += found
+    if sqlite and newest is None:
+        async for problem in _indices(store, partial(on_part, WORDS)):
+            problems.append(problem)
     return Report(looked_at, shut, (*problems, *_told(wrong)))
 
 
@@ -79,8 +101,9 @@ def _told(wrong: Iterable[Wrong]) -> Iterator[str]:
             yield f"{what}: {', '.join(map(str, ids[:SHOWN]))}{more}"
 
 
-def _sqlite(connection: Connection) -> list[str]:
-    found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+def _sqlite(connection: Connection, *, quick: bool) -> list[str]:
+    how = "quick_check" if quick else "integrity_check"
+    found = connection.exec_driver_sql(f"PRAGMA {how}").scalars().all()
     pages = [f"a page is damaged: {line}" for line in found if line != "ok"]
     pointers = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
     return pages + [
@@ -88,7 +111,7 @@ def _sqlite(connection: Connection) -> list[str]:
     ]
 
 
-async def _indices(store: Store) -> AsyncIterator[str]:
+async def _indices(store: Store, on_rows: OnRows) -> AsyncIterator[str]:
     """Compare the indices over words with the words."""
     for index in INDICES:
         try:
@@ -100,6 +123,7 @@ async def _indices(store: Store) -> AsyncIterator[str]:
             if not database.is_damaged(error):
                 raise database.explain(error, store.url) from error
             yield f"the index {index} is not what the words say (`selves memory vacuum` makes it anew)"
+        on_rows(1)
 
 
 def _postgresql(connection: Connection) -> list[str]:
@@ -175,22 +199,33 @@ async def _shut(session: AsyncSession) -> int:
 
 
 async def _each(
-    session: AsyncSession, model: Any, look: Callable[[Any], Any], on_rows: OnRows
-) -> list[Wrong]:
-    """Look at all rows of a table, some at a time."""
+    store: Store,
+    model: Any,
+    look: Callable[[AsyncSession, Any], Awaitable[list[Wrong]]],
+    newest: int | None,
+    on_rows: OnRows,
+) -> tuple[int, list[Wrong]]:
+    """Look at all rows of a table, or at the newest, some at a time; return how many, and what is wrong."""
     wrong: list[Wrong] = []
-    last = 0
-    while found := list(
-        await session.scalars(select(model).where(model.id > last).order_by(model.id).limit(AT_ONCE))
-    ):
-        wrong += await look(found)
+    last = looked_at = 0
+    if newest is not None:
+        async with store.reading() as session:
+            before = select(model.id).order_by(model.id.desc()).offset(newest).limit(1)
+            last = await session.scalar(before) or 0
+    while True:
+        # one session for some rows: who reads for a long time keeps SQLite's log from being emptied
+        async with store.reading() as session:
+            query = select(model).where(model.id > last).order_by(model.id).limit(AT_ONCE)
+            found = list(await session.scalars(query))
+            if not found:
+                return looked_at, wrong
+            wrong += await look(session, found)
         last = found[-1].id
+        looked_at += len(found)
         on_rows(len(found))
-        session.expunge_all()
-    return wrong
 
 
-async def _messages(session: AsyncSession, house_id: str, found: list[MessageRow]) -> list[Wrong]:
+async def _messages(house_id: str, session: AsyncSession, found: list[MessageRow]) -> list[Wrong]:
     keys = await people.keys_of(session, {row.person_id for row in found if row.person_id is not None})
     nonces = [row.id for row in found if row.nonce != rows.nonce(house_id, row.scene_id, row.sequence)]
     sealed = [row for row in found if row.text and row.person_id in keys]

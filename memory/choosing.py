@@ -14,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.candidates import judged, posted
 from memory.firewall import facts_of_generations, facts_of_messages, verdict
+from memory.formats import OF_SCENES
 from memory.likeness import split_of
 from memory.models import GenerationRow, MessageRow
 from memory.people import in_parts
 from memory.types import HUMAN_ORIGINS
-from memory.wanted import OF_SCENES, Item, Wanted, scene_ids
+from memory.wanted import Item, Wanted, scene_ids
 
 
 class Chosen(NamedTuple):

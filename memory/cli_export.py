@@ -7,16 +7,15 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from pydantic import ValidationError
 
 from memory import show
-from memory.formats import Format
+from memory.formats import OF_SCENES, Format
 from memory.preference import HUMAN_SOURCES, SOURCES
-from memory.verbs import Verbs, count
+from memory.verbs import Verbs, count, moment
 from selves.errors import SelvesError, UsageError
 from selves.settings import House
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("memory")
 
-OF_SCENES = ("transcript", "dce")
 FROM_FEEDBACK = ("dpo", "kto", "sft")
 PURPOSES = ("publish", "train", "store", "diary")
 
@@ -60,8 +58,8 @@ def add_verbs(verbs: Verbs) -> None:
     export.add_argument("--lineage", help="only this lineage")
     export.add_argument("--age", help="only this age: ember@base-000400, or base-000400 of any lineage")
     export.add_argument("--scene-kind", metavar="KIND", help="only scenes of this kind")
-    export.add_argument("--since", type=_moment, metavar="DATE", help="only from this day on, or ISO time")
-    export.add_argument("--until", type=_moment, metavar="DATE", help="only before this day, or ISO time")
+    export.add_argument("--since", type=moment, metavar="DATE", help="only from this day on, or ISO time")
+    export.add_argument("--until", type=moment, metavar="DATE", help="only before this day, or ISO time")
     export.add_argument(
         "--source",
         action="append",
@@ -89,15 +87,6 @@ def add_verbs(verbs: Verbs) -> None:
     )
     imported.add_argument("files", nargs="+", type=Path, metavar="FILE")
     imported.add_argument("--dry-run", action="store_true", help="only say what would come in")
-
-
-def _moment(text: str) -> datetime:
-    """Read a day or a moment, in UTC unless it says otherwise, for argparse."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date like 2026-05-01") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 async def _export(store: Store, _house: House, arguments: argparse.Namespace) -> None:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memory.verbs import Verbs, count, print_value
+from memory.verbs import Verbs, bars, count, moment, print_value
 from selves.cast import load_cast_or_empty
 from selves.settings import House
 
 if TYPE_CHECKING:
     from memory.filters import Filters
-    from memory.scoring import Progress
     from memory.search import Page
     from memory.store import Store
 
@@ -96,8 +91,8 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     add("--scene", type=int, metavar="SCENE_ID", help="only this scene")
     add("--scene-kind", metavar="KIND", help="only scenes of this kind: conversation, letter ...")
     add("--speaker", metavar="NAME", help="only what this one said")
-    add("--since", type=_moment, metavar="DATE", help="from this day or moment on (UTC unless it says)")
-    add("--until", type=_moment, metavar="DATE", help="up to this day or moment")
+    add("--since", type=moment, metavar="DATE", help="from this day or moment on (UTC unless it says)")
+    add("--until", type=moment, metavar="DATE", help="up to this day or moment")
     add("--kind", action="append", choices=KINDS, help="may be said again (default: all but candidates)")
     add("--origin", choices=ORIGINS, help="only words that come from there")
     add("--people", action="store_true", help="open and look through people's words too")
@@ -113,15 +108,6 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         help="only samples with such a score, as in 'copied<=0.2'; may be said again",
     )
     add("--limit", type=count, default=20, metavar="N", help="show so many (default: 20)")
-
-
-def _moment(text: str) -> datetime:
-    """Read a day or a moment, for argparse."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day or moment like 2026-05-01T12:30") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _filters(arguments: argparse.Namespace) -> Filters:
@@ -190,7 +176,7 @@ async def _score(store: Store, _house: House, arguments: argparse.Namespace) -> 
 
     bytes_in_files = _sizes(arguments.against)
     totals = {**bytes_in_files, "samples": await count_samples(store)}
-    with _bars(totals) as on_progress:
+    with bars(totals) as on_progress:
         done = await score(store, against=arguments.against, again=arguments.again, on_progress=on_progress)
     if arguments.json:
         print(show.to_json(done))
@@ -201,17 +187,3 @@ async def _score(store: Store, _house: House, arguments: argparse.Namespace) -> 
 def _sizes(files: list[Path]) -> dict[str, int]:
     """How large each file is; one that is not there is named where it is read."""
     return {path.name: path.stat().st_size for path in files if path.exists()}
-
-
-@contextmanager
-def _bars(totals: dict[str, int]) -> Iterator[Progress]:
-    """Progress bars on stderr, when that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _done: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        tasks = {what: bars.add_task(what, total=total) for what, total in totals.items()}
-        yield lambda what, done: bars.advance(tasks[what], done) if what in tasks else None

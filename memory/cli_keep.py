@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memory import database, show
-from memory.verbs import Verbs
+from memory.verbs import Verbs, bars, count
 from selves.errors import StoreError
 from selves.settings import House
 
 if TYPE_CHECKING:
-    from memory.backup import OnRows
     from memory.store import Store
 
 log = logging.getLogger("memory")
+
+COPYING = "rows"
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -57,7 +56,13 @@ def add_verbs(verbs: Verbs) -> None:
     restore.add_argument(
         "--without-keys", action="store_true", help="leave people's words shut if there are no keys"
     )
-    verbs.add("check", _check, "prove that all that is kept is whole", "selves memory check")
+    check = verbs.add("check", _check, "prove that all that is kept is whole", "selves memory check")
+    check.add_argument(
+        "--newest",
+        type=count,
+        metavar="N",
+        help="look only at the newest N messages and samples, and not at every page and index: for every day",
+    )
     verbs.add_plain(
         "migrate", _migrate, "bring the database to this version's schema", "selves memory migrate"
     )
@@ -69,8 +74,8 @@ async def _backup(store: Store, house: House, arguments: argparse.Namespace) -> 
 
     named = f"selves-{store.clock():%Y%m%dT%H%M%SZ}.db"
     target: Path = arguments.file or house.home / "backups" / named
-    with _bar("copying", await count_rows(store)) as on_rows:
-        manifest = await back_up(store, target, keys=arguments.keys, on_rows=on_rows)
+    with bars({COPYING: await count_rows(store)}) as tell:
+        manifest = await back_up(store, target, keys=arguments.keys, on_rows=partial(tell, COPYING))
     if arguments.keys is None and manifest.tables["person"].rows:
         log.info(
             "the keys of people's words are in no backup; --keys FILE writes them to a file of their own"
@@ -88,14 +93,14 @@ async def _restore(house: House, arguments: argparse.Namespace) -> None:
     from memory.restore import restore
 
     keys = read_keys(arguments.keys) if arguments.keys else None
-    with _bar("copying, then comparing", 2 * read_manifest(arguments.file).rows) as on_rows:
+    with bars({COPYING: 2 * read_manifest(arguments.file).rows}) as tell:
         restored = await restore(
             arguments.file,
             house.database_url,
             replace=arguments.replace,
             keys=keys,
             without_keys=arguments.without_keys,
-            on_rows=on_rows,
+            on_rows=partial(tell, COPYING),
         )
     if arguments.json:
         print(show.to_json(restored))
@@ -114,10 +119,10 @@ async def _restore(house: House, arguments: argparse.Namespace) -> None:
 
 
 async def _check(store: Store, _house: House, arguments: argparse.Namespace) -> None:
-    from memory.check import check, rows_to_check
+    from memory.check import check, parts_to_check
 
-    with _bar("reading", await rows_to_check(store)) as on_rows:
-        report = await check(store, on_rows=on_rows)
+    with bars(await parts_to_check(store, arguments.newest)) as tell:
+        report = await check(store, newest=arguments.newest, on_part=tell)
     if arguments.json:
         print(show.to_json(report))
     else:
@@ -154,17 +159,3 @@ async def _vacuum(store: Store, _house: House, arguments: argparse.Namespace) ->
         print(show.to_json({"bytes_before": before, "bytes_after": after}))
     else:
         print(f"{before / 1e6:,.1f} MB -> {after / 1e6:,.1f} MB")
-
-
-@contextmanager
-def _bar(doing: str, rows: int) -> Iterator[OnRows]:
-    """A progress bar on stderr, when that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _rows: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(doing, total=rows)
-        yield lambda more: progress.advance(task, more)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("memory")
 
 PURPOSES = ("context", "store", "diary", "publish", "train")
+PLATFORMS = ("discord", "selfhosted", "parlor")
 PERSON = (
     "as a transcript shows them (guest-3), a name in the parlor, or platform:id (discord:80351110224678912)"
 )
@@ -200,6 +201,11 @@ async def _permission(store: Store, _house: House, arguments: argparse.Namespace
     from memory.consent import permit, platform_ledger
 
     if _decides(arguments):
+        if arguments.platform not in PLATFORMS and not arguments.platform.startswith("imported:"):
+            raise UsageError(
+                f"nobody speaks on a platform {arguments.platform!r}",
+                f"there are {', '.join(PLATFORMS)} and imported:discord",
+            )
         if not arguments.statement:
             raise UsageError(
                 "where did the platform say so?", 'say it so that it can be checked: --statement "..."'

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from memory.wanted import OF_SCENES, Wanted
+from memory.formats import OF_SCENES
+from memory.wanted import Wanted
 
 _WHAT = {
     "dpo": "Pairs of answers to the same prompt, the better one first (`prompt`, `chosen`, `rejected`)",

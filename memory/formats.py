@@ -22,6 +22,8 @@ from memory.types import Message, Scene
 from selves.speech import Form, Prompt
 
 Format = Literal["dpo", "kto", "sft", "grpo-prompts", "transcript", "dce"]
+OF_SCENES: tuple[Format, ...] = ("transcript", "dce")
+"""Formats whose rows are whole scenes; the others are for training, and made of samples."""
 Row = dict[str, Any]
 Said = dict[str, str]
 """{"role", "content"}."""

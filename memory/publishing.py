@@ -9,10 +9,11 @@ from sqlalchemy import select
 
 from memory.export import Exported, exports
 from memory.firewall import Facts, facts_of_generations, facts_of_messages, verdict
+from memory.formats import OF_SCENES
 from memory.models import ExportItemRow, ExportRow
 from memory.pages import PAGE
 from memory.people import in_parts
-from memory.wanted import OF_SCENES, to_item
+from memory.wanted import to_item
 from selves.errors import StoreError
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ async def render(
     session: AsyncSession, wanted: Wanted, items: Sequence[Item], skip: Callable[[str], None]
 ) -> AsyncIterator[Rendered]:
     """Yield the rows of an export; `skip` is told why something makes none."""
-    if wanted.format in ("transcript", "dce"):
+    if wanted.format in formats.OF_SCENES:
         made = _scenes(session, wanted, items)
     else:
         made = _samples(session, wanted, items, skip)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from memory import show
@@ -75,6 +78,29 @@ def count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number
+
+
+def moment(text: str) -> datetime:
+    """Read a day or a moment, in UTC unless it says otherwise, for argparse."""
+    try:
+        read = datetime.fromisoformat(text)
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no date like 2026-05-01 or 2026-05-01T12:30") from None
+
+
+@contextmanager
+def bars(totals: Mapping[str, int]) -> Iterator[Callable[[str, int], None]]:
+    """Progress bars on stderr, when that is a terminal; yields what to tell: which one, and how much more."""
+    if not sys.stderr.isatty():
+        yield lambda _what, _more: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        tasks = {what: progress.add_task(show.visible(what), total=total) for what, total in totals.items()}
+        yield lambda what, more: progress.advance(tasks[what], more) if what in tasks else None
 
 
 def print_value(arguments: argparse.Namespace, value: Value, write: Callable[[Console, Value], None]) -> None:

@@ -10,13 +10,10 @@ from pydantic import Field, model_validator
 from sqlalchemy import ColumnElement, Select, select
 
 from memory.consent import Purpose
-from memory.formats import Format
+from memory.formats import OF_SCENES, Format
 from memory.models import ExportItemRow, GenerationRow, MessageRow, SceneRow
 from memory.preference import HUMAN_SOURCES, Source
 from selves.speech import Frozen
-
-OF_SCENES: tuple[Format, ...] = ("transcript", "dce")
-"""Formats whose rows are whole scenes; the others are for training, and made of samples."""
 
 
 class Wanted(Frozen):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from memory.check import check
+from memory.check import check, parts_to_check
 from memory.store import Store, open_store
 from memory.upkeep import vacuum
 from tests.memory.parts import NOON, SPEC, Clock, reading, run_sql, utterance
@@ -36,6 +37,23 @@ async def test_what_the_store_wrote_is_whole(talked: Store) -> None:
     assert report.shut == 0
     assert report.looked_at["message"] == 4
     assert report.looked_at["generation"] == 7
+
+
+async def test_all_parts_are_told_of_as_they_are_looked_at(talked: Store) -> None:
+    told: Counter[str] = Counter()
+    await check(talked, on_part=lambda part, more: told.update({part: more}))
+    assert told == await parts_to_check(talked)
+
+
+async def test_the_newest_can_be_looked_at_alone(talked: Store, database_url: str) -> None:
+    told: Counter[str] = Counter()
+    report = await check(talked, newest=2, on_part=lambda part, more: told.update({part: more}))
+    assert (report.problems, report.looked_at["message"], report.looked_at["generation"]) == ((), 2, 2)
+    assert told == await parts_to_check(talked, 2)
+    run_sql(database_url, "UPDATE message SET nonce = 'another' WHERE id = 2")
+    assert (await check(talked, newest=2)).problems == ()
+    assert (await check(talked, newest=3)).problems == ("the nonce of a message is that of another place: 2",)
+    assert (await check(talked, newest=99)).looked_at["message"] == 4
 
 
 @pytest.mark.parametrize(

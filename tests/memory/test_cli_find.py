@@ -161,7 +161,13 @@ def test_misuse_is_said_in_plain_words(ids: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["search", "--since", "soon"], ["search", "--limit", "0"], ["search", "--sort", "beauty"]]
+    "arguments",
+    [
+        ["search", "--since", "soon"],
+        ["search", "--until", "9999-12-31T23:59:00-14:00"],
+        ["search", "--limit", "0"],
+        ["search", "--sort", "beauty"],
+    ],
 )
 def test_misspelled_options_exit_with_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit:

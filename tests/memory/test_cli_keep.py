@@ -74,6 +74,8 @@ def test_a_check_says_what_it_looked_at_and_fails_when_something_is_wrong(
 ) -> None:
     assert main(["check"]) == 0
     assert "message: 2\n" in capsys.readouterr().out
+    assert main(["check", "--newest", "1"]) == 0
+    assert "message: 1\n" in capsys.readouterr().out
     run_sql(f"sqlite:///{home}/selves.db", "UPDATE scene SET messages = 7")
     with pytest.raises(StoreError, match="1 of these things should not be"):
         main(["check", "--json"])

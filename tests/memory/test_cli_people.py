@@ -121,6 +121,8 @@ def test_what_a_platform_permits_is_noted_and_shown(home: Path, capsys: pytest.C
     assert [(s["granted"], s["counts"]) for s in said] == [(True, False), (False, True)]
     with pytest.raises(UsageError, match="where did the platform say so"):
         main(["permission", "discord", "train", "--allow"])
+    with pytest.raises(UsageError, match="nobody speaks on a platform 'Discord'"):
+        main(["permission", "Discord", "train", "--allow", "--statement", "letter of 3 May"])
 
 
 def test_words_that_were_just_said_do_not_expire(home: Path) -> None:
