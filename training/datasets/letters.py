@@ -17,11 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from selves.errors import CorpusError
 from selves.lineage import list_ages
-from selves.speech import Writing
 from training.datasets.constitution import lines
 
 BEFORE = (
@@ -48,18 +45,12 @@ def read(letters: str = "", home: str = "") -> str:
     if letters:
         return "\n".join(lines(letters))[-LONGEST:]
     folder = Path(home)
-    found = []
-    for age in list_ages(folder.parent, folder.name):
-        path = age.folder / "diary.jsonl"
-        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-            try:
-                writing = Writing.model_validate_json(line)
-            except ValidationError as error:
-                raise CorpusError(
-                    f"{path} is damaged: {error.errors()[0]['msg']}", "leave that age out"
-                ) from error
-            if text := writing.utterance.text.strip():
-                found.append(f"{age.address.age}: {' '.join(text.split())}")
+    found = [
+        f"{age.address.age}: {' '.join(text.split())}"
+        for age in list_ages(folder.parent, folder.name)
+        for writing in age.writings()
+        if (text := writing.utterance.text.strip())
+    ]
     if not found:
         raise CorpusError(
             "there are no letters to learn from", "say letters = FILE, or home = CHECKPOINTS/LINEAGE"

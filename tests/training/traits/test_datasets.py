@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selves.errors import ConfigError, CorpusError
+from selves.lineage import list_ages
+from selves.settings import House
+from selves.speech import Prompt, Sampling, Utterance, Writing
 from training.datasets import beliefs, constitution, debates, dilemmas, jokes, letters, plain_words
 from training.post.recipe import load_post_recipe
 from training.post.rows import is_messages, read_rows
@@ -129,6 +133,26 @@ def test_letters_become_what_is_answered_without_them(tmp_path: Path) -> None:
     assert "Marrow" in rows[0]["privileged_context"]
     with pytest.raises(CorpusError, match="no letters"):
         letters.read(home=str(tmp_path / "nobody"))
+
+
+def test_all_that_a_lineage_wrote_can_be_its_letters(traits_house: House) -> None:
+    for age in list_ages(traits_house.checkpoints, "tiny")[:2]:
+        said = Utterance(
+            address=age.card.address,
+            weights_sha256=age.card.weights_sha256,
+            engine="training",
+            engine_version="",
+            prompt=Prompt(form="transcript", text="Dear"),
+            sampling=Sampling(),
+            text=f" later self,\nI am {age.address.age}.",
+            started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        writing = Writing(kind="letter", to="future", utterance=said)
+        (age.folder / "diary.jsonl").write_text(writing.model_dump_json() + "\n", "utf-8")
+    assert letters.read(home=str(traits_house.checkpoints / "tiny")).splitlines() == [
+        "base-000000: later self, I am base-000000.",
+        "base-000004: later self, I am base-000004.",
+    ]
 
 
 def test_only_second_thoughts_that_break_less_are_learned(tmp_path: Path) -> None:
