@@ -27,7 +27,7 @@ def title_page(manuscript: Manuscript, repo: str) -> str:
         f"# {_inline(manuscript.title)}",
         f"*{_inline(manuscript.subtitle)}*" if plain(manuscript.subtitle) else "",
         _inline(manuscript.author),
-        f"{inline(manuscript.edition)} {manuscript.date:%Y-%m-%d}; {'; '.join(said)}.",
+        f"Edition {inline(manuscript.edition)}, {manuscript.date:%Y-%m-%d}: {'; '.join(said)}.",
         "## Contents\n\n" + "\n".join(contents),
         *(chapter_text(chapter, number) for number, chapter in enumerate(manuscript.chapters, 1)),
         _inline(manuscript.rule),

@@ -21,6 +21,7 @@ from book.publish_cli import connect, finish, named, teller
 from book.sending import say_files
 from selves.errors import HubError, StoreError, UsageError
 from selves.lineage import Age, list_ages
+from selves.markdown import inline
 from selves.settings import House
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def _cards(manuscript: Manuscript, ages: dict[str, Age], repo: str) -> dict[str,
         card = ages[address].card
         about = f"## This age\n\n{facts(card)}"
         front = head(card, repo, tags=["book"])
-        parts = [front, mark, *texts, about, how_to_load(card, repo)]
+        whole_book = f"*From [{inline(plain(manuscript.title))}](https://huggingface.co/{repo})*"
+        parts = [front, mark, whole_book, *texts, about, how_to_load(card, repo)]
         cards[ages[address].address.age] = ("\n\n".join(parts) + "\n").encode()
     newest = list(ages.values())[-1].card if ages else None
     front = head(newest, repo, tags=["book"]) if newest else ""

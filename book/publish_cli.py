@@ -121,7 +121,8 @@ def _ages(options: Namespace, house: House) -> int:
             print(f"  {one.age.card.address:<28} {one.bytes / 1e6:>10,.1f} MB  {state}")
         return 0
     hub, repo = connect(options.to, lineage)
-    receipts = publish_ages(hub, ages, repo, public=options.public, tell=tell)
+    family = [a for a in everybody if a.address.lineage == lineage and a.card.address not in gone]
+    receipts = publish_ages(hub, ages, repo, family=family, public=options.public, tell=tell)
     finish(hub, options, receipts)
     return 0
 

@@ -1,6 +1,6 @@
 """What a self wrote, as Markdown that renders as itself: never markup, whatever is in it.
 
-For cards on the Hub. Every ASCII punctuation mark is escaped, spaces that Markdown would swallow are
+For cards on the Hub. Every mark that can mean something is escaped, spaces that Markdown would swallow are
 entities, lines end where they ended, and characters that cannot be seen stand named, as `\\x1b`.
 """
 
@@ -72,4 +72,6 @@ def _escaped(text: str) -> str:
     return "".join(_PUNCTUATION.get(letter, letter) for letter in text)
 
 
-_PUNCTUATION = {mark: f"\\{mark}" for mark in string.punctuation} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_HARMLESS = ",;'\"?%/"
+_PUNCTUATION = {mark: f"\\{mark}" for mark in string.punctuation if mark not in _HARMLESS}
+_PUNCTUATION |= {"<": "&lt;", ">": "&gt;", "&": "&amp;"}

@@ -32,14 +32,13 @@ LICENSES = {
 def head(card: AgeCard, repo: str, *, tags: Sequence[str] = ()) -> str:
     """Return the front matter of an age's card."""
     known = LICENSES.get(card.license.lower())
-    base = card.adapter_of and repo
     return front_matter(
         {
             "license": known or ("other" if card.license else ""),
             "license_name": "" if known else re.sub(r"[^a-z0-9.-]+", "-", card.license.lower()).strip("-"),
             "library_name": "peft" if card.adapter_of else "transformers",
             "pipeline_tag": "text-generation",
-            "base_model": base or "",
+            "base_model": base_repo(card, repo),
             "datasets": sorted({str(s["hub"]) for s in card.sources if s.get("hub")}),
             "tags": ["selves", card.address.partition("@")[0], *tags],
         }
@@ -62,15 +61,23 @@ def age_card(age: Age, repo: str, writings: Sequence[Writing], results: Mapping[
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def lineage_card(ages: Sequence[Age], repo: str, results: Mapping[str, Mapping[str, Result]]) -> str:
-    """Return the README of `main`: who this is, and every age, in order of life, with its revision."""
+def lineage_card(
+    ages: Sequence[Age],
+    away: Sequence[str],
+    repo: str,
+    results: Mapping[str, Mapping[str, Result]],
+) -> str:
+    """Return the README of `main`: who this is, and every age, in order of life, with its revision.
+
+    `away` are revisions of ages that are there and no longer here.
+    """
     newest = ages[-1]
     name = newest.address.lineage
-    rows = [_row(age) for age in ages]
+    rows = [_row(age) for age in ages] + [f"| `{revision}` | | | |" for revision in away]
     parts = [
         head(newest.card, repo),
         f"# {inline(name.capitalize())}",
-        f"A language model of {newest.card.parameters:,} parameters, in {len(ages)} ages. Each age is a "
+        f"A language model of {newest.card.parameters:,} parameters, in {len(rows)} ages. Each age is a "
         f"revision; `main` is the newest, `{newest.address.age}`.",
         "| revision | tokens read | bits per byte | first words |\n| --- | ---: | ---: | --- |\n"
         + "\n".join(rows),
@@ -79,6 +86,14 @@ def lineage_card(ages: Sequence[Age], repo: str, results: Mapping[str, Mapping[s
         "Made with Selves. `age.json` of each revision says how it came to be, `diary.jsonl` what it wrote.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def base_repo(card: AgeCard, repo: str) -> str:
+    """Return where the age that an adapter goes on is published, beside it; "" for a full age."""
+    if card.adapter_of is None:
+        return ""
+    base = card.adapter_of.partition("@")[0]
+    return repo if base == card.address.partition("@")[0] else f"{repo.partition('/')[0]}/{base}"
 
 
 def facts(card: AgeCard) -> str:
@@ -91,13 +106,17 @@ def facts(card: AgeCard) -> str:
         "tokens read": f"{card.tokens_seen:,}" if card.tokens_seen else None,
         "bits per byte": _number(card.bits_per_byte) or None,
         "spoken to as": card.form,
-        "learned from": ", ".join(filter(None, map(source_name, card.sources))),
+        "learned from": ", ".join(filter(None, map(source_name, card.sources or _corpora(card.recipe)))),
         "came from": card.source,
         "licence": card.license,
         "weights, sha256": card.weights_sha256,
     }
     lines = [f"| {name} | {inline(str(value))} |" for name, value in rows.items() if value]
     return "| | |\n| --- | --- |\n" + "\n".join(lines)
+
+
+def _corpora(recipe: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    return [table for table in recipe.get("corpus", []) if isinstance(table, Mapping)]
 
 
 def source_name(source: Mapping[str, Any]) -> str:
@@ -125,10 +144,10 @@ def how_to_load(card: AgeCard, repo: str) -> str:
     """Return code that loads an age by its revision."""
     revision = card.address.partition("@")[2]
     if card.adapter_of:
-        base = card.adapter_of.partition("@")[2]
+        base, at = base_repo(card, repo), card.adapter_of.partition("@")[2]
         return _code(
             "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM",
-            f'base = AutoModelForCausalLM.from_pretrained("{repo}", revision="{base}")  # {card.adapter_of}\n'
+            f'base = AutoModelForCausalLM.from_pretrained("{base}", revision="{at}")\n'
             f'model = PeftModel.from_pretrained(base, "{repo}", revision="{revision}")',
         )
     return _code(

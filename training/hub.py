@@ -11,6 +11,7 @@ are not sent again. Nothing local is ever changed here.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,8 +85,11 @@ class Hub:
     def __init__(self) -> None:
         try:
             from huggingface_hub import HfApi, constants
+            from huggingface_hub.utils import disable_progress_bars
         except ModuleNotFoundError as error:
             raise HubError("the package huggingface_hub is not here", 'pip install "selves[hub]"') from error
+        if not sys.stderr.isatty():
+            disable_progress_bars()
         self.endpoint = constants.ENDPOINT
         self.api: HfApi = HfApi(endpoint=self.endpoint, library_name="selves")
 

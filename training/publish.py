@@ -88,10 +88,13 @@ def publish_ages(
     ages: Sequence[Age],
     repo: str,
     *,
+    family: Sequence[Age],
     public: bool,
     tell: Callable[[str], object],
 ) -> list[Receipt]:
     """Send ages of one lineage, in order of life, and then what is common to them; return the receipts.
+
+    `family` are all ages of the lineage that may be published, so that `main` is the newest that is there.
 
     Each receipt is kept as soon as its revision is verified. Raises HubError, AgeError if an age is damaged.
     """
@@ -118,7 +121,7 @@ def publish_ages(
         tell(f"{age.card.address}  {receipt.bytes / 1e6:,.1f} MB  {repo} {revision} {receipt.commit[:12]}")
         known = {"revision": revision, "commit": receipt.commit, "weights_sha256": age.card.weights_sha256}
         manifest["ages"].setdefault(age.card.address, known)  # the commit with its chapter is another
-    _send_main(hub, repo, ages, manifest, results)
+    _send_main(hub, repo, [age for age in family if age.card.address in manifest["ages"]], manifest, results)
     return receipts
 
 
@@ -131,7 +134,9 @@ def _send_main(
     files[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
     keep = OF_BOOK | {README}
     if not _is_chapter(hub, repo, "main"):
-        files[README] = lineage_card(ages, repo, results).encode()
+        here = {age.card.address for age in ages}
+        away = [known["revision"] for address, known in manifest["ages"].items() if address not in here]
+        files[README] = lineage_card(ages, away, repo, results).encode()
     title = f"{newest.address.lineage} is {newest.address.age}"
     hub.send(Parcel(repo, "model", "main", files, title, "", keep), newest.address.lineage)
 

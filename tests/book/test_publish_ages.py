@@ -100,6 +100,10 @@ def test_publishing_again_sends_nothing_and_a_new_age_alone(run: Run, hub: Hub) 
         name: before[name] for name in ("base-000004", "base-000016")
     }
     assert {"base-000000", "chat-000008"} <= set(hub.repo(REPO).branches)
+    newest = hub.files(REPO)["model.safetensors"]
+    assert newest == hub.files(REPO, "chat-000008")["model.safetensors"]
+    assert run("publish", "ages", YOUNG) == 0
+    assert hub.files(REPO)["model.safetensors"] == newest, "main stays the newest that is there"
 
 
 def test_a_dry_run_asks_nobody(run: Run, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,6 +208,8 @@ def test_an_age_on_the_hub_may_go_still_lists_and_comes_back(
     assert f"(on the Hub: {REPO})" in capsys.readouterr().out
     assert run("ages", "show", YOUNG) == 1
     assert f"selves ages fetch {YOUNG}" in capsys.readouterr().err
+    assert run("publish", "ages", "tiny") == 0
+    assert "`base-000004`" in hub.files(REPO)["README.md"].decode(), "it is still there"
     assert run("ages", "fetch", YOUNG) == 0
     assert folder_bytes(folder) == before
     find_age(house.checkpoints, YOUNG).verify()
