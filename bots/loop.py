@@ -1,0 +1,279 @@
+"""The loop: what memory may give trains the next self; it stays if nothing important broke.
+
+    home/loops/LINEAGE/
+        round-0001/rows/          all that memory may give: an export, recorded there as any other
+        round-0001/verdict.json   written last: what was measured, and whether the new self stays
+
+A round that was broken off goes on where it stopped. What a round held out is asked in every later one too,
+so the set of questions that a new self must not fail grows; where a person was forgotten, the questions that
+were made of their words are asked no more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from memory.export import Exported, export, exports, preview
+from memory.preference import HUMAN_SOURCES, Source
+from memory.store import Store
+from memory.wanted import Wanted
+from selves import config
+from selves.errors import ConfigError
+from selves.files import write_file
+from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN, find_age, list_ages
+from selves.settings import House
+from selves.speech import Frozen
+from training.post.recipe import Data, PostRecipe
+
+LearnedFrom = Literal["dpo", "kto", "sft"]
+VERDICT_FILE = "verdict.json"
+ROWS = "rows"
+Tell = Callable[[str], None]
+
+
+class FromMemory(Frozen):
+    """`[memory]`: what is taken from memory. Whose words may train is not decided here, but by consent."""
+
+    format: LearnedFrom = "dpo"
+    """What people preferred (dpo), liked or disliked (kto), or the lines themselves (sft); the method too."""
+    fewest: int = Field(20, ge=2)
+    """With fewer rows than so many more than the last kept round had, nothing is done."""
+    test_share: float = Field(0.2, gt=0, lt=1)
+    """How much of the scenes is put aside to measure by, now and in every later round."""
+    lineage: str = ""
+    """Only what this lineage said; "": any."""
+    scene_kind: str = ""
+    sources: tuple[Source, ...] = ()
+    """Only this feedback; none: what people said."""
+
+
+class Gate(Frozen):
+    """`[gate]`: what a new self must not have lost."""
+
+    suites: tuple[str, ...] = ("dialogue", "agreement")
+    """Suites of `selves evals`, and your own as `module:function`."""
+    items: int = Field(100, ge=1, le=100_000)
+    margin: float = Field(0.05, ge=0, le=1)
+    """By how much a share may fall."""
+
+
+class LoopRecipe(Frozen):
+    """The whole file."""
+
+    lineage: str = Field(pattern=rf"^{LINEAGE_PATTERN}$")
+    """Of the new selves. That of the base: they are what it becomes, and letters to its future reach them."""
+    base: str = Field(pattern=rf"^{LINEAGE_PATTERN}@{AGE_PATTERN}$")
+    """The address that the first round goes on from; later ones go on from the last that was kept."""
+    letters: bool = True
+    """Whether letters that reach a new self are answered."""
+    memory: FromMemory = FromMemory()
+    gate: Gate = Gate()
+    next: dict[str, Any] = Field(default_factory=dict)
+    """`[next]`: keys of a recipe of post-training (recipes/post/): steps, batch, rate, lora, diary ..."""
+
+    @model_validator(mode="after")
+    def _is_a_recipe(self) -> LoopRecipe:
+        if taken := sorted(
+            {"lineage", "base", "method", "stage", "data", "held_out", "probes"} & set(self.next)
+        ):
+            raise ValueError(f"[next] leaves {', '.join(taken)} to the loop")
+        try:
+            self.post(1, self.base, Path("rows"))
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            where = ".".join(str(part) for part in wrong["loc"])
+            raise ValueError(f"[next] {where}: {wrong['msg']}") from error
+        return self
+
+    def post(self, number: int, base: str, rows: Path) -> PostRecipe:
+        """Return the recipe of one round."""
+        return PostRecipe.model_validate(
+            {"keep": "merged"}
+            | self.next
+            | {
+                "lineage": self.lineage,
+                "base": base,
+                "method": self.memory.format,
+                "stage": f"{self.memory.format}{number}",
+                "data": [Data(folder=str(rows))],
+                "probes": {"suites": self.gate.suites, "items": self.gate.items},
+            }
+        )
+
+    def wanted(self) -> Wanted:
+        """Return what memory is asked for: all that there is, since a vote may come long after its sample. A
+        scene that was put aside to test on stays aside in every round.
+        """
+        memory = self.memory
+        return Wanted(
+            format=memory.format,
+            lineage=memory.lineage or None,
+            scene_kind=memory.scene_kind or None,
+            sources=memory.sources or (HUMAN_SOURCES if memory.format != "sft" else ()),
+            test_share=memory.test_share,
+        )
+
+
+class Verdict(Frozen):
+    """What came of a round."""
+
+    round: int
+    kept: bool
+    base: str
+    address: str
+    """Of the last age that was made; gone if it was not kept."""
+    export_id: int
+    rows: int
+    lost: tuple[str, ...] = ()
+    """What broke."""
+    figures: tuple[dict[str, Any], ...] = ()
+    """Each before and after."""
+    next: dict[str, Any] = Field(default_factory=dict)
+    """[next], as it was."""
+
+
+class Plan(Frozen):
+    """What the next round would be."""
+
+    round: int
+    base: str
+    rows: int
+    left_out: Mapping[str, int]
+    """What memory may not give, and why."""
+    waits: str = ""
+    """Why nothing is done now."""
+    going_on: bool = False
+    """Whether it was begun before."""
+
+
+def load_loop(path: Path) -> LoopRecipe:
+    """Read a loop file. Raises ConfigError naming file, line, key and fix."""
+    return config.load(path, LoopRecipe)
+
+
+def folder_of(recipe: LoopRecipe, house: House) -> Path:
+    return house.home / "loops" / recipe.lineage
+
+
+def verdicts(recipe: LoopRecipe, house: House) -> list[Verdict]:
+    """Return what came of all rounds that ended. Raises ConfigError if one cannot be read."""
+    found = []
+    for path in sorted(folder_of(recipe, house).glob(f"round-*/{VERDICT_FILE}")):
+        try:
+            found.append(Verdict.model_validate_json(path.read_text("utf-8")))
+        except (OSError, ValidationError) as error:
+            raise ConfigError(f"{path} is damaged", "put it back, or delete that round's folder") from error
+    return found
+
+
+async def plan(recipe: LoopRecipe, house: House, store: Store) -> Plan:
+    """Return what the next round would be; nothing is written."""
+    ended = verdicts(recipe, house)
+    kept = [verdict for verdict in ended if verdict.kept]
+    number = len(ended) + 1
+    base = kept[-1].address if kept else recipe.base
+    find_age(house.checkpoints, base)
+    if (begun := await _begun(recipe, house, store, number)) is not None:
+        return Plan(round=number, base=base, rows=begun.rows, left_out={}, going_on=True)
+    seen = await preview(store, recipe.wanted())
+    new = seen.rows - (kept[-1].rows if kept else 0)
+    waits = ""
+    if new < recipe.memory.fewest:
+        waits = f"{max(0, new)} new rows of {recipe.memory.format}; {recipe.memory.fewest} are wanted"
+    elif ended and not ended[-1].kept and (ended[-1].rows, ended[-1].next) == (seen.rows, recipe.next):
+        waits = f"nothing is new since round {ended[-1].round}, which was not kept; change [next], or wait"
+    return Plan(round=number, base=base, rows=seen.rows, left_out=seen.summary["left_out"], waits=waits)
+
+
+async def take(recipe: LoopRecipe, house: House, store: Store, planned: Plan) -> Exported:
+    """Write what memory gives for a round, or find what was written before it was broken off.
+
+    Raises StoreError, DiskError.
+    """
+    begun = await _begun(recipe, house, store, planned.round)
+    if begun is not None:
+        return begun
+    folder = rows_of(recipe, house, planned.round)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return await export(store, recipe.wanted(), folder)
+
+
+def rows_of(recipe: LoopRecipe, house: House, number: int) -> Path:
+    """Return the folder with what memory gave for a round."""
+    return folder_of(recipe, house) / f"round-{number:04d}" / ROWS
+
+
+async def tests_of(recipe: LoopRecipe, house: House, store: Store, number: int) -> list[int]:
+    """Return the rounds whose held-out rows are asked: this one, and kept ones that may still be used."""
+    valid = {one.id for one in await exports(store) if one.invalid_at is None}
+    before = [v.round for v in verdicts(recipe, house) if v.kept and v.export_id in valid]
+    return [n for n in before if rows_of(recipe, house, n).exists()] + [number]
+
+
+def decide(
+    recipe: LoopRecipe, house: House, planned: Plan, taken: Exported, rounds: list[int], tell: Tell
+) -> Verdict:
+    """Train the next self, ask it and the one before, and let it go if something broke. Blocks for long.
+
+    Raises as `training.post.run.train`.
+    """
+    from training.post import gate
+    from training.post.run import fresh_start, train
+
+    post = recipe.post(planned.round, planned.base, rows_of(recipe, house, planned.round))
+    tell(f"round {planned.round}: {taken.rows} rows from memory; {post.method} from {planned.base}")
+    card = train(post, house)[-1]
+    tests = [(f"round {n}", gate.held_out(post, rows_of(recipe, house, n))) for n in rounds]
+    old, new = (
+        gate.measure(find_age(house.checkpoints, address), post, tests)
+        for address in (planned.base, card.address)
+    )
+    compared = gate.compare(old, new, recipe.gate.margin)
+    lost = tuple(one.after.name for one in compared if one.broken)
+    verdict = Verdict(
+        round=planned.round,
+        kept=not lost,
+        base=planned.base,
+        address=card.address,
+        export_id=taken.id or 0,
+        rows=taken.rows,
+        lost=lost,
+        figures=tuple(
+            {"name": one.after.name, "before": str(one.before), "after": str(one.after), "broken": one.broken}
+            for one in compared
+        ),
+        next=recipe.next,
+    )
+    if lost:
+        for address in fresh_start(post, house):
+            tell(f"{address} is let go: it lost {', '.join(lost)}")
+    write_file(
+        rows_of(recipe, house, planned.round).parent / VERDICT_FILE,
+        json.dumps(verdict.model_dump(mode="json"), indent=1) + "\n",
+    )
+    return verdict
+
+
+async def register(house: House, store: Store, lineage: str) -> None:
+    """Let memory know of the ages, so that letters reach them and bots that run take them in."""
+    for age in list_ages(house.checkpoints, lineage):
+        await store.register_age(age)
+
+
+async def _begun(recipe: LoopRecipe, house: House, store: Store, number: int) -> Exported | None:
+    """Return the export that a round was begun with, if it may still be used."""
+    folder = rows_of(recipe, house, number)
+    if not folder.exists():
+        return None
+    found = [one for one in await exports(store) if one.folder == str(folder.absolute())]
+    if not found or found[-1].invalid_at is not None:
+        raise ConfigError(
+            f"{folder} may not be used any more" + (f": {found[-1].invalid_reason}" if found else ""),
+            f"delete {folder.parent}; the round begins anew with what may be used",
+        )
+    return found[-1]

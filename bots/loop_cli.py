@@ -1,0 +1,108 @@
+"""`selves loop FILE`: what memory may give trains the next self. Without --go it only says what it would."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selves.cli import make_parser
+from selves.errors import SelvesError
+from selves.settings import House
+
+if TYPE_CHECKING:
+    from bots.loop import LoopRecipe, Plan, Verdict
+
+log = logging.getLogger("selves.loop")
+
+EXAMPLES = """
+selves loop recipes/loop.toml               what memory may give now, and what would be done with it
+selves loop recipes/loop.toml --go          train the next self; it stays if nothing important broke
+selves loop recipes/loop.toml --history     all rounds
+"""
+
+
+def main(argv: Sequence[str]) -> int | None:
+    parser = make_parser("selves loop", "Let what was remembered become the next self.", EXAMPLES)
+    parser.add_argument("file", type=Path, help="a TOML file such as recipes/loop.toml")
+    parser.add_argument("--go", action="store_true", help="do it; without this nothing is written")
+    parser.add_argument("--history", action="store_true", help="say what came of earlier rounds")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    options = parser.parse_args(argv)
+    from bots.loop import load_loop, verdicts
+
+    house, recipe = House.from_environment(), load_loop(options.file)
+    if options.history:
+        for verdict in verdicts(recipe, house):
+            _show_verdict(verdict, as_json=options.json)
+        return 0
+    return asyncio.run(_run(recipe, house, options))
+
+
+async def _run(recipe: LoopRecipe, house: House, options: argparse.Namespace) -> int:
+    from bots import loop
+    from memory.store import open_store
+
+    async with open_store(house.database_url) as store:
+        planned = await loop.plan(recipe, house, store)
+        if not options.go or planned.waits:
+            _show_plan(recipe, planned, go=options.go, as_json=options.json)
+            return 0
+        taken = await loop.take(recipe, house, store, planned)
+        rounds = await loop.tests_of(recipe, house, store, planned.round)
+        verdict = await asyncio.to_thread(loop.decide, recipe, house, planned, taken, rounds, log.info)
+        if verdict.kept:
+            await loop.register(house, store, recipe.lineage)
+    _show_verdict(verdict, as_json=options.json)
+    if verdict.kept and recipe.letters:
+        await _answer_letters(house)
+    return 0
+
+
+async def _answer_letters(house: House) -> None:
+    """Let the new self read what waited for it. What fails here waits on; the round is done."""
+    from bots.letters_cli import letters
+    from selves.cast import load_cast
+
+    try:
+        await letters(house, load_cast(house.cast_path), 0, as_json=False)
+    except SelvesError as error:
+        log.warning("letters wait on: %s", error.problem)
+
+
+def _show_plan(recipe: LoopRecipe, planned: Plan, *, go: bool, as_json: bool) -> None:
+    if as_json:
+        print(planned.model_dump_json())
+        return
+    if planned.waits:
+        print(f"round {planned.round} waits: {planned.waits}")
+    else:
+        begun = " goes on" if planned.going_on else ""
+        print(
+            f"round {planned.round}{begun}: {planned.rows} rows; {recipe.memory.format} from {planned.base}"
+        )
+    for reason, number in planned.left_out.items():
+        print(f"  left out: {number:,} {reason}")
+    if not planned.waits:
+        print(
+            f"  kept if nothing broke in {', '.join(recipe.gate.suites)} and in what earlier rounds held out"
+        )
+        if not go:
+            print("nothing was done; --go does it")
+
+
+def _show_verdict(verdict: Verdict, *, as_json: bool) -> None:
+    if as_json:
+        print(verdict.model_dump_json())
+        return
+    what = f"{verdict.address} stays" if verdict.kept else f"not kept: it lost {', '.join(verdict.lost)}"
+    print(f"round {verdict.round}, {verdict.rows} rows, from {verdict.base}: {what}")
+    for figure in verdict.figures:
+        mark = "  broken" if figure["broken"] else ""
+        print(f"  {figure['name']}: {figure['before']} -> {figure['after']}{mark}")
+    if verdict.kept:
+        lineage = verdict.address.partition("@")[0]
+        print(f'in a cast:\n\n[[persona]]\nname = "{lineage.title()}"\naddress = "{verdict.address}"')
