@@ -177,7 +177,7 @@ class Diary(Frozen):
     samples: int = Field(1, ge=0, le=100)
     """Of each kind, at each age; 0: it writes nothing."""
     kinds: tuple[str, ...] = ("diary", "letter", "continuation")
-    """Which kinds, of those that `selves diary kinds` lists; each on the occasions that are its own."""
+    """Which kinds, of those that `selves diary kinds` lists, each on its own occasions; none: all."""
     file: str = ""
     """A file with kinds of your own, as training/kinds.toml has the house's; relative to where you are."""
     events: int = Field(4, ge=0, le=1000)
