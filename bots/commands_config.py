@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import discord
 from discord import app_commands
@@ -12,7 +12,7 @@ from bots import settings
 from bots.buttons import Press
 from bots.desk import ADMINS, Choice, Desk, check_admin, choices, tell
 from bots.privacy import give_notice
-from bots.settings import PlaceSettings, SelfSettings
+from bots.settings import Hearing, PlaceSettings, SelfSettings
 from selves.errors import UsageError
 
 
@@ -33,6 +33,14 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(value) or "everybody"
     return "as in the cast file" if value is None else str(value)
+
+
+def values_of(key: str) -> list[str]:
+    """Return what a key of a channel may be set to, where that can be listed."""
+    if key == "hear":
+        return list(get_args(Hearing))
+    field = PlaceSettings.model_fields.get(key)
+    return ["on", "off"] if field is not None and field.annotation is bool else []
 
 
 def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, Press]) -> None:
@@ -122,6 +130,15 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
     @channel.autocomplete("key")
     async def suggest_key(_: discord.Interaction, typed: str) -> list[Choice]:
         return choices(typed, PlaceSettings.model_fields)
+
+    @channel.autocomplete("value")
+    async def suggest_value(interaction: discord.Interaction, typed: str) -> list[Choice]:
+        key = getattr(interaction.namespace, "key", "")
+        if key == "selves":
+            before, comma, last = typed.rpartition(",")
+            found = await desk.suggest_selves(interaction, last)
+            return choices("", [f"{before}{comma}{' ' if comma else ''}{choice.value}" for choice in found])
+        return choices(typed, values_of(key))
 
     @one_self.autocomplete("key")
     async def suggest_own_key(_: discord.Interaction, typed: str) -> list[Choice]:

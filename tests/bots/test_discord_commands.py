@@ -195,6 +195,14 @@ async def test_what_is_suggested_follows_what_is_typed(desk: Desk) -> None:
         assert await suggested("letters", "who", "") == ["Ember", "Spark"]
         assert "tiny@base-000016" in await suggested("ask-ages", "ages", "tiny@base")
         assert await suggested("ask-ages", "ages", "Ember, tiny@chat") == ["Ember, tiny@chat-000008"]
+        for key, typed, values in (
+            ("hear", "", ["all", "consenting"]),
+            ("stream", "o", ["on", "off"]),
+            ("selves", "Ember, sp", ["Ember, Spark"]),
+            ("lines", "", []),
+        ):
+            found = await server.boss.autocomplete(server.channel, "config channel", "value", typed, key=key)
+            assert [choice["value"] for choice in found] == values
 
 
 async def test_they_tell_who_they_are_and_what_they_wrote(desk: Desk) -> None:
