@@ -85,7 +85,7 @@ class Hub:
     def __init__(self) -> None:
         try:
             from huggingface_hub import HfApi, constants
-            from huggingface_hub.utils import disable_progress_bars
+            from huggingface_hub.utils.tqdm import disable_progress_bars
         except ModuleNotFoundError as error:
             raise HubError("the package huggingface_hub is not here", 'pip install "selves[hub]"') from error
         if not sys.stderr.isatty():
@@ -169,6 +169,7 @@ class Hub:
                     revision=revision,
                     commit_message=parcel.title,
                     commit_description=parcel.message,
+                    parent_commit=head,  # whoever else commits meanwhile is not written over
                 ).oid
         receipt = Receipt(
             what=what,

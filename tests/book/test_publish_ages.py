@@ -125,6 +125,17 @@ def test_a_cut_connection_is_gone_on_from(run: Run, hub: Hub, house: House) -> N
     assert len(read_receipts(house.checkpoints / "tiny")) == 4
 
 
+def test_a_commit_whose_answer_was_lost_is_not_made_twice(run: Run, hub: Hub, house: House) -> None:
+    hub.fail("POST", "/commit/base-000004", 503, applied=True)
+    assert run("publish", "ages", YOUNG) == 1
+    assert read_receipts(house.checkpoints / "tiny") == []
+    made = hub.repo(REPO).branches["base-000004"]
+    assert run("publish", "ages", YOUNG) == 0
+    assert hub.repo(REPO).branches["base-000004"] == made
+    (receipt,) = read_receipts(house.checkpoints / "tiny")
+    assert receipt.commit == made
+
+
 @pytest.mark.parametrize(
     ("method", "pattern", "status", "message", "complaint"),
     [

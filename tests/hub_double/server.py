@@ -44,6 +44,8 @@ class Fault:
     status: int
     times: int
     message: str
+    applied: bool
+    """Whether the request does its work before it is refused: an answer that was lost."""
 
 
 @dataclass
@@ -154,9 +156,18 @@ class Hub:
         self.world.tokens[token] = (name, writes)
         return token
 
-    def fail(self, method: str, pattern: str, status: int, *, times: int = 1, message: str = "") -> None:
-        """Refuse the next requests that match, before they do anything."""
-        self.faults.append(Fault(method, pattern, status, times, message or f"injected {status}"))
+    def fail(
+        self,
+        method: str,
+        pattern: str,
+        status: int,
+        *,
+        times: int = 1,
+        message: str = "",
+        applied: bool = False,
+    ) -> None:
+        """Refuse the next requests that match, before they do anything or (`applied`) after."""
+        self.faults.append(Fault(method, pattern, status, times, message or f"injected {status}", applied))
 
     @contextmanager
     def held(self, method: str, pattern: str) -> Iterator[threading.Event]:
@@ -187,8 +198,13 @@ class Hub:
             return Answer(status=503)
         try:
             with self.lock:
-                self._trip(method, path)
-                return self._route(method, path, body, headers)
+                fault = self._trip(method, path)
+                if fault and not fault.applied:
+                    raise Refusal(fault.status, "", fault.message)
+                answer = self._route(method, path, body, headers)
+                if fault:
+                    raise Refusal(fault.status, "", fault.message)
+                return answer
         except Refusal as refusal:
             said = {"error": refusal.message, **refusal.more}
             extra = {"X-Error-Code": refusal.code} if refusal.code else {}
@@ -196,11 +212,12 @@ class Hub:
                 json.dumps(said).encode(), refusal.status, {"X-Error-Message": refusal.message, **extra}
             )
 
-    def _trip(self, method: str, path: str) -> None:
+    def _trip(self, method: str, path: str) -> Fault | None:
         for fault in self.faults:
             if fault.times and fault.method == method and re.search(fault.pattern, path):
                 fault.times -= 1
-                raise Refusal(fault.status, "", fault.message)
+                return fault
+        return None
 
     def _route(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         for methods, pattern, handle in ROUTES:
