@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 selves train traits run                               every self, every trait that is not known yet
 selves train traits run jest smollm2 --trait funny
-selves train traits run ember --all-ages --trait prose
+selves train traits run ember --trait prose --all-ages
 selves train traits run jest --trait my_module:trait  a trait of your own
 selves train traits show smollm2 jest flint willow    a table; the first is what the others are compared with
 selves train traits show jest --trait funny           all figures of one trait

@@ -34,7 +34,7 @@ def distance(figure: Figure, other: Figure) -> float:
 def draw(selves: Mapping[str, Row], traits: Sequence[str]) -> str:
     """Return the matrix as an SVG; the first self is what the others are compared with."""
     first = next(iter(selves.values()))
-    width, height = LEFT + WIDE * len(traits) + 30, TOP + HIGH * len(selves) + 46
+    width, height = LEFT + WIDE * len(traits) + 130, TOP + HIGH * len(selves) + 46
     body = []
     for column, trait in enumerate(traits):
         x = LEFT + WIDE * column + WIDE / 2
@@ -83,7 +83,7 @@ def draw_confusion(told: Told) -> str:
     """Return who was taken for whom as an SVG."""
     size, left, top = 54, 190, 150
     count = len(told.selves)
-    width, height = left + size * count + 60, top + size * count + 60
+    width, height = left + size * count + 100, top + size * count + 60
     body = []
     for at, name in enumerate(told.selves):
         x = left + size * at + size / 2
