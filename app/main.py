@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.conversation import conversation
 from app.reading_room import reading_room
 from app.side_by_side import side_by_side
 
@@ -32,6 +33,9 @@ st.navigation(
             icon=":material/view_column:",
             url_path="ask",
             default=True,
+        ),
+        st.Page(
+            conversation, title="A conversation among selves", icon=":material/forum:", url_path="scenes"
         ),
         st.Page(reading_room, title="Reading room", icon=":material/menu_book:", url_path="read"),
     ]
