@@ -14,6 +14,7 @@ from datetime import UTC
 
 from book.curve import Curve, Mark, draw_curve
 from book.manuscript import (
+    PICTURE,
     Alone,
     Chapter,
     Columns,
@@ -213,7 +214,7 @@ class _Composer:
             None,
             given=given,
             asked=asked,
-            indented=bool(given) and not asked and not apart,
+            indented=(bool(given) and not asked and not apart) or label.startswith(PICTURE),
         )
 
     def _line(self, number: int, piece: Piece) -> Passage | None:

@@ -23,7 +23,7 @@ def make_epub(book: Manuscript) -> bytes:
     """Return the book as an EPUB file."""
     pages = _pages(book)
     titles = [
-        (f"chapter-{number:02d}.xhtml", plain(chapter.title))
+        (f"chapter-{number:02d}.xhtml", plain(chapter.title).strip() or str(number))
         for number, chapter in enumerate(book.chapters, 1)
     ]
     drawn = {name for name, data in pages.items() if b"<svg" in data}
@@ -31,9 +31,12 @@ def make_epub(book: Manuscript) -> bytes:
     files = {
         "META-INF/container.xml": CONTAINER.encode(),
         "OEBPS/book.opf": package.render(
-            book=book, pages=sorted(pages), drawn=drawn, spine=_spine(pages)
+            book=book, heading=heading_of(book), pages=sorted(pages), drawn=drawn, spine=_spine(pages)
         ).encode(),
-        "OEBPS/nav.xhtml": environment().get_template("nav.xhtml").render(book=book, titles=titles).encode(),
+        "OEBPS/nav.xhtml": environment()
+        .get_template("nav.xhtml")
+        .render(book=book, heading=heading_of(book), titles=titles)
+        .encode(),
         "OEBPS/style.css": resources.files("book").joinpath("templates/book.css").read_bytes(),
         **{f"OEBPS/{name}": data for name, data in pages.items()},
     }
@@ -46,17 +49,18 @@ def make_epub(book: Manuscript) -> bytes:
     return made.getvalue()
 
 
+def heading_of(book: Manuscript) -> str:
+    """Return the title as readers' shelves show it; a shelf needs one."""
+    return plain(book.title).strip() or book.lineage
+
+
 def _pages(book: Manuscript) -> dict[str, bytes]:
-    pages = {
-        "front.xhtml": render(
-            "front.html", book, xhtml=True, heading=plain(book.title) or "Book", contents=[]
-        )
-    }
+    pages = {"front.xhtml": render("front.html", book, xhtml=True, heading=heading_of(book), contents=[])}
     for number, chapter in enumerate(book.chapters, 1):
         name, sources = f"chapter-{number:02d}.xhtml", f"sources-{number:02d}.xhtml"
         shared = {
             "xhtml": True,
-            "heading": plain(chapter.title) or str(number),
+            "heading": plain(chapter.title).strip() or str(number),
             "chapter": chapter,
             "page": name,
         }

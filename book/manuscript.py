@@ -19,6 +19,8 @@ from selves.errors import UsageError
 from selves.speech import Frozen
 
 MANUSCRIPT_FILE = "manuscript.json"
+PICTURE = "portrait"
+"""The kind of writing that may be drawn with letters."""
 
 
 class Source(Frozen):
@@ -85,7 +87,7 @@ class Passage(Frozen):
     @property
     def picture(self) -> bool:
         """Whether its lines and spaces must stand as they do: a portrait may be drawn with letters."""
-        return self.label.partition(" ")[0] == "portrait"
+        return self.label.startswith(PICTURE)
 
     @property
     def characters(self) -> int:
