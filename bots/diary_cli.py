@@ -103,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         ("chapter", "let it write about a month, from its weeks"),
     ):
         verb = add(span, purpose)
-        verb.add_argument("who", help="a self of the cast, or an address")
+        verb.add_argument(
+            "who", nargs="?", help="a self of the cast, or an address (default: all of the cast)"
+        )
         verb.add_argument(
             "--date", type=_day, metavar="YYYY-MM-DD", help="a day of it, in UTC (default: today)"
         )
@@ -151,16 +153,34 @@ def _show(options: argparse.Namespace, house: House) -> int:
         ages = [find_age(house.checkpoints, options.who)]
     written = [w for age in ages for w in age.writings()]
     if "@" not in (options.who or ""):  # and what was written at moments that are no age
-        there = {(w.utterance.address, w.kind, w.number, w.utterance.weights_sha256) for w in written}
+        known = {_id_of(w) for w in written}
         for folder in sorted({age.folder.parent for age in ages}):
-            written += [
-                w
-                for w in read_diary(folder / DIARY_FILE)
-                if (w.utterance.address, w.kind, w.number, w.utterance.weights_sha256) not in there
-            ]
+            written += [w for w in read_diary(folder / DIARY_FILE) if _id_of(w) not in known]
+        written = _in_order(written)
     if options.kind:
         written = [w for w in written if w.kind in options.kind]
     return _print_writings(written, as_json=options.json)
+
+
+def _id_of(writing: Writing) -> tuple[str, str, str, int]:
+    """Return what makes a writing the one it is."""
+    said = writing.utterance
+    return said.address, said.weights_sha256, writing.kind, writing.number
+
+
+def _in_order(written: Sequence[Writing]) -> list[Writing]:
+    """Return writings by lineage, then by when whoever wrote them did so first."""
+    began: dict[str, datetime] = {}
+    for said in (w.utterance for w in written):
+        began[said.address] = min(began.get(said.address, said.started_at), said.started_at)
+    return sorted(
+        written,
+        key=lambda w: (
+            w.utterance.address.partition("@")[0],
+            began[w.utterance.address],
+            w.utterance.address,
+        ),
+    )
 
 
 def _print_writings(written: Sequence[Writing], *, as_json: bool) -> int:
@@ -252,29 +272,38 @@ async def _entry(options: argparse.Namespace, house: House, cast: Cast | None) -
     from serving.address import serving_address
     from serving.voice import Voice
 
-    persona = choose_persona(cast, options.who)
+    if options.who is None and cast is None:
+        raise UsageError("who is to write?", "name an age, such as ember@chat-000150, or make a cast file")
+    everybody = cast.persona if cast and options.who is None else [choose_persona(cast, options.who)]
     when = period(options.verb, options.date or datetime.now(UTC).date())
     if when.first > datetime.now(UTC).date() + timedelta(1):
         raise UsageError(f"{when.name} is still to come", "name a day that was")
+    found = []
     async with (
         open_store(house.database_url, create=False) as store,
         serving_address(house, cast, on_wait=log.info) as url,
         Voice(url, house.api_key) as voice,
     ):
-        entry = await keep_entry(store, voice, persona, when, log.info)
+        for persona in everybody:
+            entry = await keep_entry(store, voice, persona, when, log.info)
+            found.append(_entry_json(entry, persona.name, when.name))
+            if options.json:
+                continue
+            if entry is None:
+                print(f"{persona.name} said nothing in {when.name}, so there is nothing to write")
+                continue
+            print(f"{persona.name}, {when.name}")
+            for line in entry.lines:
+                print(f"  {line.message.text}  [{', '.join(f'#{number}' for number in line.cites)}]")
     if options.json:
-        print(json.dumps(_entry_json(entry, when.name)))
-    elif entry is None:
-        print(f"{persona.name} said nothing in {when.name}, so there is nothing to write")
-    else:
-        for line in entry.lines:
-            print(f"{line.message.text}  [{', '.join(f'#{number}' for number in line.cites)}]")
+        print(json.dumps(found, ensure_ascii=False))
     return 0
 
 
-def _entry_json(entry: Entry | None, name: str) -> dict[str, Any]:
+def _entry_json(entry: Entry | None, who: str, name: str) -> dict[str, Any]:
     lines = [] if entry is None else entry.lines
     return {
+        "who": who,
         "entry": name,
         "scene": entry.scene.id if entry else None,
         "lines": [{"message": x.message.id, "text": x.message.text, "cites": list(x.cites)} for x in lines],

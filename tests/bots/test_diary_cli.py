@@ -145,3 +145,19 @@ def test_letters_wait_are_answered_by_past_and_future_and_read_as_threads(run: R
     assert [m["address"] for m in thread["messages"]] == [YOUNG, "tiny@base-000004", YOUNG]
     assert thread["state"] == "answered"
     assert "there is no letter 999" in run("letters", 999, code=2)
+
+
+def test_all_of_the_cast_write_about_a_day_in_which_they_spoke(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "selves.toml").write_text(
+        f'[[persona]]\nname = "Spark"\naddress = "{YOUNG}"\n[[persona]]\nname = "Ash"\naddress = "{OLD}"\n'
+        '[[scene]]\nname = "meeting"\ncast = ["Spark", "Ash"]\nopening = "Hi!"\nmax_turns = 3\n'
+    )
+    from bots.scene_cli import main as scene
+
+    assert run_command(scene, ["play", "meeting"]) == 0
+    run("kinds")
+    entries = json.loads(run("week", "--json"))
+    assert [entry["who"] for entry in entries] == ["Spark", "Ash"]
+    assert all(line["cites"] for entry in entries for line in entry["lines"])
+    assert "said nothing in 2020-01-01" in run("day", "Ash", "--date", "2020-01-01")
+    assert "is still to come" in run("day", "Ash", "--date", "2999-01-01", code=2)
