@@ -65,7 +65,7 @@ def make_page(arguments: Namespace, house: House) -> int:
     from selves.cast import load_cast_or_empty
     from selves.files import write_file
 
-    ages = list_ages(house.checkpoints)
+    ages = list_ages(house.checkpoints, away=True)
     lineage = choose_lineage(ages, arguments.lineage, house.checkpoints)
     life = tell_life(
         lineage,

@@ -36,7 +36,7 @@ def publish_book(options: Namespace, house: House) -> int:
     """Send a book. Raises UsageError if it was not built, HubError also if its ages are not there."""
     folder = _folder(house, options.what)
     manuscript = check(house, folder)
-    ages = {age.card.address: age for age in list_ages(house.checkpoints, manuscript.lineage)}
+    ages = {age.card.address: age for age in list_ages(house.checkpoints, manuscript.lineage, away=True)}
     files: dict[str, Path | bytes] = {name: folder / name for name in FILES if (folder / name).exists()}
     name, tell = manuscript.lineage, teller()
     if options.dry_run:

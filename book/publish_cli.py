@@ -21,6 +21,7 @@ from selves.lineage import Age, find_age, list_ages
 from selves.settings import House
 
 if TYPE_CHECKING:
+    from memory.publishing import CalledBack
     from training.hub import Hub, Kind, Receipt
 
 EXAMPLES = """
@@ -89,7 +90,8 @@ def _ages(options: Namespace, house: House) -> int:
 
     everybody, ages = _chosen(house, options.what)
     lineage, folder = ages[0].address.lineage, ages[0].folder.parent
-    gone = called_back(everybody, asyncio.run(_called_back_files(house)))
+    back = asyncio.run(_called_back(house))
+    gone = called_back(everybody, back.files, back.ages)
     tell = teller()
     for age in ages:
         if age.card.address in gone:
@@ -128,14 +130,18 @@ def _ages(options: Namespace, house: House) -> int:
 
 
 def _chosen(house: House, names: Sequence[str]) -> tuple[list[Age], list[Age]]:
-    """Return all ages there are, and those of one lineage that are meant, in order of life."""
-    everybody = list_ages(house.checkpoints)
+    """Return all ages there are, also those that are away, and those of one lineage that are meant.
+
+    Both in order of life.
+    """
+    everybody = list_ages(house.checkpoints, away=True)
+    present = {age.card.address for age in list_ages(house.checkpoints)}
     meant: set[str] = set()
     for name in names:
         if "@" in name:
             meant.add(find_age(house.checkpoints, name).card.address)
             continue
-        of = {age.card.address for age in everybody if age.address.lineage == name}
+        of = {age.card.address for age in everybody if age.address.lineage == name} & present
         if not of:
             raise AgeError(f"there is no lineage {name} in {house.checkpoints}", "selves ages list")
         meant |= of
@@ -145,13 +151,13 @@ def _chosen(house: House, names: Sequence[str]) -> tuple[list[Age], list[Age]]:
     return everybody, ages
 
 
-async def _called_back_files(house: House) -> set[str]:
+async def _called_back(house: House) -> CalledBack:
     from book.sending import has_memory
-    from memory.publishing import called_back
+    from memory.publishing import CalledBack, called_back
     from memory.store import open_store
 
     if not has_memory(house):
-        return set()
+        return CalledBack()
     async with open_store(house.database_url) as store:
         return await called_back(store)
 
@@ -194,8 +200,11 @@ def _list(options: Namespace, house: House) -> int:
 
     folders = sorted(path for path in house.checkpoints.glob("*") if path.is_dir())
     receipts = [receipt for folder in (*folders, house.home) for receipt in read_receipts(folder)]
-    gone = asyncio.run(_called_back_files(house))
-    rows = [(receipt, bool(gone & set(receipt.files.values()))) for receipt in receipts]
+    back = asyncio.run(_called_back(house))
+    rows = [
+        (receipt, receipt.what in back.ages or bool(back.files & set(receipt.files.values())))
+        for receipt in receipts
+    ]
     if options.json:
         print(json.dumps([r.model_dump(mode="json") | {"called_back": bad} for r, bad in rows]))
         return 0

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     options = parser().parse_args(argv)
     house = House.from_environment()
-    lineage = choose_lineage(list_ages(house.checkpoints), options.lineage, house.checkpoints)
+    lineage = choose_lineage(list_ages(house.checkpoints, away=True), options.lineage, house.checkpoints)
     said = asyncio.run(_remembered(house, lineage))
     report = gather(house, lineage, said, price=options.price)
     path: Path = options.output or house.pages / f"{lineage}-report.html"
@@ -84,7 +84,7 @@ def gather(house: House, lineage: str, said: Remembered, *, price: float | None)
     metrics = read_metrics(folder)
     life = tell_life(
         lineage,
-        list_ages(house.checkpoints),
+        list_ages(house.checkpoints, away=True),
         metrics,
         said.scenes,
         load_cast_or_empty(house.cast_path),

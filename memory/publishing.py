@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
@@ -13,6 +13,7 @@ from memory.formats import OF_SCENES
 from memory.models import ExportItemRow, ExportRow
 from memory.pages import PAGE
 from memory.people import in_parts
+from memory.traces import _ages_that_read
 from memory.wanted import to_item
 from selves.errors import StoreError
 
@@ -20,11 +21,26 @@ if TYPE_CHECKING:
     from memory.store import Store
 
 
-async def called_back(store: Store) -> set[str]:
-    """Return the sha256 of every file of exports that are invalid, since words in them were taken back."""
+class CalledBack(NamedTuple):
+    """What must not be shown any more, since words in it were taken back."""
+
+    files: frozenset[str] = frozenset()
+    """sha256 of every file of exports that are invalid."""
+    ages: frozenset[str] = frozenset()
+    """Addresses of registered ages that read such a file, or grew from one that did."""
+
+
+async def called_back(store: Store) -> CalledBack:
+    """Return what was called back."""
     async with store.reading() as session:
-        files = await session.scalars(select(ExportRow.files).where(ExportRow.invalid_at.is_not(None)))
-        return {sha256 for named in files for sha256 in named.values()}
+        found = await session.execute(
+            select(ExportRow.id, ExportRow.files).where(ExportRow.invalid_at.is_not(None))
+        )
+        invalid = {row.id: row.files for row in found}
+        return CalledBack(
+            frozenset(sha256 for files in invalid.values() for sha256 in files.values()),
+            frozenset(await _ages_that_read(session, invalid)),
+        )
 
 
 async def publishable(store: Store, export_id: int) -> Exported:

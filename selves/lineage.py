@@ -121,6 +121,12 @@ class Age(NamedTuple):
     def weights_file(self) -> str:
         return WEIGHTS_FILE if self.card.adapter_of is None else ADAPTER_FILE
 
+    @property
+    def lineage_folder(self) -> Path:
+        """Where what is common to the lineage lies."""
+        parent = self.folder.parent
+        return parent.parent if parent.name == AWAY_FOLDER else parent
+
     def base(self) -> Age | None:
         """Return the full age that an adapter goes on, None for a full age. Raises AgeError without it."""
         of = self.card.adapter_of
@@ -143,7 +149,7 @@ class Age(NamedTuple):
 
         Raises AgeError if a file is damaged.
         """
-        later = read_diary(self.folder.parent / DIARY_FILE)
+        later = read_diary(self.lineage_folder / DIARY_FILE)
         key = (self.card.address, self.card.weights_sha256)
         return [
             *read_diary(self.folder / DIARY_FILE),
@@ -216,12 +222,17 @@ def read_age(folder: Path) -> Age:
         ) from error
 
 
-def list_ages(checkpoints: Path, lineage: str | None = None) -> list[Age]:
+def list_ages(checkpoints: Path, lineage: str | None = None, *, away: bool = False) -> list[Age]:
     """Return every complete age under `checkpoints`, by lineage, then in order of life.
 
-    Order of life is order of making; two ages of one stage are ordered by step.
+    Order of life is order of making; two ages of one stage are ordered by step. With `away`, also those that
+    are on the Hub and left all but their weights here: they can be read about, not spoken with.
     """
     ages = [read_age(folder) for folder in _age_folders(checkpoints, lineage)]
+    if away:
+        here = {age.card.address for age in ages}
+        stubs = [read_age(folder) for folder in _age_folders(checkpoints, lineage, AWAY_FOLDER)]
+        ages += [age for age in stubs if age.card.address not in here]
     born: dict[tuple[str, str], datetime] = {}
     for age in ages:
         key = (age.address.lineage, age.address.stage)
@@ -237,13 +248,13 @@ def list_ages(checkpoints: Path, lineage: str | None = None) -> list[Age]:
     )
 
 
-def _age_folders(checkpoints: Path, lineage: str | None) -> Iterator[Path]:
+def _age_folders(checkpoints: Path, lineage: str | None, under: str = "") -> Iterator[Path]:
     if not checkpoints.is_dir():
         return
     for parent in sorted(checkpoints.iterdir()):
-        if not parent.is_dir() or (lineage is not None and parent.name != lineage):
+        if not (parent / under).is_dir() or (lineage is not None and parent.name != lineage):
             continue
-        for folder in sorted(parent.iterdir()):
+        for folder in sorted((parent / under).iterdir()):
             if re.fullmatch(AGE_PATTERN, folder.name) and (folder / CARD_FILE).exists():
                 yield folder
 

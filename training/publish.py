@@ -64,9 +64,12 @@ def _folders_in(value: Any) -> Iterator[str]:
                 yield from _folders_in(item)
 
 
-def called_back(ages: Sequence[Age], hashes: Collection[str]) -> set[str]:
-    """Return the addresses of ages that read a file with one of these sha256, or grew from one that did."""
-    read = {age.card.address for age in ages if _names(list(age.card.sources), hashes)}
+def called_back(ages: Sequence[Age], hashes: Collection[str], known: Collection[str] = ()) -> set[str]:
+    """Return the addresses of ages that read a file with one of these sha256, or grew from one that did.
+
+    `known` are addresses of which that is known already, perhaps of ages that are gone.
+    """
+    read = {age.card.address for age in ages if _names(list(age.card.sources), hashes)} | set(known)
     while grown := {age.card.address for age in ages if {age.card.parent, age.card.adapter_of} & read} - read:
         read |= grown
     return read
@@ -94,7 +97,8 @@ def publish_ages(
 ) -> list[Receipt]:
     """Send ages of one lineage, in order of life, and then what is common to them; return the receipts.
 
-    `family` are all ages of the lineage that may be published, so that `main` is the newest that is there.
+    `family` are all ages of the lineage that may be published, those that are away too, so that `main` is the
+    newest that is there and its card tells of all.
 
     Each receipt is kept as soon as its revision is verified. Raises HubError, AgeError if an age is damaged.
     """
@@ -128,7 +132,8 @@ def publish_ages(
 def _send_main(
     hub: Hub, repo: str, ages: Sequence[Age], manifest: Mapping[str, Any], results: Mapping[str, Any]
 ) -> None:
-    newest, folder = ages[-1], ages[-1].folder.parent
+    newest = next(age for age in reversed(ages) if (age.folder / age.weights_file).exists())
+    folder = newest.lineage_folder
     files: dict[str, Path | bytes] = dict(_files(newest))
     files |= {name: folder / name for name in (METRICS_FILE, EVALS_FILE) if (folder / name).exists()}
     files[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()

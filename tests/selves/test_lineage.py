@@ -94,3 +94,20 @@ def test_an_adapter_on_an_adapter_is_refused(checkpoints: Path, tmp_path: Path) 
     _make_adapter(copy, "gruff@import-000000")
     with pytest.raises(AgeError, match="an adapter itself"):
         find_age(copy, "gruff@import-000000").base()
+
+
+def test_an_age_that_is_away_can_be_read_about_and_says_how_it_comes_back(
+    checkpoints: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints, home)
+    away = home / "tiny" / ".away" / "base-000004"
+    (home / "tiny" / ".away").mkdir()
+    (home / "tiny" / "base-000004").rename(away)
+    here = [age.address.age for age in list_ages(home)]
+    assert here == ["base-000000", "base-000016", "chat-000008"]
+    everybody = list_ages(home, "tiny", away=True)
+    assert [age.address.age for age in everybody] == ["base-000000", "base-000004", *here[1:]]
+    assert {age.lineage_folder for age in everybody} == {home / "tiny"}
+    with pytest.raises(AgeError, match="selves ages fetch tiny@base-000004"):
+        find_age(home, "tiny@base-000004")
