@@ -6,12 +6,14 @@ back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.firewall import facts_of_messages, verdict
 from memory.models import ExportItemRow, ExportRow, WritingRow
@@ -44,44 +46,63 @@ async def record_page(
     whose writings are. The same page again, byte for byte, is the same export.
     """
     file = file.absolute()
-    files = {file.name: sha256_file(file)}
     async with store.writing() as session:
-        known = await session.scalars(
-            select(ExportRow).where(ExportRow.format == PAGE, ExportRow.invalid_at.is_(None))
-        )
-        for row in known:
-            if row.files == files and row.request["folder"] == str(file.parent):
-                return row.id
         writings = await session.scalars(
-            select(WritingRow.generation_id)
-            .where(tuple_(WritingRow.address, WritingRow.weights_sha256).in_(sorted(ages)))
-            .order_by(WritingRow.generation_id)
+            select(WritingRow.generation_id).where(
+                tuple_(WritingRow.address, WritingRow.weights_sha256).in_(sorted(ages))
+            )
         )
-        items = [{"message_id": message_id} for message_id in sorted(message_ids)]
-        items += [{"generation_id": generation_id} for generation_id in writings]
-        export = ExportRow(
-            format=PAGE,
-            purpose="publish",
-            request={
-                "wanted": {"format": PAGE, "purpose": "publish", "of": of},
-                "summary": {
-                    "rows": {"": len(items)},
-                    "origins": {},
-                    "basis": {},
-                    "sources": {},
-                    "left_out": {},
-                },
-                "folder": str(file.parent),
-            },
-            version=metadata.version("selves"),
-            rows=len(items),
-            files=files,
-            created_at=store.clock(),
+        return await keep_pages(
+            session,
+            {file.name: sha256_file(file)},
+            file.parent,
+            of=of,
+            samples=writings,
+            lines=message_ids,
+            now=store.clock(),
         )
-        session.add(export)
-        await session.flush()
-        session.add_all(
-            ExportItemRow(export_id=export.id, position=position, split="", **item)
-            for position, item in enumerate(items)
-        )
-        return export.id
+
+
+async def keep_pages(
+    session: AsyncSession,
+    files: Mapping[str, str],
+    folder: Path,
+    *,
+    of: str,
+    samples: Iterable[int],
+    lines: Iterable[int],
+    now: datetime,
+) -> int:
+    """Record files (name -> sha256) of a folder with all that is on them; return their number among exports.
+
+    The same files again, byte for byte, are the same export.
+    """
+    known = await session.scalars(
+        select(ExportRow).where(ExportRow.format == PAGE, ExportRow.invalid_at.is_(None))
+    )
+    for row in known:
+        if row.files == dict(files) and row.request["folder"] == str(folder):
+            return row.id
+    items = [{"message_id": message_id} for message_id in sorted(set(lines))]
+    items += [{"generation_id": generation_id} for generation_id in sorted(set(samples))]
+    summary = {"rows": {"": len(items)}, "origins": {}, "basis": {}, "sources": {}, "left_out": {}}
+    export = ExportRow(
+        format=PAGE,
+        purpose="publish",
+        request={
+            "wanted": {"format": PAGE, "purpose": "publish", "of": of},
+            "summary": summary,
+            "folder": str(folder),
+        },
+        version=metadata.version("selves"),
+        rows=len(items),
+        files=dict(files),
+        created_at=now,
+    )
+    session.add(export)
+    await session.flush()
+    session.add_all(
+        ExportItemRow(export_id=export.id, position=position, split="", **item)
+        for position, item in enumerate(items)
+    )
+    return export.id

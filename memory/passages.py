@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,8 +19,6 @@ from sqlalchemy.orm import aliased
 
 from memory.firewall import Facts, Verdict, facts_of_generations, facts_of_messages, verdict
 from memory.models import (
-    ExportItemRow,
-    ExportRow,
     GenerationRow,
     MessageRow,
     PersonRow,
@@ -29,7 +26,7 @@ from memory.models import (
     ScoreRow,
     WritingRow,
 )
-from memory.pages import PAGE
+from memory.pages import keep_pages
 from memory.people import in_parts, read_generations, read_messages
 from memory.rows import to_scene
 from memory.types import Generation, Message, Scene
@@ -148,46 +145,25 @@ async def record_book(
     """Record the files of a book (name -> sha256) with all that is printed in it, before they are written.
 
     Forgetting a person whose words are in it then calls it back. The same book again, byte for byte, is the
-    same export. Raises StoreError if a person was forgotten since its material was read.
+    same export. Raises StoreError if a person was forgotten since its material was read, or if something
+    of it may not be printed any more.
     """
-    where = str(folder.absolute())
+    samples, lines = set(samples), set(lines)
     async with store.writing() as session:
         if await _forgotten(session) != forgotten:
             raise StoreError("a person was forgotten while the book was made", "run the same command again")
-        known = await session.scalars(
-            select(ExportRow).where(ExportRow.format == PAGE, ExportRow.invalid_at.is_(None))
+        verdicts = (
+            *_verdicts(await facts_of_generations(session, sorted(samples))).values(),
+            *_verdicts(await facts_of_messages(session, sorted(lines))).values(),
         )
-        for row in known:
-            if row.files == dict(files) and row.request["folder"] == where:
-                return row.id
-        items = [{"message_id": i} for i in sorted(set(lines))]
-        items += [{"generation_id": i} for i in sorted(set(samples))]
-        export = ExportRow(
-            format=PAGE,
-            purpose="publish",
-            request={
-                "wanted": {"format": PAGE, "purpose": "publish", "of": of},
-                "summary": {
-                    "rows": {"": len(items)},
-                    "origins": {},
-                    "basis": {},
-                    "sources": {},
-                    "left_out": {},
-                },
-                "folder": where,
-            },
-            version=metadata.version("selves"),
-            rows=len(items),
-            files=dict(files),
-            created_at=store.clock(),
+        if refused := next((one.reason for one in verdicts if not one.allowed), None):
+            raise StoreError(
+                f"something may not be printed any more that was there when the book was begun ({refused})",
+                "run the same command again",
+            )
+        return await keep_pages(
+            session, files, folder.absolute(), of=of, samples=samples, lines=lines, now=store.clock()
         )
-        session.add(export)
-        await session.flush()
-        session.add_all(
-            ExportItemRow(export_id=export.id, position=position, split="", **item)
-            for position, item in enumerate(items)
-        )
-        return export.id
 
 
 async def _rows(session: AsyncSession, model: type[Row], ids: Iterable[int]) -> list[Row]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from memory.formats import OF_SCENES
 from memory.models import ExportItemRow, ExportRow, HeardInRow, MessageRow
 from memory.people import in_parts
 from selves.files import sha256_file
@@ -18,8 +19,8 @@ from selves.files import sha256_file
 if TYPE_CHECKING:
     from memory.store import Store
 
-WITHOUT_PROMPTS = ("transcript", "dce", "page")
-"""Formats whose files hold lines only, and not what was read before them."""
+# files of these hold lines only; others, books among them, may show what was read before a sample was drawn
+HOLDS_PROMPTS = ExportRow.format.not_in(OF_SCENES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,6 @@ async def call_back(session: AsyncSession, message_ids: Collection[int], now: da
 async def exports_holding(session: AsyncSession, message_ids: Collection[int]) -> set[int]:
     """Return the exports that show these lines, the samples they were made of, or prompts that held them."""
     exports = await exports_showing(session, message_ids)
-    with_prompts = ExportRow.format.not_in(WITHOUT_PROMPTS)
     for part in in_parts(message_ids):
         heard = select(HeardInRow.generation_id).where(HeardInRow.message_id.in_(part))
         samples = select(MessageRow.generation_id).where(
@@ -50,7 +50,7 @@ async def exports_holding(session: AsyncSession, message_ids: Collection[int]) -
         )
         for column in (ExportItemRow.generation_id, ExportItemRow.other_id):
             exports |= await exports_made_of(session, column.in_(samples))
-            exports |= await exports_made_of(session, column.in_(heard), with_prompts)
+            exports |= await exports_made_of(session, column.in_(heard), HOLDS_PROMPTS)
     return exports
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BigInteger, case, cast, exists, func, select, text
+from sqlalchemy import BigInteger, case, cast, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import sealing
@@ -31,7 +31,7 @@ from memory.models import (
 )
 from memory.people import in_parts, keys_of
 from memory.quotes import Quotes
-from memory.spoilt import exports_made_of, exports_showing
+from memory.spoilt import HOLDS_PROMPTS, exports_made_of, exports_showing
 
 AT_ONCE = 2000
 """So many samples are held in memory at a time."""
@@ -260,12 +260,12 @@ async def _exports_of(session: AsyncSession, traces: Traces) -> None:
     if await session.scalar(select(ExportRow.id).limit(1)) is None:
         return
     traces.exports = await exports_showing(session, {*traces.messages, *traces.quoting_lines})
-    to_train = ExportRow.purpose != "publish"
+    read = or_(HOLDS_PROMPTS, ExportRow.purpose == "train")
     for column in (ExportItemRow.generation_id, ExportItemRow.other_id):
         for part in in_parts(sorted(traces.quoting)):
             traces.exports |= await exports_made_of(session, column.in_(part))
         for part in in_parts(sorted(traces.prompts)):
-            traces.exports |= await exports_made_of(session, column.in_(part), to_train)
+            traces.exports |= await exports_made_of(session, column.in_(part), read)
     traces.checkpoints = await _ages_that_read(session, traces.exports)
 
 
