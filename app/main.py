@@ -5,6 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from app.conversation import conversation
+from app.house_page import house_page
+from app.lineages import lineages
+from app.one_self import one_self
 from app.reading_room import reading_room
 from app.side_by_side import side_by_side
 
@@ -37,6 +40,9 @@ st.navigation(
         st.Page(
             conversation, title="A conversation among selves", icon=":material/forum:", url_path="scenes"
         ),
+        st.Page(one_self, title="Talk with one self", icon=":material/chat:", url_path="talk"),
         st.Page(reading_room, title="Reading room", icon=":material/menu_book:", url_path="read"),
+        st.Page(lineages, title="The life of a lineage", icon=":material/timeline:", url_path="life"),
+        st.Page(house_page, title="House", icon=":material/house:", url_path="house"),
     ]
 ).run()

@@ -1,0 +1,105 @@
+"""What is known of lineages from their files: curves, ages, results, kinship, space. No Streamlit here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from selves.errors import AgeError
+from selves.lineage import METRICS_FILE, Age
+
+POINTS = 1500
+"""So many points of a curve are drawn at most."""
+
+
+class Space(NamedTuple):
+    """What an age takes, and where it is."""
+
+    address: str
+    bytes: int
+    where: str
+
+
+def read_curve(folder: Path) -> list[dict[str, Any]]:
+    """Return what was logged while a lineage was trained, thinned out. Raises AgeError if it is damaged."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return []
+    try:
+        rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+        # the last line may be half written while a training runs
+    except ValueError:
+        try:
+            rows = [json.loads(line) for line in path.read_text("utf-8").split("\n")[:-1] if line]
+        except ValueError as error:
+            raise AgeError(f"{path} is damaged: {error}", "delete it: only the curves are lost") from error
+    every = -(-len(rows) // POINTS)
+    return [row for n, row in enumerate(rows) if not every or n % every == 0 or row.get("bits_per_byte")]
+
+
+def dots(rows: Sequence[dict[str, Any]], life: Sequence[Age]) -> list[dict[str, Any]]:
+    """Return where each age stands on the loss curve (pure)."""
+    placed = []
+    for age in life:
+        same = [row for row in rows if row["stage"] == age.address.stage]
+        near = min(same, key=lambda row: abs(row["step"] - age.address.step), default=None)
+        if near is not None:
+            placed.append(
+                {
+                    "address": age.card.address,
+                    "tokens": near["tokens"],
+                    "loss": near["loss"],
+                    "stage": age.address.stage,
+                    "bits_per_byte": age.card.bits_per_byte,
+                }
+            )
+    return placed
+
+
+def kinship(ages: Sequence[Age]) -> str:
+    """Return the family tree of lineages in the DOT language (pure)."""
+    lineages = list(dict.fromkeys(age.address.lineage for age in ages))
+    lines = [
+        'digraph { rankdir=LR; bgcolor="transparent";',
+        'node [shape=box, style="rounded", fontname="serif", color="#a4371e", fontcolor="#25211c"];',
+        'edge [fontname="serif", fontsize=10, color="#7a6f60", fontcolor="#5c5347"];',
+    ]
+    for lineage in lineages:
+        life = [age for age in ages if age.address.lineage == lineage]
+        count = "one age" if len(life) == 1 else f"{len(life)} ages"
+        lines.append(f'"{lineage}" [label="{lineage}\\n{count}"];')
+    for parent, child in branches(ages):
+        source = parent.partition("@")[0]
+        lines.append(f'"{source}" -> "{child}" [label="{parent.partition("@")[2]}"];')
+    return "\n".join([*lines, "}"])
+
+
+def branches(ages: Sequence[Age]) -> list[tuple[str, str]]:
+    """Return which lineage branched off from which age: (address, lineage) (pure)."""
+    found = []
+    for age in ages:
+        parent = age.card.parent or age.card.adapter_of
+        if parent and parent.partition("@")[0] != age.address.lineage:
+            found.append((parent, age.address.lineage))
+    return list(dict.fromkeys(found))
+
+
+def space(checkpoints: Path, ages: Sequence[Age]) -> list[Space]:
+    """Return what each age takes and where it is: here, on the Hub, or let go."""
+    found = [
+        Space(age.card.address, sum(f.stat().st_size for f in age.folder.iterdir() if f.is_file()), "here")
+        for age in ages
+    ]
+    here = {row.address for row in found}
+    for path in sorted(checkpoints.glob("*/pruned.jsonl")):
+        for line in path.read_text("utf-8").split("\n"):
+            try:
+                gone = json.loads(line)
+                address, size, receipt = gone["address"], gone["bytes"], gone.get("receipt")
+            except (ValueError, LookupError, TypeError):
+                continue
+            if address not in here:
+                found.append(Space(address, size, "on the Hub" if receipt else "let go"))
+    return found
