@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
+import ipaddress
 import os
 import socket
 import sys
@@ -19,12 +21,13 @@ from selves.cli import make_parser
 from selves.errors import EngineError, SelvesError, UsageError
 from selves.settings import House
 
+PASSWORD = "SELVES_PARLOR_PASSWORD"
+"""The environment variable with what others must know to come in."""
 HOST = "127.0.0.1"
 PORT = 8501
 START_S = 60.0
 STOP_S = 10.0
 FLAGS = {
-    "server.address": HOST,
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
@@ -55,10 +58,19 @@ def parser() -> ArgumentParser:
         selves app                       open it
         selves app --no-browser          only say where it is
         selves app --port 9000           at another port
+        selves app --host 0.0.0.0 --password   for other machines too: it asks for a password to set
         """,
     )
     app.add_argument(
         "--port", type=int, help=f"where it listens (default: {PORT}, or any free one if that is taken)"
+    )
+    app.add_argument(
+        "--host", default=HOST, help=f"address to listen on (default: {HOST}, which is this machine alone)"
+    )
+    app.add_argument(
+        "--password",
+        action="store_true",
+        help=f"ask now for a password that visitors must know; or set {PASSWORD}",
     )
     app.add_argument("--no-browser", action="store_true", help="do not open a browser window")
     return app
@@ -70,33 +82,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     if find_spec("streamlit") is None:
         raise UsageError("the parlor needs Streamlit", 'pip install "selves[app]"')
     house = House.from_environment()
-    port = choose_port(options.port)
+    password = choose_password(options.host, ask=options.password)
+    port = choose_port(options.port, options.host)
     try:
-        return asyncio.run(run(house, port, browser=not options.no_browser))
+        return asyncio.run(run(house, options.host, port, password, browser=not options.no_browser))
     except KeyboardInterrupt:
         return 0  # Ctrl-C is how the parlor is closed
 
 
-def choose_port(wanted: int | None) -> int:
+def choose_password(host: str, *, ask: bool) -> str:
+    """Return what visitors must know, empty for nothing. Raises UsageError where others could come in so."""
+    password = os.environ.get(PASSWORD, "")
+    if ask:
+        password = getpass.getpass("a password for the parlor: ")
+    if not password and (ask or not is_loopback(host)):
+        raise UsageError(
+            f"whoever reaches {host} could read and say everything here" if not ask else "it is empty",
+            f"add --password, or set {PASSWORD}",
+        )
+    return password
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address (pure)."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def choose_port(wanted: int | None, host: str = HOST) -> int:
     """Return a port that is free. Raises UsageError when the one that was asked for is not."""
     for port in (PORT, 0) if wanted is None else (wanted,):
         try:
-            with socket.create_server((HOST, port)) as free:
+            with socket.create_server((host, port)) as free:
                 return int(free.getsockname()[1])
         except (OSError, OverflowError) as error:
             problem = error
     raise UsageError(
-        f"cannot listen on {HOST}:{wanted}: {problem}", "choose another --port, or none for a free one"
+        f"cannot listen on {host}:{wanted}: {problem}", "choose another --port, or none for a free one"
     )
 
 
-async def run(house: House, port: int, *, browser: bool) -> int:
+async def run(house: House, host: str, port: int, password: str, *, browser: bool) -> int:
     """Start the engine and the page, wait until the page's server ends, and end both."""
     async with AsyncExitStack() as stack:
         url = await find_engine(house, stack)
-        process = await start_streamlit(house, url, port)
+        process = await start_streamlit(house, url, host, port, password)
         stack.push_async_callback(stop, process)
-        address = f"http://{HOST}:{port}"
+        # who listens on all addresses is reached on this one too
+        address = f"http://{HOST if host == '0.0.0.0' else host}:{port}"
         await wait_until_ready(process, address)
         print(address, flush=True)
         print("the parlor is open; Ctrl-C closes it", file=sys.stderr)
@@ -122,16 +157,20 @@ async def find_engine(house: House, stack: AsyncExitStack) -> str:
         return ""
 
 
-async def start_streamlit(house: House, url: str, port: int) -> asyncio.subprocess.Process:
+async def start_streamlit(
+    house: House, url: str, host: str, port: int, password: str
+) -> asyncio.subprocess.Process:
     """Start the page's server as a child that ends with this process, even when it is killed."""
     environment = {
         **os.environ,
         "SELVES_HOME": str(house.home),
         "SELVES_CAST": str(house.cast_path),
         "SELVES_URL": url,
+        PASSWORD: password,
     }
     command = [sys.executable, "-m", "serving.leash", sys.executable, "-m", "streamlit", "run"]
     command += [str(Path(__file__).with_name("main.py")), f"--server.port={port}"]
+    command += [f"--server.address={host}"]
     command += [f"--{name}={value}" for name, value in FLAGS.items()]
     return await asyncio.create_subprocess_exec(
         *command,

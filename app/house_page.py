@@ -10,7 +10,7 @@ import httpx
 import streamlit as st
 
 from app.common import ask_store, page, serving_url, show_error, tell_store
-from app.person import PURPOSES, allowed, set_allowed
+from app.person import KEPT, PURPOSES, allowed, set_allowed
 from bots import settings, status
 from memory.consent import Consents, Purpose
 from memory.spending import spent
@@ -74,13 +74,13 @@ def draw_consent(house: House) -> None:
     st.subheader("Your words", anchor=False)
     st.caption(
         "What you type here is read by the selves you talk with, kept sealed with a key of your own, and "
-        "used for nothing else unless you switch it on. You can switch it off again at any time."
+        "used for nothing else unless you switch it on. Every switch can be turned back at any time."
     )
     nothing: Consents = {}
     said = ask_store(house, allowed, nothing)
     for purpose, words in PURPOSES.items():
         key = f"allow-{purpose}"
-        st.session_state[key] = said.get(purpose, False)
+        st.session_state[key] = said.get(purpose, purpose == KEPT)
         st.toggle(words, key=key, on_change=change_consent, args=(house, purpose))
     if (trouble := st.session_state.pop("consent_trouble", None)) is not None:
         show_error(trouble)

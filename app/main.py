@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.conversation import conversation
+from app.gate import ask_password
 from app.house_page import house_page
 from app.lineages import lineages
 from app.one_self import one_self
@@ -28,6 +29,7 @@ STYLE = """<style>
 </style>"""
 
 st.html(STYLE)
+ask_password()
 st.navigation(
     [
         st.Page(

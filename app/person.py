@@ -9,11 +9,13 @@ from memory.store import Store
 from selves.errors import StoreError
 
 PURPOSES: dict[Purpose, str] = {
-    "store": "Keep my words for as long as I like. (Otherwise they are erased after 30 days.)",
+    "store": "Keep my words. (Switched off, they are erased 30 days after I said them.)",
     "train": "Selves may be trained on my words.",
     "diary": "Selves may write about my words in their diaries.",
     "publish": "My words may be shown to the public: in a book, on a page, in a data set.",
 }
+KEPT: Purpose = "store"
+"""The one that holds until it is switched off: what is typed at home stays at home."""
 NOTICE = "parlor-1"
 """The version of these sentences."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,6 +20,9 @@ from selves.files import sha256_file
 from selves.lineage import read_age
 from selves.settings import House
 from tests.servers import serving
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 LONG = ("tiny@base-000032", "tiny@base-000033")
 """Ages with a window wide enough for 512 tokens, and slow enough to be stopped before."""
@@ -98,3 +105,49 @@ def nobody() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def parlor_house(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A house for all tests of a file."""
+    home = tmp_path_factory.mktemp("parlor")
+    (home / "checkpoints").symlink_to(talkative)
+    return House(home=home, cast_path=home / "none.toml")
+
+
+@pytest.fixture(scope="module")
+def address(parlor_house: House) -> Iterator[str]:
+    """Where the parlor is: `selves app` with an engine of its own. At the end, Ctrl-C closes it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SELVES_")}
+    environment |= {
+        "SELVES_HOME": str(parlor_house.home),
+        "SELVES_CAST": str(parlor_house.cast_path),
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "selves", "app", "--no-browser", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        assert url, "the parlor did not open"
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        process.stdout.close()
+
+
+@pytest.fixture
+def page(address: str, browser: Browser) -> Iterator[Page]:
+    """The parlor, open. It must ask nobody outside for anything."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    outside: list[str] = []
+    page.on("request", lambda request: outside.append(request.url))
+    page.goto(address)
+    page.get_by_role("button", name="Ask them").wait_for(timeout=60_000)
+    yield page
+    assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []

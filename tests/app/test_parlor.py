@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -26,57 +21,11 @@ from selves.errors import UsageError
 from selves.settings import House
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 Result = TypeVar("Result")
 
 LONG = ("tiny@base-000032", "tiny@base-000033")
-
-
-@pytest.fixture(scope="module")
-def house(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> House:
-    """A house for all tests of this file."""
-    home = tmp_path_factory.mktemp("parlor")
-    (home / "checkpoints").symlink_to(talkative)
-    return House(home=home, cast_path=home / "none.toml")
-
-
-@pytest.fixture(scope="module")
-def address(house: House) -> Iterator[str]:
-    """Where the parlor is: `selves app` with an engine of its own. At the end, Ctrl-C closes it."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SELVES_")}
-    environment |= {
-        "SELVES_HOME": str(house.home),
-        "SELVES_CAST": str(house.cast_path),
-        "OMP_NUM_THREADS": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "selves", "app", "--no-browser", "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stdout is not None
-    try:
-        url = process.stdout.readline().strip()
-        assert url, "the parlor did not open"
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-        process.stdout.close()
-
-
-@pytest.fixture
-def page(address: str, browser: Browser) -> Iterator[Page]:
-    """The parlor, open. It must ask nobody outside for anything."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    outside: list[str] = []
-    page.on("request", lambda request: outside.append(request.url))
-    page.goto(address)
-    page.get_by_role("button", name="Ask them").wait_for(timeout=60_000)
-    yield page
-    assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []
 
 
 def read(house: House, what: Callable[[Store], Awaitable[Result]]) -> Result:
@@ -146,7 +95,7 @@ WATCH = """() => {
 
 
 @pytest.mark.browser
-def test_the_answers_grow_side_by_side_and_are_kept(page: Page, house: House) -> None:
+def test_the_answers_grow_side_by_side_and_are_kept(page: Page, parlor_house: House) -> None:
     choose_long(page, briefly=True)
     page.evaluate(WATCH)
     page.get_by_role("button", name="Ask them").click()
@@ -155,13 +104,13 @@ def test_the_answers_grow_side_by_side_and_are_kept(page: Page, house: House) ->
     ends = [max(lengths) for lengths in zip(*seen, strict=True)]
     growing = [lengths for lengths in seen if all(0 < n < end for n, end in zip(lengths, ends, strict=True))]
     assert growing, "the columns never grew at the same time"
-    scene, generations = kept(house)
+    scene, generations = kept(parlor_house)
     assert (scene.place, scene.stop_reason) == ("web", "answered")
     assert [generation.address for generation in generations] == list(LONG)
 
 
 @pytest.mark.browser
-def test_stop_ends_the_answers_and_keeps_what_had_come(page: Page, house: House) -> None:
+def test_stop_ends_the_answers_and_keeps_what_had_come(page: Page, parlor_house: House) -> None:
     choose_long(page)
     page.get_by_role("button", name="Ask them").click()
     words = page.locator('[data-testid="stColumn"]').get_by_test_id("stText")
@@ -169,29 +118,31 @@ def test_stop_ends_the_answers_and_keeps_what_had_come(page: Page, house: House)
     page.locator(".st-key-stop button").click()
     page.get_by_text("Kept as scene").wait_for(timeout=60_000)
     assert page.get_by_text("stopped", exact=True).count() == len(LONG)
-    scene, generations = kept(house)
+    scene, generations = kept(parlor_house)
     assert scene.stop_reason == "stopped"
     assert {generation.finish_reason for generation in generations} == {"cancelled"}
 
 
 @pytest.mark.browser
-def test_a_click_does_not_end_the_answers_and_closing_the_tab_does(page: Page, house: House) -> None:
+def test_a_click_does_not_end_the_answers_and_closing_the_tab_does(page: Page, parlor_house: House) -> None:
     choose_long(page)
     page.get_by_role("button", name="Ask them").click()
     words = page.locator('[data-testid="stColumn"]').get_by_test_id("stText")
     words.filter(has_text=re.compile(r"\w\w")).first.wait_for()
-    before, _ = kept(house)
+    before, _ = kept(parlor_house)
     page.get_by_text("one life, through time").click()
     page.get_by_role("combobox", name="Lineage").wait_for()
     page.locator(".st-key-stop button").wait_for()
     page.close()
-    scene, generations = wait_for(house, lambda scene: scene.id > before.id)
+    scene, generations = wait_for(parlor_house, lambda scene: scene.id > before.id)
     assert scene.stop_reason == "stopped"
     assert {generation.finish_reason for generation in generations} == {"cancelled"}
 
 
 @pytest.mark.browser
-def test_a_blind_vote_and_a_pick_are_kept_and_the_link_shows_the_view_again(page: Page, house: House) -> None:
+def test_a_blind_vote_and_a_pick_are_kept_and_the_link_shows_the_view_again(
+    page: Page, parlor_house: House
+) -> None:
     page.get_by_text("Blind: hide who says what").click()
     page.get_by_role("button", name="Ask them").click()
     page.get_by_text("Which is best?").wait_for(timeout=60_000)
@@ -205,15 +156,15 @@ def test_a_blind_vote_and_a_pick_are_kept_and_the_link_shows_the_view_again(page
     page.get_by_text("as a pick").wait_for()
     page.keyboard.press("Escape")
     said = answers.get_by_test_id("stText").all_inner_texts()
-    scene, _ = kept(house)
-    ratings, picks = read(house, lambda store: votes_and_picks(store, scene.id))
+    scene, _ = kept(parlor_house)
+    ratings, picks = read(parlor_house, lambda store: votes_and_picks(store, scene.id))
     assert (ratings.votes, ratings.blind) == (2, 2)
     assert [pick.address for pick in picks] == ["tiny@chat-000008"]
 
     page.goto(page.url)
     page.get_by_text(f"Kept as scene {scene.id}:").wait_for()
     assert sorted(answers.get_by_test_id("stText").all_inner_texts()) == sorted(said)
-    assert kept(house)[0].id == scene.id, "a link must not ask anybody anything"
+    assert kept(parlor_house)[0].id == scene.id, "a link must not ask anybody anything"
 
 
 def test_a_port_that_is_taken_is_named() -> None:

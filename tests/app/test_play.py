@@ -1,0 +1,158 @@
+"""A scene on a page: it plays, is paused and goes on, branches off, and a line is said again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.company import company, first_cast
+from app.forks import Branching, keep_better, say_again
+from app.play import Began, Ended, Event, Growing, Play, Said, perform
+from memory.feedback import rate
+from memory.store import open_store
+from memory.types import Message
+from selves.cast import Cast, SceneSpec
+from selves.errors import UsageError
+from selves.lineage import list_ages
+from selves.settings import House
+from serving.voice import Voice
+
+NEWBORN, CHILD = "Tiny base 0", "Tiny base 4"
+
+
+@pytest.fixture
+def everybody(served_house: House) -> Cast:
+    return company(None, list_ages(served_house.checkpoints))
+
+
+def a_scene(turns: int = 3) -> SceneSpec:
+    return SceneSpec(
+        name="own-premise",
+        cast=(NEWBORN, CHILD),
+        premise="They meet.",
+        opening="Hi! How are you?",
+        order="round",
+        max_turns=turns,
+    )
+
+
+async def play_through(house: House, url: str, cast: Cast, spec: SceneSpec, *where: object) -> Play:
+    """Play a scene to its end, and return it as a page would have it."""
+    key, origin = (*where, None)[:2] if where else ("web/test", None)
+    events: list[Event] = []
+    play = Play(cast, spec, str(key), origin if isinstance(origin, int) else None, running=True)
+    await perform(url, house, cast, spec, play.key, play.from_message_id, events.append)
+    for event in events:
+        play.take(event)
+    assert isinstance(events[0], Began)
+    assert isinstance(events[-1], Ended)
+    assert any(isinstance(event, Growing) and event.text for event in events)
+    assert [event.message.id for event in events if isinstance(event, Said)] == [m.id for m in play.lines]
+    return play
+
+
+async def test_a_scene_of_guests_plays_and_every_line_is_shown_and_kept(
+    served_house: House, url: str, everybody: Cast
+) -> None:
+    play = await play_through(served_house, url, everybody, a_scene())
+    assert play.error is None
+    assert play.scene is not None
+    assert (play.stop_reason, play.running) == ("max_turns", False)
+    async with open_store(served_house.database_url) as store:
+        kept = await store.messages(play.scene.id)
+        provenance = await store.provenance(kept[-1].id)
+    assert kept == play.lines
+    assert play.lines[0].text == "Hi! How are you?"
+    assert provenance.checkpoint is not None, "who speaks is registered"
+
+
+async def test_a_scene_that_was_paused_goes_on_and_hears_who_stepped_in(
+    served_house: House, url: str, everybody: Cast
+) -> None:
+    said = asyncio.Event()
+
+    def put(event: Event) -> None:
+        if isinstance(event, Said) and event.message.address:
+            said.set()
+
+    spec = a_scene(turns=4)
+    work = asyncio.create_task(perform(url, served_house, everybody, spec, "web/test", None, put))
+    await said.wait()
+    work.cancel()
+    await asyncio.wait([work])
+    async with open_store(served_house.database_url) as store:
+        (scene,) = await store.scenes()
+        assert scene.status == "open"
+        stepped_in = await store.say(scene.id, speaker="You", text="Do you like the sea?", origin="parlor")
+    play = await play_through_again(served_house, url, everybody, spec)
+    async with open_store(served_house.database_url) as store:
+        generations = await store.generations(scene.id)
+    assert play.stop_reason == "max_turns"
+    assert any(stepped_in.id in generation.prompt_message_ids for generation in generations)
+
+
+async def play_through_again(house: House, url: str, cast: Cast, spec: SceneSpec) -> Play:
+    play = Play(cast, spec, "web/test", running=True)
+    await perform(url, house, cast, spec, play.key, None, play.take)
+    return play
+
+
+async def test_a_fork_goes_on_from_a_line_as_if_nothing_had_been_said_since(
+    served_house: House, url: str, everybody: Cast
+) -> None:
+    first = await play_through(served_house, url, everybody, a_scene())
+    origin = first.lines[1]
+    fork = await play_through(served_house, url, everybody, a_scene(turns=1), "web/fork", origin.id)
+    assert [m.id for m in fork.before] == [m.id for m in first.lines[:2]]
+    assert fork.scene is not None
+    async with open_store(served_house.database_url) as store:
+        (generation, *_) = await store.generations(fork.scene.id)
+        heard = await Branching(store).messages(fork.scene.id)
+    assert generation.prompt_message_ids == tuple(m.id for m in first.lines[:2])
+    assert [m.id for m in heard] == [m.id for m in (*first.lines[:2], *fork.lines)]
+
+
+@pytest.mark.parametrize("new_is_better", [True, False])
+async def test_a_line_that_was_said_again_is_kept_beside_the_former_one_and_the_better_is_noted(
+    served_house: House, url: str, everybody: Cast, new_is_better: bool
+) -> None:
+    play = await play_through(served_house, url, everybody, a_scene())
+    line: Message = play.lines[2]
+    async with open_store(served_house.database_url) as store, Voice(url) as voice:
+        again = await say_again(store, voice, everybody, line.id, "web/again")
+        assert again.scene.from_message_id == play.lines[1].id
+        assert again.former == line
+        if again.new is None:  # it babbled nothing that can be said; both samples are kept all the same
+            assert await store.generations(again.scene.id)
+            return
+        assert again.new.text != line.text
+        await keep_better(store, again, new_is_better=new_is_better)
+        assert (await store.scene(again.scene.id)).status == ("open" if new_is_better else "ended")
+        assert (await rate(store)).votes == 0, "two lines of one age say nothing of ages"
+
+
+async def test_what_no_self_said_cannot_be_said_again(served_house: House, url: str, everybody: Cast) -> None:
+    play = await play_through(served_house, url, everybody, a_scene(turns=1))
+    async with open_store(served_house.database_url) as store, Voice(url) as voice:
+        with pytest.raises(UsageError, match="cannot be said again"):
+            await say_again(store, voice, everybody, play.lines[0].id, "web/again")
+
+
+async def test_without_an_engine_the_scene_says_so(house: House, nobody: str) -> None:
+    cast = company(None, list_ages(house.checkpoints))
+    events: list[Event] = []
+    await perform(nobody, house, cast, a_scene(), "web/test", None, events.append)
+    (ended,) = [event for event in events if isinstance(event, Ended)]
+    assert ended.error is not None
+
+
+def test_every_age_may_play_and_the_cast_keeps_its_names(house: House) -> None:
+    ages = list_ages(house.checkpoints)
+    everybody = company(None, ages)
+    assert {persona.address for persona in everybody.persona} == {age.card.address for age in ages}
+    again = company(everybody, ages)
+    assert again.persona == everybody.persona
+    assert first_cast(everybody, again) == [persona.name for persona in everybody.persona[:4]]
+    with pytest.raises(UsageError, match="nobody is there"):
+        company(None, [])
