@@ -99,9 +99,9 @@ class Errands:
         self,
         store: Store,
         mine: Callable[[], Mapping[str, Account]],
-        is_wanted: Callable[[int], bool],
+        is_wanted: Callable[[], bool],
     ) -> None:
-        """`is_wanted` says whether another process has the floor in a channel."""
+        """`is_wanted` says whether another process has the floor."""
         self._store, self._mine, self._is_wanted = store, mine, is_wanted
         self._not_before: dict[int, float] = {}
 
@@ -109,7 +109,7 @@ class Errands:
         """Look again and again, until cancelled."""
         while True:
             try:
-                for message in await self._store.unposted():
+                for message in await self._store.unposted() if self._is_wanted() else ():
                     await self._post(message)
             except StoreError as error:
                 log.error("what is to be posted here could not be read: %s", error)
@@ -126,7 +126,7 @@ class Errands:
             or not account.online.is_set()
             or not message.place.startswith(PLACE)
             or not channel.isdecimal()
-            or not self._is_wanted(int(channel))
+            or not self._is_wanted()
             or self._not_before.get(message.id, 0) > now
         ):
             return

@@ -175,7 +175,7 @@ class Fleet:
         def mine() -> Mapping[str, Account]:
             return {n: a for n, a in self.own.items() if lease_of(n) in self.processes.mine}
 
-        await Errands(self.store, mine, lambda _: LISTENING not in self.processes.mine).run()
+        await Errands(self.store, mine, lambda: LISTENING not in self.processes.mine).run()
 
     def introduction(self) -> list[str]:
         """Say who is on board, and who is not and why."""

@@ -75,8 +75,9 @@ async def meet(
     person = await session.scalar(same)
     if person is None:
         counter = await session.get_one(HouseRow, 1, with_for_update=True, populate_existing=True)
-        # asked again: somebody else may have met this person while this one waited for the lock
-        person = await session.scalar(same)
+        if session.get_bind().dialect.name != "sqlite":
+            # asked again: somebody else may have met this person while this one waited for the lock
+            person = await session.scalar(same)
         if person is None:
             counter.guests += 1
             person = PersonRow(
@@ -87,6 +88,7 @@ async def meet(
             )
             session.add(person)
             await session.flush()
+            return Known(person.id, person.pseudonym, await _new_key(session, person.id))
     return Known(person.id, person.pseudonym, await key_of(session, person.id))
 
 
@@ -97,11 +99,14 @@ async def key_of(session: AsyncSession, person_id: int) -> str:
         return keys[person_id]
     await session.get_one(HouseRow, 1, with_for_update=True)
     keys = await keys_of(session, [person_id])
-    if person_id not in keys:
-        keys[person_id] = sealing.new_key()
-        session.add(PersonKeyRow(person_id=person_id, key=keys[person_id]))
-        await session.flush()
-    return keys[person_id]
+    return keys.get(person_id) or await _new_key(session, person_id)
+
+
+async def _new_key(session: AsyncSession, person_id: int) -> str:
+    key = sealing.new_key()
+    session.add(PersonKeyRow(person_id=person_id, key=key))
+    await session.flush()
+    return key
 
 
 async def find_person(session: AsyncSession, house: HouseRow, who: str) -> PersonRow:

@@ -63,14 +63,17 @@ async def asked_in(store: Store, message_id: int, last: int, *, until: bool = Fa
 
     Raises StoreError if there is no such message.
     """
+    own = select(MessageRow.scene_id).where(MessageRow.id == message_id).scalar_subquery()
+    query = select(MessageRow).where(MessageRow.scene_id == own)
+    if until:
+        before = select(MessageRow.sequence).where(MessageRow.id == message_id).scalar_subquery()
+        query = query.where(MessageRow.sequence <= before)
     async with store.reading() as session:
-        row = await session.get(MessageRow, message_id)
+        found = list(await session.scalars(query.order_by(MessageRow.sequence.desc()).limit(last)))[::-1]
+        row = next((line for line in found if line.id == message_id), None)
+        row = row or await session.get(MessageRow, message_id)
         if row is None:
             raise StoreError(f"there is no message {message_id} in the database")
-        query = select(MessageRow).where(MessageRow.scene_id == row.scene_id)
-        if until:
-            query = query.where(MessageRow.sequence <= row.sequence)
-        found = await session.scalars(query.order_by(MessageRow.sequence.desc()).limit(last))
-        message, *lines = await read_messages(session, [row, *list(found)[::-1]])
+        message, *lines = await read_messages(session, [row, *found])
         scene = await session.get_one(SceneRow, row.scene_id)
         return Asked(message, lines, rows.to_scene(scene))

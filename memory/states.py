@@ -25,9 +25,7 @@ class State(NamedTuple):
 
 async def get(store: Store, key: str, default: Any = None) -> Any:
     """Return what was put under this key last, or `default`."""
-    async with store.reading() as session:
-        row = await session.get(StateRow, key)
-        return default if row is None else row.value
+    return (await get_all(store, [key])).get(key, default)
 
 
 async def find(store: Store, prefix: str) -> Mapping[str, State]:
@@ -44,9 +42,9 @@ async def get_all(store: Store, keys: Collection[str], prefix: str = "") -> Mapp
     wanted: list[ColumnElement[bool]] = [StateRow.key.in_(keys)]
     if prefix:
         wanted.append(StateRow.key.startswith(prefix, autoescape=True))
-    async with store.reading() as session:
+    async with store.glancing() as session:
         found = await session.execute(select(StateRow.key, StateRow.value).where(or_(*wanted)))
-        return {key: value for key, value in found}
+        return {row.key: row.value for row in found}
 
 
 async def put(store: Store, key: str, value: Any) -> None:

@@ -639,16 +639,23 @@ class Store:
             async with AsyncSession(self.engine) as session:
                 yield session
 
+    @asynccontextmanager
+    async def glancing(self) -> AsyncIterator[AsyncSession]:
+        """For one statement that reads: there is nothing that it must agree with, so no transaction."""
+        with database.plain_errors(self.url):
+            async with AsyncSession(database.outside(self.engine)) as session:
+                yield session
+
     async def _all(self, query: Select[Row]) -> list[Row]:
-        async with self.reading() as session:
+        async with self.glancing() as session:
             return list(await session.scalars(query))
 
     async def _first(self, query: Select[Row]) -> Row | None:
-        async with self.reading() as session:
+        async with self.glancing() as session:
             return await session.scalar(query)
 
     async def _get(self, model: type[Row], row_id: int, what: str) -> Row:
-        async with self.reading() as session:
+        async with self.glancing() as session:
             return _found(await session.get(model, row_id), what, row_id)
 
     def insert(self, model: type[Base]) -> Any:

@@ -156,6 +156,8 @@ def plain_name(name: str) -> str:
 
 def _collapse(text: str) -> str:
     """Remove control, format, surrogate and unassigned characters; make all white space single spaces."""
+    if text.isprintable():
+        return re.sub(" +", " ", text).strip()
     spaced = (" " if character.isspace() else character for character in text)
     # joiners hold emoji and some scripts together, all other format characters only hide or turn text
     kept = (c for c in spaced if c in "\u200c\u200d" or not unicodedata.category(c).startswith("C"))

@@ -99,7 +99,7 @@ class DiscordHouse:
                     pauses=HASTY,
                     guild_wait_s=0.02,
                     process=process,
-                    lease_s=0.6 if only else 20,
+                    lease_s=3 if only else 20,
                     beat_s=0.1 if only else 4,
                 )
                 running = asyncio.create_task(fleet.run())

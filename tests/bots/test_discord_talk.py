@@ -77,7 +77,7 @@ async def test_a_reply_to_a_self_is_answered_by_it(house: DiscordHouse) -> None:
 
 
 async def test_a_burst_with_a_name_gets_one_answer(house: DiscordHouse) -> None:
-    async with house.awake() as awake:
+    async with house.awake(pace=QUICK._replace(quiet_s=1.0, patience_s=5.0)) as awake:
         house.anna.post(house.room, "Ember, are you there?")
         house.anna.post(house.room, "I mean you, Ember")
         last = house.anna.post(house.room, "Ember?")
