@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from book.fonts import FONTS_FOLDER
 from book.manuscript import MANUSCRIPT_FILE, Manuscript
 from selves.files import write_file
 
@@ -16,13 +17,17 @@ SUMS_FILE = "SHA256SUMS"
 """Lines as `sha256sum` writes and checks them."""
 
 
-def build(manuscript: Manuscript, forms: Sequence[str]) -> dict[str, bytes]:
-    """Return every file of a book by its name within the book's folder. Raises SettingError."""
+def build(manuscript: Manuscript, forms: Sequence[str], folder: Path | None = None) -> dict[str, bytes]:
+    """Return every file of a book by its name within the book's folder.
+
+    The author's own typefaces may be in `folder`. Raises SettingError.
+    """
     files = {MANUSCRIPT_FILE: manuscript.to_json().encode()}
     if "pdf" in forms:
         from book.pdf import make_pdf
 
-        files["book.pdf"] = make_pdf(manuscript)
+        fonts = folder / FONTS_FOLDER if folder else None
+        files["book.pdf"] = make_pdf(manuscript, fonts if fonts and fonts.is_dir() else None)
     if "epub" in forms:
         from book.epub import make_epub
 

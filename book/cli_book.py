@@ -72,7 +72,7 @@ def make_plan(arguments: argparse.Namespace, house: House) -> int:
     from book.outline import OUTLINE_FILE
     from selves.files import write_file
 
-    ages = list_ages(house.checkpoints)
+    ages = list_ages(house.checkpoints, away=True)
     lineage = choose_lineage(ages, arguments.lineage, house.checkpoints)
     path: Path = arguments.output or books(house) / lineage / OUTLINE_FILE
     if path.exists() and not arguments.force:
@@ -124,14 +124,14 @@ async def make_book(arguments: argparse.Namespace, house: House) -> int:
 
     path = find_book(arguments.book, house, OUTLINE_FILE)
     outline = read_outline(path)
-    ages = list_ages(house.checkpoints)
+    ages = list_ages(house.checkpoints, away=True)
     async with open_store(house.database_url) as store:
         for age in ages:
             await store.register_age(age)
         manuscript, material = await compose_from(store, house, outline, ages)
-        files = build(manuscript, arguments.only or FORMS)
         samples, lines = used(manuscript)
         where = path.parent
+        files = build(manuscript, arguments.only or FORMS, where)
         export_id = await record_book(
             store,
             where,

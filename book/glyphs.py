@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 
 from book.passage import Runs
 
@@ -50,8 +51,11 @@ def _pattern() -> re.Pattern[str]:
 _MISSING = _pattern()
 
 
-def printed(runs: Runs) -> Runs:
-    """Return a text in which every character that no typeface has is written out, as those unseen are."""
+def printed(runs: Runs, more: Collection[str] = frozenset()) -> Runs:
+    """Return a text in which every character that no typeface has is written out, as those unseen are.
+
+    `more` are those that the author's own typefaces have.
+    """
     if not any(_MISSING.search(run) for run in runs[::2]):
         return runs
     found: list[str] = [""]
@@ -61,6 +65,8 @@ def printed(runs: Runs) -> Runs:
             continue
         end = 0
         for match in _MISSING.finditer(run):
+            if match[0] in more:
+                continue
             found[-1] += run[end : match.start()]
             found += [name_glyph(match[0]), ""]
             end = match.end()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Collection
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from book.fonts import letters_of
 from book.glyphs import printed
 from book.html import paragraphs
 from book.manuscript import (
@@ -37,14 +39,16 @@ class SettingError(SelvesError):
     """typst could not set the book."""
 
 
-def make_pdf(manuscript: Manuscript) -> bytes:
-    """Return the book as PDF. Raises SettingError."""
-    made = set_book(manuscript, "pdf")
+def make_pdf(manuscript: Manuscript, fonts: Path | None = None) -> bytes:
+    """Return the book as PDF; `fonts` is a folder of typefaces beside those in typst. Raises SettingError."""
+    made = set_book(manuscript, "pdf", fonts=fonts)
     assert isinstance(made, bytes)
     return made
 
 
-def set_book(manuscript: Manuscript, form: Literal["pdf", "png"], *, ppi: float = 144.0) -> Any:
+def set_book(
+    manuscript: Manuscript, form: Literal["pdf", "png"], *, fonts: Path | None = None, ppi: float = 144.0
+) -> Any:
     """Let typst set the book, as `pdf` or as `png` (bytes, or a list of them for several pages)."""
     try:
         import typst
@@ -53,16 +57,19 @@ def set_book(manuscript: Manuscript, form: Literal["pdf", "png"], *, ppi: float 
             "a PDF is set by the package 'typst', which is not installed",
             'pip install "selves[book]", or leave it out: --only epub --only site',
         ) from error
+    more = letters_of(fonts) if fonts else frozenset()
     template = resources.files("book").joinpath("templates/book.typ").read_text("utf-8")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "main.typ").write_text(template, "utf-8")
-        (root / "book.json").write_text(json.dumps(_book(manuscript), ensure_ascii=False), "utf-8")
+        (root / "book.json").write_text(
+            json.dumps(_settle(_book(manuscript), more), ensure_ascii=False), "utf-8"
+        )
         try:
             return typst.compile(
                 root / "main.typ",
                 root=root,
-                font_paths=typst.Fonts(include_system_fonts=False),
+                font_paths=typst.Fonts(include_system_fonts=False, font_paths=[fonts] if fonts else []),
                 format=form,
                 ppi=ppi,
                 timestamp=datetime.combine(manuscript.date, datetime.min.time(), UTC),
@@ -128,7 +135,7 @@ def _item(item: Item) -> dict[str, Any]:
                 "title": _runs(item.title),
                 "premise": _runs(item.premise),
                 "date": item.date,
-                "speakers": [f"{name} is {address}" for name, address in item.speakers],
+                "speakers": [_visible(f"{name} is {address}") for name, address in item.speakers],
                 "lines": [_passage(line) for line in item.lines],
                 "left_out": item.left_out,
                 "ending": item.ending,
@@ -166,17 +173,47 @@ def _source(passage: Passage) -> dict[str, Any]:
     }
 
 
-def _paragraphs(text: Runs) -> list[list[str]]:
+class _Words(NamedTuple):
+    """A text that is still to be settled: which of its characters there are, and where it may break."""
+
+    text: Runs
+    unbroken: int
+
+
+class _Line(NamedTuple):
+    """The same as a single string."""
+
+    text: str
+
+
+def _paragraphs(text: Runs) -> list[_Words]:
     return [_runs(paragraph) for paragraph in paragraphs(text)]
 
 
-def _runs(text: Runs, unbroken: int = UNBROKEN) -> list[str]:
-    return [run if number % 2 else _breakable(run, unbroken) for number, run in enumerate(printed(text))]
+def _runs(text: Runs, unbroken: int = UNBROKEN) -> _Words:
+    return _Words(text, unbroken)
 
 
-def _visible(text: str) -> str:
-    return _breakable(plain(printed((text,))))
+def _visible(text: str) -> _Line:
+    return _Line(text)
 
 
-def _breakable(text: str, unbroken: int = UNBROKEN) -> str:
+def _settle(value: Any, more: Collection[str]) -> Any:
+    match value:
+        case _Words(text, unbroken):
+            return [
+                run if number % 2 else _breakable(run, unbroken)
+                for number, run in enumerate(printed(text, more))
+            ]
+        case _Line(line):
+            return _breakable(plain(printed((line,), more)), UNBROKEN)
+        case dict():
+            return {key: _settle(item, more) for key, item in value.items()}
+        case list():
+            return [_settle(item, more) for item in value]
+        case _:
+            return value
+
+
+def _breakable(text: str, unbroken: int) -> str:
     return re.sub(rf"[^\s-]{{{unbroken}}}(?=\S)", lambda match: match[0] + "\u200b", text)

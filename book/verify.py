@@ -103,7 +103,7 @@ def check_files(folder: Path, manuscript: Manuscript) -> list[str]:
     """Build the book again from its manuscript; return the files that are not the same to the byte."""
     names = read_sums(folder).keys()
     forms = [form for form in ("pdf", "epub", "site") if any(_is_of(form, name) for name in names)]
-    files = build(manuscript, forms)
+    files = build(manuscript, forms, folder)
     wrong = [
         f"{name} is not what the manuscript gives: changed, or made by another version"
         for name, data in files.items()
