@@ -76,7 +76,7 @@ class Trait(NamedTuple):
 
     name: str
     version: str
-    """Results of other versions cannot be compared."""
+    """Changes when the judge does; what is asked is hashed besides."""
     about: str
     ask: Callable[[random.Random], Sequence[Item]]
     judge: Callable[[Sequence[Item], Sequence[Answer]], list[Figure]]

@@ -26,6 +26,7 @@ class Found(Frozen):
     """One trait of one age."""
 
     version: str
+    """Of the trait, with a hash of what it asked."""
     weights_sha256: str
     figures: tuple[Figure, ...]
     said: tuple[str, ...] = ()

@@ -27,14 +27,14 @@ def place(
     return [float(named == {right}) for named, right in zip(found, answer, strict=True)]
 
 
-def wrong_number(completions: Sequence[str], answer: Sequence[str], **_: Any) -> list[float | None]:
+def wrong_number(completions: Sequence[str], answer: Sequence[str], **_: Any) -> list[float]:
     """1 where the last number that is said is not the column `answer`: by this a self forgets what it knew.
 
-    None where no number is said: silence is not rewarded, or all that is left would be silence.
+    0 where no number is said, or all that is left would be silence.
     """
     right = last_number(completions, answer)
     return [
-        1.0 - value if re.search(r"\d", said) else None
+        float(not value and bool(re.search(r"\d", said)))
         for said, value in zip(completions, right, strict=True)
     ]
 

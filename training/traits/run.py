@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from selves.errors import SelvesError, UsageError
+from selves.files import sha256_text
 from selves.lineage import Age
 from selves.speech import seed_from
 from training.documents import import_named
@@ -41,6 +42,11 @@ def questions(trait: Trait) -> list[Item]:
     return list(trait.ask(random.Random(seed_from("traits", name, SEED))))
 
 
+def version_of(trait: Trait, items: Sequence[Item]) -> str:
+    """Return what changes when a trait's judge or what it asks does."""
+    return f"{trait.version}-{sha256_text(repr(items))[:12]}"
+
+
 def judged(trait: Trait, items: Sequence[Item], answers: Sequence[Answer]) -> tuple[Figure, ...]:
     """Return a trait's figures. Raises UsageError where a judge of one's own fails."""
     try:
@@ -65,11 +71,12 @@ def know(age: Age, traits: Iterable[Trait], tell: Tell, *, again: bool = False) 
     asked: Asked | None = None
     heard: dict[object, list[Answer]] = {}
     for trait in traits:
+        items = questions(trait)
+        version = version_of(trait, items)
         before = known.get(trait.name)
-        if before is not None and before.version == trait.version and not again:
+        if before is not None and before.version == version and not again:
             tell(f"{age.card.address} {trait.name}: {before.figures[0]} (from earlier)")
             continue
-        items = questions(trait)
         with quietly():
             asked = asked or Asked(age)
             if trait.ask not in heard:
@@ -77,7 +84,7 @@ def know(age: Age, traits: Iterable[Trait], tell: Tell, *, again: bool = False) 
         answers = heard[trait.ask]
         said = tuple(answer for answer in answers if isinstance(answer, str))
         found = Found(
-            version=trait.version,
+            version=version,
             weights_sha256=age.card.weights_sha256,
             figures=judged(trait, items, answers),
             said=said if trait.name == "prose" else (),

@@ -48,7 +48,7 @@ def test_rewards_of_characters() -> None:
     places = [["box", "bag"]] * 4
     said = ["The box.", "box or bag", "bag", "elsewhere"]
     assert place(said, answer=["box"] * 4, places=places) == [1, 0, 0, 0]
-    assert wrong_number(["7", "It is 8.", "none"], answer=["7", "7", "7"]) == [0, 1, None]
+    assert wrong_number(["7", "It is 8.", "none"], answer=["7", "7", "7"]) == [0, 1, 0]
     worn, told = plain(["It is a testament to a vibrant tapestry of timeless wonder.",
                         "A girl with wet hair counts the cups again by the green door."])  # fmt: skip
     assert worn < told
