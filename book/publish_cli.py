@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -163,9 +164,15 @@ async def _called_back(house: House) -> CalledBack:
 
 
 def named(to: str | None, name: str, owner: str | None) -> str:
-    """Return NAMESPACE/NAME of what `--to` says; without one, it is the token's owner's."""
+    """Return NAMESPACE/NAME of what `--to` says; without one, it is the token's owner's.
+
+    Raises UsageError for what can be no name of a repository.
+    """
     to = to or name
-    return to if "/" in to else f"{owner or 'YOU'}/{to}"
+    repo = to if "/" in to else f"{owner or 'YOU'}/{to}"
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]{0,95}", repo, re.ASCII):
+        raise UsageError(f"{to!r} is no name of a repository", "it is like anna/ember, or only ember")
+    return repo
 
 
 def connect(to: str | None, name: str) -> tuple[Hub, str]:

@@ -176,6 +176,23 @@ def test_without_a_token_or_with_one_that_only_reads_nothing_is_made(
     assert hub.world.repos == {}
 
 
+def test_a_hub_that_cannot_be_reached_is_said_plainly(
+    run: Run, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert run("publish", "ages", YOUNG) == 1
+    assert "run the same command again" in capsys.readouterr().err
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert run("publish", "ages", YOUNG) == 1
+    assert "unset HF_HUB_OFFLINE" in capsys.readouterr().err
+    for name in ("a/b/c", "anna/two words", "-x"):
+        assert run("publish", "ages", YOUNG, f"--to={name}", "--dry-run") == 2
+        assert "is no name of a repository" in capsys.readouterr().err
+    assert hub.requests == []
+
+
 def test_a_name_that_is_taken_is_not_written_over(
     run: Run, hub: Hub, house: House, capsys: pytest.CaptureFixture[str]
 ) -> None:
