@@ -6,7 +6,8 @@
 Discord is the tests' double, the voice a server that answers at once; both run in this process, and the
 bots under test in one of their own, as a user starts them. Latency is from a person's message, which mentions
 a self, to the self's message: one after the other, each by somebody new. The rate is that of many messages at
-once, in eight channels. llmcord (one bot, plain answers, no memory) does the same on the same double.
+once, in eight channels. llmcord (one bot, plain answers, no memory) does the same on the same double; and so
+does a bot of ten lines that asks no voice: what the double and discord.py take, whatever a bot does.
 """
 
 from __future__ import annotations
@@ -48,6 +49,19 @@ sys.path.insert(0, sys.argv[2])
 from bots.discord_api import Endpoints, pointed_at
 with pointed_at(Endpoints.from_environment(os.environ)):
     runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+ECHO = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import discord
+from bots.discord_api import Endpoints, pointed_at
+client = discord.Client(intents=discord.Intents(guilds=True, guild_messages=True), max_messages=None)
+@client.event
+async def on_message(message):
+    if not message.author.bot and client.user in message.mentions:
+        await message.reply("Well, thank you.")
+with pointed_at(Endpoints.from_environment(os.environ)):
+    client.run(os.environ["TOKEN"])
 """
 
 
@@ -178,12 +192,14 @@ async def measure(system: str, selves: int, turns: int, llmcord: Path | None) ->
             folder = Path(name)
             clean = {k: v for k, v in os.environ.items() if not k.startswith("SELVES_")}
             environment = clean | here.double.environment
-            if llmcord is None:
+            bots = here.speakers
+            if system == "ours":
                 command = _ours(here, folder, environment)
                 bots = [here.listener, *here.speakers]
+            elif llmcord is None:
+                command = _echo(here, folder, environment)
             else:
                 command = _llmcord(here, folder, llmcord)
-                bots = here.speakers
             async with _running(command, folder, environment) as process:
                 await here.double.until(lambda: here.double.is_online(*bots), timeout_s=180)
                 for number in range(WARM_UP):
@@ -237,6 +253,12 @@ def _llmcord(here: Town, folder: Path, source: Path) -> list[str]:
     return [sys.executable, str(folder / "start.py"), str((source / "llmcord.py").absolute()), str(ROOT)]
 
 
+def _echo(here: Town, folder: Path, environment: dict[str, str]) -> list[str]:
+    environment["TOKEN"] = here.speakers[0].token
+    (folder / "start.py").write_text(ECHO, "utf-8")
+    return [sys.executable, str(folder / "start.py"), str(ROOT)]
+
+
 def _memory_mb(process: int) -> float:
     fields = Path(f"/proc/{process}/smaps_rollup").read_text().split()
     return int(fields[fields.index("Pss:") + 1]) / 1024
@@ -275,6 +297,7 @@ def main(argv: Sequence[str]) -> int:
     for count in options.selves:
         rows.append(asyncio.run(measure("ours", count, options.turns, None)))
         print(table(rows[-1:]).splitlines()[-1], file=sys.stderr)
+    rows.append(asyncio.run(measure("discord.py alone", 1, options.turns, None)))
     if options.llmcord:
         rows.append(asyncio.run(measure("llmcord", 1, options.turns, options.llmcord)))
     summary = {"cpu": machine.cpu_name(), "cores": machine.cores(), "rows": [row._asdict() for row in rows]}
