@@ -171,13 +171,14 @@ def buttons(house: House, play: Play) -> None:
 def draw_line(house: House, play: Play, message: Message) -> None:
     """Draw one line, with the ways to go on from it another way."""
     with st.container(key=f"line-{message.id}"):
-        who, what, fork_at, again_at = st.columns([3, 12, 1, 1], gap="small")
+        who, what, icons = st.columns([3, 12, 2], gap="small")
+        ways = icons.container(horizontal=True, gap="small")
         who.text(visible(message.speaker))
         with what:
             st.text(words_of(message) or f"({message.status})")
             if message.address:
                 st.caption(message.address)
-        if fork_at.button(
+        if ways.button(
             f"Fork from line {message.id}",
             icon=":material/call_split:",
             key=f"icon-fork-{message.id}",
@@ -185,7 +186,7 @@ def draw_line(house: House, play: Play, message: Message) -> None:
         ):
             begin(house, Play(play.cast, play.spec, key=new_key(), from_message_id=message.id))
             st.rerun()
-        if message.address and again_at.button(
+        if message.address and ways.button(
             f"Say line {message.id} again",
             icon=":material/refresh:",
             key=f"icon-again-{message.id}",

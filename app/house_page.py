@@ -42,7 +42,7 @@ def house_page(house: House) -> None:
 
 def draw_engines(house: House) -> None:
     """Draw which engines answer, asked now."""
-    st.subheader("Engines", anchor=False)
+    st.header("Engines", anchor=False)
     url = serving_url(house)
     found = health(url)
     if found is None:
@@ -71,7 +71,7 @@ def health(url: str) -> Mapping[str, Any] | None:
 
 def draw_consent(house: House) -> None:
     """Draw what may be done with what the person types here: nothing, if not switched on."""
-    st.subheader("Your words", anchor=False)
+    st.header("Your words", anchor=False)
     st.caption(
         "What you type here is read by the selves you talk with, kept sealed with a key of your own, and "
         "used for nothing else unless you switch it on. Every switch can be turned back at any time."
@@ -98,7 +98,7 @@ def change_consent(house: House, purpose: Purpose) -> None:
 
 def draw_sleep(house: House, cast: Cast) -> None:
     """Draw who sleeps, and the switches that put everybody or one to sleep."""
-    st.subheader("Halt and wake", anchor=False)
+    st.header("Halt and wake", anchor=False)
     st.caption("Who sleeps says nothing anywhere: not in scenes, not on Discord.")
     sleepers = ask_store(house, settings.asleep, set[str]())
     all_at, none_at, _ = st.columns([1, 1, 3])
@@ -133,7 +133,7 @@ async def wake(store: Store, names: list[str]) -> None:
 
 def draw_schedule(cast: Cast) -> None:
     """Draw what is played next by itself."""
-    st.subheader("Schedule", anchor=False)
+    st.header("Schedule", anchor=False)
     if not cast.schedule:
         st.caption("Nothing is played by itself: the cast file has no [[schedule]].")
         return
@@ -148,7 +148,7 @@ def draw_schedule(cast: Cast) -> None:
 
 def draw_budget(house: House, cast: Cast) -> None:
     """Draw what was drawn today, and what may be."""
-    st.subheader("Tokens today", anchor=False)
+    st.header("Tokens today", anchor=False)
     scopes = {"all": ("all selves", cast.budget.all_per_day)}
     scopes |= {f"self:{p.name}": (p.name, cast.budget.self_per_day) for p in cast.persona}
     nothing: Mapping[str, int] = {}
@@ -160,7 +160,7 @@ def draw_budget(house: House, cast: Cast) -> None:
 
 def draw_discord(house: House) -> None:
     """Draw which bots are on Discord, as their processes last said."""
-    st.subheader("On Discord", anchor=False)
+    st.header("On Discord", anchor=False)
     told = ask_store(house, status.read_status, status.Status(()))
     for _, line in status.lines(told):
         st.text(line)
@@ -168,7 +168,7 @@ def draw_discord(house: House) -> None:
 
 def draw_database(house: House) -> None:
     """Draw how much is kept."""
-    st.subheader("Memory", anchor=False)
+    st.header("Memory", anchor=False)
     kept = ask_store(house, lambda store: store.stats(), None)
     if kept is None:
         st.caption("Nothing is kept yet.")

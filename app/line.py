@@ -26,12 +26,13 @@ def draw_message(
     mine = marks.get(message.id, [])
     star = next((picked.pick for picked in mine if picked.pick.kind == "star"), None)
     with st.container(key=f"line-{message.id}"):
-        who, what, star_at, more_at = st.columns([3, 12, 1, 1], vertical_alignment="top", gap="small")
+        who, what, icons = st.columns([3, 12, 2], vertical_alignment="top", gap="small")
+        buttons = icons.container(horizontal=True, gap="small")
         who.text(visible(message.speaker))
         with what:
             st.text(words_of(message) or f"({message.status})")
             st.caption(about(message, mine, unread=unread))
-        star_at.button(
+        buttons.button(
             f"Star line {message.id}" if star is None else f"Take the star from line {message.id}",
             icon=":material/star:",
             key=f"icon-star-{message.id}" if star is None else f"icon-unstar-{message.id}",
@@ -39,7 +40,7 @@ def draw_message(
             on_click=set_star,
             args=(house, message.id, None if star is None else star.id),
         )
-        if more_at.button(
+        if buttons.button(
             f"More of line {message.id}",
             icon=":material/more_horiz:",
             key=f"icon-more-{message.id}",

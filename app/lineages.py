@@ -39,11 +39,11 @@ def lineages(house: House) -> None:
     if len(by_age) > 1:
         st.select_slider("Age", list(by_age), key="age_of_life")
     draw_age(by_age[st.session_state["age_of_life"]])
-    st.subheader("What it can do", anchor=False)
+    st.header("What it can do", anchor=False)
     draw_results(read_results(folder), lives[name])
-    st.subheader("Family", anchor=False)
+    st.header("Family", anchor=False)
     draw_family(ages)
-    st.subheader("Space", anchor=False)
+    st.header("Space", anchor=False)
     draw_space(house, ages)
 
 

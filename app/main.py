@@ -25,6 +25,9 @@ STYLE = """<style>
 [class*="st-key-icon-"] button [data-testid="stMarkdownContainer"] {
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [class*="st-key-icon-unstar-"] button { color: #a4371e; }
+[data-testid="stCaptionContainer"] { color: inherit; opacity: .8; }
+[data-testid="stCaptionContainer"] p { color: inherit; opacity: 1; }
+h2 { font-size: 1.4rem !important; }
 [data-testid="stText"] { overflow-wrap: anywhere; }
 </style>"""
 

@@ -21,9 +21,9 @@ BOOK_FILES = ("book.pdf", "book.epub")
 
 def read_out(house: House) -> None:
     """Draw the books and the exports."""
-    st.subheader("Books", anchor=False)
+    st.header("Books", anchor=False)
     draw_books(house)
-    st.subheader("Exports", anchor=False)
+    st.header("Exports", anchor=False)
     ask_export(house)
     nothing: list[Exported] = []
     for made in reversed(ask_store(house, exports, nothing)):
