@@ -15,6 +15,7 @@ from selves.markdown import block, front_matter, inline
 from selves.speech import Writing
 from training.evals.results import Result
 
+SHOWN_WRITINGS = 24
 SHOWN_CHARACTERS = 2000
 """So much of each writing is in a card; all of it is in the age's diary.jsonl."""
 LICENSES = {
@@ -54,7 +55,7 @@ def age_card(age: Age, repo: str, writings: Sequence[Writing], results: Mapping[
         f"One age of {inline(age.address.lineage)}, a language model whose every age was kept. "
         f"The others are the [revisions of this repository](https://huggingface.co/{repo}/tree/main).",
         facts(card),
-        "## What it wrote\n\n" + "\n\n".join(_writing(w) for w in writings) if writings else "",
+        _wrote(writings),
         measured(results),
         how_to_load(card, repo),
     ]
@@ -159,6 +160,16 @@ def how_to_load(card: AgeCard, repo: str) -> str:
 
 def _code(imports: str, calls: str) -> str:
     return f"## How to load it\n\n```python\n{imports}\n\n{calls}\n```"
+
+
+def _wrote(writings: Sequence[Writing]) -> str:
+    """Return the first sample of each occasion; nobody chose among them."""
+    first = [w for w in writings if not w.number and not w.utterance.prompt.has_human][:SHOWN_WRITINGS]
+    if not first:
+        return ""
+    left = len(writings) - len(first)
+    more = [f"*({left:,} more in `diary.jsonl`)*"] if left else []
+    return "\n\n".join(["## What it wrote", *map(_writing, first), *more])
 
 
 def _writing(writing: Writing) -> str:
