@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from training.evals.items import wilson
 
-SMOOTHING = 0.1
+COMMON = 0.3
+"""How much of what a self is expected to say is what all say: what nobody said before speaks for nobody."""
 
 
 class Told(NamedTuple):
@@ -55,17 +56,19 @@ def tell_apart(said: Mapping[str, Sequence[str]], seed: int = 1) -> Told:
     random.Random(seed).shuffle(order)
     learned, asked = order[: count // 2], order[count // 2 :]
     known = {name: Counter(piece for at in learned for piece in pieces(said[name][at])) for name in selves}
-    every = len(set().union(*known.values())) or 1
-    totals = {name: sum(counts.values()) + SMOOTHING * every for name, counts in known.items()}
+    pooled = sum(known.values(), Counter[str]())
+    rare = pooled.total() + len(pooled) + 1
+
+    def likely(piece: str, name: str) -> float:
+        common = COMMON * (pooled[piece] + 1) / rare
+        return math.log(common + (1 - COMMON) * known[name][piece] / known[name].total())
+
     confusion = []
     for who in selves:
         row = [0] * len(selves)
         for at in asked:
             found = list(pieces(said[who][at]))
-            scores = [
-                sum(math.log((known[name][piece] + SMOOTHING) / totals[name]) for piece in found)
-                for name in selves
-            ]
+            scores = [sum(likely(piece, name) for piece in found) for name in selves]
             row[scores.index(max(scores))] += 1
         confusion.append(tuple(row))
     return Told(selves, tuple(confusion))
