@@ -7,16 +7,16 @@ of somebody who was forgotten.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, or_, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from memory import database, people, portable, rows, sealing
+from memory import database, people, portable, rows
 from memory.backup import OnRows, tables_kept
 from memory.models import GenerationRow, HouseRow, MessageRow, PersonKeyRow, PersonRow, SceneRow
 from memory.store import Store
@@ -78,12 +78,10 @@ async def check(
         shut = await _shut(session)
     on_part(PAGES, 1)
     looked_at["message"], found = await _each(
-        store, MessageRow, partial(_messages, store.house.house_id), newest, partial(on_part, MESSAGES)
+        store, _messages(store.house.house_id), newest, partial(on_part, MESSAGES)
     )
     wrong += found
-    looked_at["generation"], found = await _each(
-        store, GenerationRow, _generations, newest, partial(on_part, SAMPLES)
-    )
+    looked_at["generation"], found = await _each(store, _generations(), newest, partial(on_part, SAMPLES))
     wrong += found
     if sqlite and newest is None:
         async for problem in _indices(store, partial(on_part, WORDS)):
@@ -198,53 +196,79 @@ async def _shut(session: AsyncSession) -> int:
     )
 
 
-async def _each(
-    store: Store,
-    model: Any,
-    look: Callable[[AsyncSession, Any], Awaitable[list[Wrong]]],
-    newest: int | None,
-    on_rows: OnRows,
-) -> tuple[int, list[Wrong]]:
+async def _each(store: Store, look: _Look, newest: int | None, on_rows: OnRows) -> tuple[int, list[Wrong]]:
     """Look at all rows of a table, or at the newest, some at a time; return how many, and what is wrong."""
+    key = look.columns[0]
     wrong: list[Wrong] = []
     last = looked_at = 0
     if newest is not None:
         async with store.reading() as session:
-            before = select(model.id).order_by(model.id.desc()).offset(newest).limit(1)
-            last = await session.scalar(before) or 0
+            last = await session.scalar(select(key).order_by(key.desc()).offset(newest).limit(1)) or 0
     while True:
         # one session for some rows: who reads for a long time keeps SQLite's log from being emptied
         async with store.reading() as session:
-            query = select(model).where(model.id > last).order_by(model.id).limit(AT_ONCE)
-            found = list(await session.scalars(query))
+            query = select(*look.columns).where(key > last).order_by(key).limit(AT_ONCE)
+            found = (await session.execute(query)).all()
             if not found:
                 return looked_at, wrong
-            wrong += await look(session, found)
+            keys = await people.keys_of(session, look.people(found))
+        wrong += look.wrong(found, keys)
         last = found[-1].id
         looked_at += len(found)
         on_rows(len(found))
 
 
-async def _messages(house_id: str, session: AsyncSession, found: list[MessageRow]) -> list[Wrong]:
-    keys = await people.keys_of(session, {row.person_id for row in found if row.person_id is not None})
-    nonces = [row.id for row in found if row.nonce != rows.nonce(house_id, row.scene_id, row.sequence)]
-    sealed = [row for row in found if row.text and row.person_id in keys]
-    shut = [row.id for row in sealed if not _opens(row.text, keys[row.person_id or 0])]
-    return [
-        ("the nonce of a message is that of another place", nonces),
-        ("a message does not open with its person's key (damaged, or restored without keys)", shut),
-    ]
+class _Look(NamedTuple):
+    """What is read of a table's rows (as whole objects they would take three times as long), and judged."""
+
+    columns: Sequence[Any]
+    people: Callable[[Sequence[Any]], set[int]]
+    wrong: Callable[[Sequence[Any], rows.Keys], list[Wrong]]
 
 
-def _opens(sealed: str, key: str) -> bool:
-    try:
-        sealing.unseal(sealed, [key])
-    except ValueError:
-        return False
-    return True
+def _messages(house_id: str) -> _Look:
+    def wrong(found: Sequence[Any], keys: rows.Keys) -> list[Wrong]:
+        nonces = [row.id for row in found if row.nonce != rows.nonce(house_id, row.scene_id, row.sequence)]
+        sealed = [row for row in found if row.text and row.person_id in keys]
+        shut = [row.id for row in sealed if rows.opened(row.text, [row.person_id], keys) is None]
+        return [
+            ("the nonce of a message is that of another place", nonces),
+            ("a message does not open with its person's key (damaged, or restored without keys)", shut),
+        ]
+
+    row = MessageRow
+    return _Look(
+        (row.id, row.scene_id, row.sequence, row.nonce, row.person_id, row.text),
+        lambda found: {row.person_id for row in found if row.person_id is not None},
+        wrong,
+    )
 
 
-async def _generations(session: AsyncSession, found: list[GenerationRow]) -> list[Wrong]:
-    read = await people.read_generations(session, found)
-    other = [one.id for one in read if one.prompt is not None and one.prompt.sha256 != one.prompt_sha256]
-    return [("the prompt of a sample is not what its hash says", other)]
+def _generations() -> _Look:
+    def wrong(found: Sequence[Any], keys: rows.Keys) -> list[Wrong]:
+        other, shut = [], []
+        for row in found:
+            prompt = rows.to_prompt(row, keys)
+            if prompt is not None and prompt.sha256 != row.prompt_sha256:
+                other.append(row.id)
+            elif prompt is None and row.prompt is not None and keys.keys() >= set(row.prompt_sealed_by):
+                shut.append(row.id)
+        return [
+            ("the prompt of a sample is not what its hash says", other),
+            ("the prompt of a sample does not open with its people's keys", shut),
+        ]
+
+    row = GenerationRow
+    return _Look(
+        (
+            row.id,
+            row.form,
+            row.prompt,
+            row.prompt_sha256,
+            row.prompt_sealed_by,
+            row.prompt_message_ids,
+            row.prompt_has_human,
+        ),
+        lambda found: {person for row in found for person in row.prompt_sealed_by or ()},
+        wrong,
+    )

@@ -166,10 +166,11 @@ def _prompt_text(prompt: Prompt) -> str:
     return json.dumps([m.model_dump() for m in prompt.messages], ensure_ascii=False)
 
 
-def _prompt(row: models.GenerationRow, keys: Keys) -> Prompt | None:
+def to_prompt(row: models.GenerationRow, keys: Keys) -> Prompt | None:
+    """Return a sample's prompt; None if it is gone, or cannot be opened."""
     text = row.prompt
     if text is not None and row.prompt_sealed_by is not None:
-        text = _open(text, row.prompt_sealed_by, keys)
+        text = opened(text, row.prompt_sealed_by, keys)
     if text is None:
         return None
     form = cast(Form, row.form)
@@ -182,8 +183,8 @@ def _prompt(row: models.GenerationRow, keys: Keys) -> Prompt | None:
     )
 
 
-def _open(sealed: str, people: Sequence[int], keys: Keys) -> str | None:
-    """What is sealed, or None when a key is gone or does not fit."""
+def opened(sealed: str, people: Sequence[int], keys: Keys) -> str | None:
+    """Return what is sealed, or None when a key is gone or does not fit."""
     try:
         return sealing.unseal(sealed, [keys[person] for person in people])
     except (KeyError, ValueError):
@@ -199,7 +200,7 @@ def to_generation(row: models.GenerationRow, keys: Keys) -> Generation:
         engine=row.engine,
         engine_version=row.engine_version,
         form=cast(Form, row.form),
-        prompt=_prompt(row, keys),
+        prompt=to_prompt(row, keys),
         prompt_sha256=row.prompt_sha256,
         prompt_message_ids=tuple(row.prompt_message_ids),
         prompt_has_human=row.prompt_has_human,
@@ -222,7 +223,7 @@ def to_generation(row: models.GenerationRow, keys: Keys) -> Generation:
 def to_message(row: models.MessageRow, keys: Keys) -> Message:
     text: str | None = row.text
     if row.person_id is not None and row.text:
-        text = _open(row.text, [row.person_id], keys)
+        text = opened(row.text, [row.person_id], keys)
     return Message(
         id=row.id,
         scene_id=row.scene_id,

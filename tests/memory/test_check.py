@@ -70,6 +70,7 @@ async def test_the_newest_can_be_looked_at_alone(talked: Store, database_url: st
             "prompt of a sample is not what its hash says: 7",
         ),
         ("UPDATE message SET text = 'AAAA' WHERE id = 1", "does not open with its person's key"),
+        ("UPDATE generation SET prompt = 'AAAA' WHERE id = 1", "does not open with its people's keys: 1"),
         (
             "UPDATE person SET forgotten_at = '2026-05-02 00:00:00'",
             "still has a key: 1\na message of somebody who was forgotten still has words: 1",
