@@ -46,7 +46,9 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     plan.add_argument("--force", action="store_true", help="replace an outline that is there already")
     plan.add_argument("--json", action="store_true", help="say what was made as JSON")
     build = verbs.add_parser("build", help="make PDF, EPUB and website of an outline")
-    build.add_argument("book", nargs="?", help="an outline, its folder, or a lineage")
+    build.add_argument(
+        "book", nargs="?", help="an outline, its folder, or a lineage; one without an outline gets one"
+    )
     build.add_argument("--only", choices=FORMS, action="append", help="only this; may be said again")
     build.add_argument("--json", action="store_true", help="say what was made as JSON")
     verify = verbs.add_parser("verify", help="check every passage of a built book against memory")
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace, house: House) -> int:
         case "plan":
             return make_plan(arguments, house)
         case "build":
-            return asyncio.run(make_book(arguments, house))
+            return asyncio.run(make_book(find_or_plan(arguments.book, house), house, arguments))
         case _:
             return asyncio.run(check_book(arguments, house))
 
@@ -115,14 +117,31 @@ async def _propose(house: House, lineage: str, ages: list[Age]) -> str:
         return propose(Known(lineage, ages, writings, present, picks, material), datetime.now(UTC).date())
 
 
-async def make_book(arguments: argparse.Namespace, house: House) -> int:
+def find_or_plan(name: str | None, house: House) -> Path:
+    """Return the outline that is meant; of a lineage that has none, propose one first. Raises SelvesError."""
+    from book.cli import choose_lineage
+    from book.outline import OUTLINE_FILE
+    from selves.files import write_file
+
+    ages = list_ages(house.checkpoints, away=True)
+    known = {age.address.lineage for age in ages}
+    there = any(books(house).glob(f"*/{OUTLINE_FILE}"))
+    if (name is None and not there) or (name in known and not (books(house) / str(name)).exists()):
+        lineage = choose_lineage(ages, name, house.checkpoints)
+        path = books(house) / lineage / OUTLINE_FILE
+        write_file(path, asyncio.run(_propose(house, lineage, ages)))
+        print(f"there is no outline yet; one was proposed, edit it as you like: {path}", file=sys.stderr)
+        return path
+    return find_book(name, house, OUTLINE_FILE)
+
+
+async def make_book(path: Path, house: House, arguments: argparse.Namespace) -> int:
     """Compose the manuscript and build from it. Raises SelvesError; an older book then stays as it was."""
     from book.build import build, hash_of, used, write_book
-    from book.outline import OUTLINE_FILE, read_outline
+    from book.outline import read_outline
     from memory.passages import record_book
     from memory.store import open_store
 
-    path = find_book(arguments.book, house, OUTLINE_FILE)
     outline = read_outline(path)
     ages = list_ages(house.checkpoints, away=True)
     async with open_store(house.database_url) as store:

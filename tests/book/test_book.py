@@ -13,7 +13,15 @@ import pytest
 
 from book import cli
 from book.compose import compose, wanted_by
-from book.manuscript import MANUSCRIPT_FILE, Alone, Columns, Facsimile, Manuscript, Played
+from book.manuscript import (
+    MANUSCRIPT_FILE,
+    Alone,
+    Columns,
+    Facsimile,
+    Manuscript,
+    Played,
+    read_manuscript,
+)
 from book.outline import Outline, read_outline
 from book.passage import plain
 from memory import curate
@@ -105,6 +113,18 @@ def test_an_outline_is_proposed_built_and_verified(
     assert (
         f"{made['passages']} of {made['passages']} passages are as they were said" in capsys.readouterr().out
     )
+
+
+def test_one_command_makes_a_book_of_a_lineage_without_an_outline(
+    in_house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["build", "--only", "epub"]) == 0
+    assert "one was proposed" in capsys.readouterr().err
+    outline = in_house.home / "books" / "tiny" / "outline.toml"
+    outline.write_text(outline.read_text().replace('title = "Tiny"', 'title = "Mine"'))
+    assert cli.main(["build", "tiny", "--only", "epub"]) == 0
+    assert "proposed" not in capsys.readouterr().err
+    assert plain(read_manuscript(outline.parent / MANUSCRIPT_FILE).title) == "Mine"
 
 
 def test_a_plan_never_overwrites_what_an_author_wrote(in_house: House) -> None:
