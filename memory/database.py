@@ -98,6 +98,13 @@ def outside(engine: AsyncEngine) -> AsyncEngine:
     return engine.execution_options(begin=None, isolation_level="AUTOCOMMIT")
 
 
+def glancing(engine: AsyncEngine) -> AsyncEngine:
+    """Return the same engine for single statements that read, which need no transaction."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(begin=None)
+    return outside(engine)
+
+
 @asynccontextmanager
 async def open_database(url: URL, *, create: bool, lock_wait_s: float) -> AsyncIterator[AsyncEngine]:
     """Yield an engine on a database that is at this version's schema, made or migrated if need be.

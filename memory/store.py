@@ -89,6 +89,7 @@ class Store:
 
     def __init__(self, engine: AsyncEngine, url: URL, clock: Clock, house: HouseRow) -> None:
         self.engine = engine
+        self._writing, self._glancing = database.writing(engine), database.glancing(engine)
         self.url = url
         self.clock = clock
         self.house = house
@@ -628,7 +629,7 @@ class Store:
     async def writing(self) -> AsyncIterator[AsyncSession]:
         with database.plain_errors(self.url):
             async with (
-                AsyncSession(database.writing(self.engine), expire_on_commit=False) as session,
+                AsyncSession(self._writing, expire_on_commit=False) as session,
                 session.begin(),
             ):
                 yield session
@@ -643,7 +644,7 @@ class Store:
     async def glancing(self) -> AsyncIterator[AsyncSession]:
         """For one statement that reads: there is nothing that it must agree with, so no transaction."""
         with database.plain_errors(self.url):
-            async with AsyncSession(database.outside(self.engine)) as session:
+            async with AsyncSession(self._glancing) as session:
                 yield session
 
     async def _all(self, query: Select[Row]) -> list[Row]:
