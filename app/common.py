@@ -24,6 +24,9 @@ def background() -> Background:
 
 Result = TypeVar("Result")
 
+LOCK_WAIT_S = 5.0
+"""How long a page waits for whoever holds the database."""
+
 
 def ask_store(house: House, what: Callable[[Store], Awaitable[Result]], default: Result) -> Result:
     """Ask the database; `default` when nothing was ever kept, and no database is made. Raises StoreError."""
@@ -36,7 +39,7 @@ def tell_store(house: House, what: Callable[[Store], Awaitable[Result]]) -> Resu
     """Do something with the database, which is made if there is none. Raises StoreError."""
 
     async def do() -> Result:
-        async with open_store(house.database_url) as store:
+        async with open_store(house.database_url, lock_wait_s=LOCK_WAIT_S) as store:
             return await what(store)
 
     return background().run(do())

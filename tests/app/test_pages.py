@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import common
 from app.reading_room import SHELVES
 from memory.store import open_store
 from selves.cast import SceneSpec
@@ -34,6 +36,15 @@ def open_reading_room(shelf: str = "Scenes") -> AppTest:
     page = AppTest.from_function(script, default_timeout=60)
     page.session_state["shelf"] = shelf
     return page.run()
+
+
+def open_room(name: str) -> AppTest:
+    def script(name: str) -> None:
+        import importlib
+
+        getattr(importlib.import_module(f"app.{name}"), name)()
+
+    return AppTest.from_function(script, default_timeout=60, args=(name,)).run()
 
 
 def words(page: AppTest) -> list[str]:
@@ -89,6 +100,74 @@ def test_an_empty_house_says_how_to_fill_it(tmp_path: Path, monkeypatch: pytest.
         assert not page.exception
         assert any("selves train run" in element.value for element in page.code)
     assert not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize("name", ["conversation", "one_self", "lineages", "house_page"])
+def test_every_room_opens_in_an_empty_house_and_without_an_engine(
+    name: str, tmp_path: Path, house: House, nobody: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELVES_URL", nobody)
+    for home in (tmp_path / "empty", house.home):
+        monkeypatch.setenv("SELVES_HOME", str(home))
+        page = open_room(name)
+        assert not page.exception
+        assert page.title
+    assert not (tmp_path / "empty").exists()
+    assert not (house.home / "selves.db").exists(), "whoever only looks keeps nothing"
+
+
+def test_a_locked_database_gets_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def begin() -> None:
+        async with open_store(house.database_url):
+            pass
+
+    asyncio.run(begin())
+    monkeypatch.setattr(common, "LOCK_WAIT_S", 0.1)
+    with sqlite3.connect(house.home / "selves.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        page = open_room("house_page")
+        page.toggle(key="allow-train").set_value(True).run()
+        other.execute("ROLLBACK")
+    assert not page.exception
+    assert any("locked" in text for text in words(page))
+    assert not page.toggle(key="allow-train").value
+
+
+def test_an_age_that_vanished_since_it_was_chosen_is_not_asked(
+    house: House, talkative: Path, served_house: House
+) -> None:
+    (house.home / "checkpoints").unlink()
+    shutil.copytree(talkative, house.home / "checkpoints")
+    page = open_parlor()
+    page.multiselect(key="ages").set_value(["tiny@base-000000", "tiny@base-000004"]).run()
+    shutil.rmtree(house.home / "checkpoints" / "tiny" / "base-000004")
+    page.run()
+    assert not page.exception
+    assert "tiny@base-000004" not in page.multiselect(key="ages").value
+
+
+def test_where_a_password_is_set_nothing_is_shown_without_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SELVES_PARLOR_PASSWORD", "open sesame")
+    monkeypatch.setattr("app.gate.PAUSE_S", 0)
+    page = open_parlor()
+    assert [title.value for title in page.title] == ["The parlor"]
+    page.text_input(key="password").set_value("mellon")
+    page.button(key="come_in").click().run()
+    assert [error.value for error in page.error] == ["That is not the password."]
+    page.text_input(key="password").set_value("open sesame")
+    page.button(key="come_in").click().run()
+    assert [title.value for title in page.title] == ["One prompt, n ages"]
+
+
+def test_consent_is_off_until_it_is_switched_on_and_can_be_taken_back(house: House) -> None:
+    page = open_room("house_page")
+    assert not page.toggle(key="allow-train").value
+    for granted in (True, False):
+        page.toggle(key="allow-train").set_value(granted).run()
+        assert not page.exception
+        assert open_room("house_page").toggle(key="allow-train").value is granted
 
 
 def test_a_vanished_or_damaged_age_gets_words(house: House, talkative: Path) -> None:

@@ -176,3 +176,21 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 def test_without_a_wanted_port_a_free_one_is_found() -> None:
     assert 1024 <= cli.choose_port(None) <= 65535
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::"])
+def test_other_machines_come_in_only_with_a_password(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cli.PASSWORD, raising=False)
+    with pytest.raises(UsageError, match="could read and say everything"):
+        cli.choose_password(host, ask=False)
+    monkeypatch.setenv(cli.PASSWORD, "open sesame")
+    assert cli.choose_password(host, ask=False) == "open sesame"
+
+
+def test_on_this_machine_no_password_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cli.PASSWORD, raising=False)
+    assert [cli.choose_password(host, ask=False) for host in ("127.0.0.1", "::1", "localhost")] == [
+        "",
+        "",
+        "",
+    ]
