@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
+import torch
 from tokenizers import Tokenizer
 
 from selves.speech import Form, Prompt, Sampling, Writing, seed_from
@@ -54,7 +55,8 @@ def write(
         [alphabet.token(tokenizer, alphabet.END)],
         alphabet.self_name(life.lineage),
     )
-    return write_with(pen, life, [occasion], parent)
+    with torch.inference_mode():
+        return write_with(pen, life, [occasion], parent)
 
 
 def write_with(
