@@ -52,14 +52,27 @@ def hash_of(data: bytes) -> str:
 
 
 def write_book(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a book's files, and remove those that only an older build had. Raises DiskError."""
+    """Write a book's files. Raises DiskError.
+
+    Files of another form stay if they are of the same manuscript; others that only an older build had go.
+    """
     before = read_sums(folder)
+    sums = {name: hash_of(data) for name, data in files.items()}
+    same = before.get(MANUSCRIPT_FILE) == sums[MANUSCRIPT_FILE]
+    made = {_form(name) for name in files}
     for name, data in files.items():
         write_file(folder / name, data)
     for name in before.keys() - files.keys():
-        (folder / name).unlink(missing_ok=True)
-    sums = "".join(f"{hash_of(data)}  {name}\n" for name, data in sorted(files.items()))
-    write_file(folder / SUMS_FILE, sums)
+        if same and _form(name) not in made:
+            sums[name] = before[name]
+        else:
+            (folder / name).unlink(missing_ok=True)
+    write_file(folder / SUMS_FILE, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)))
+
+
+def _form(name: str) -> str:
+    """`site` of whatever is in its folder; of other files the name."""
+    return name.partition("/")[0]
 
 
 def read_sums(folder: Path) -> dict[str, str]:

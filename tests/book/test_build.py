@@ -214,6 +214,15 @@ def test_building_again_removes_what_only_the_older_book_had(tmp_path: Path) -> 
     assert (tmp_path / "site" / "mine.txt").exists()
 
 
+def test_forms_that_are_built_one_by_one_stay_together_until_the_text_changes(tmp_path: Path) -> None:
+    write_book(tmp_path, build(manuscript([VERSE]), ("epub",)))
+    write_book(tmp_path, build(manuscript([VERSE]), ("site",)))
+    assert {"book.epub", "site/index.html"} <= read_sums(tmp_path).keys()
+    write_book(tmp_path, build(manuscript(["Other words."]), ("site",)))
+    assert "book.epub" not in read_sums(tmp_path)
+    assert not (tmp_path / "book.epub").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="EPUBCheck needs Java")
 def test_epubcheck_finds_nothing(tmp_path: Path) -> None:
