@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tomllib
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,12 +43,15 @@ def main(argv: Sequence[str]) -> int | None:
     )
     verb.add_argument("--age", metavar="ADDRESS", help="let this age answer")
     verb.add_argument("--samples", type=int, default=1, metavar="N", help="answers of the age to each prompt")
+    verb.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="as in [reward.options], in TOML"
+    )
     verb.add_argument("--rows", type=int, default=5, metavar="N", help="how many prompts")
     verb.add_argument("--json", action="store_true", help="a line of JSON for each answer")
     options = parser.parse_args(argv)
     from training.post import data, rewards
 
-    reward = rewards.load(options.reward)
+    reward = rewards.load(options.reward, _options(options.option), House.from_environment())
     recipe = _recipe(options)
     rows = data.prepare(recipe).train[: max(1, options.rows)]
     asked = [(row, text) for row in rows for text in _answers(options, row)]
@@ -82,6 +86,13 @@ def _recipe(options: argparse.Namespace) -> PostRecipe:
             "reward": {"functions": [options.reward], "max_tokens": SAMPLED_TOKENS},
         }
     )
+
+
+def _options(lines: Sequence[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"--option is not TOML: {error}", "such as --option 'weight = 2'") from error
 
 
 def _answers(options: argparse.Namespace, row: Row) -> list[str]:

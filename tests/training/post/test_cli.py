@@ -89,3 +89,8 @@ def test_a_reward_is_tried_on_the_rows_own_answers_and_on_an_ages(
     assert main([*told[:-1], "--say", "no"]) == 0
     assert "all alike, so there is nothing to learn from" in capsys.readouterr().out
     assert main([*told[:3], "training.post.rewards:nothing", *told[4:]]) == 2
+    dealt = ["training.novel.controls:permuted", *told[4:], "--option", "of = 'training.post.rewards:exact'"]
+    assert main([*told[:3], *dealt]) == 0
+    worth = [json.loads(line)["reward"] for line in capsys.readouterr().out.splitlines()]
+    assert [sorted(worth[:3]), sorted(worth[3:])] == [[0.0, 1.0, 1.0]] * 2
+    assert main([*told[:3], *dealt[:-1], "of"]) == 2
