@@ -3,22 +3,27 @@
     {"format": 1, "ages": {"jest@dpo-000020": {"funny": Found, ...}}}
 
 An age's folder never changes, so results lie beside it; the file is replaced whole after every trait.
+Two processes that ask at once wait for each other and lose nothing.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from selves.errors import AgeError
-from selves.files import write_file
+from selves.files import disk_error, write_file
 from selves.lineage import Age
 from selves.speech import Frozen
 from training.post.figures import Figure
 
 TRAITS_FILE = "traits.json"
+LOCK_FILE = ".traits.lock"
 FORMAT = 1
 
 
@@ -48,14 +53,28 @@ def read_traits(age: Age) -> Traits:
 def keep_trait(age: Age, name: str, found: Found) -> None:
     """Add one trait, in place of an earlier one. Raises AgeError, DiskError."""
     lineage = age.folder.parent
-    known = _read(lineage)
-    known.setdefault(age.card.address, {})[name] = found
-    ages = {
-        address: {trait: one.model_dump(mode="json") for trait, one in traits.items()}
-        for address, traits in known.items()
-    }
-    data = json.dumps({"format": FORMAT, "ages": ages}, indent=1, ensure_ascii=False) + "\n"
-    write_file(lineage / TRAITS_FILE, data)
+    with _alone(lineage):
+        known = _read(lineage)
+        known.setdefault(age.card.address, {})[name] = found
+        ages = {
+            address: {trait: one.model_dump(mode="json") for trait, one in traits.items()}
+            for address, traits in known.items()
+        }
+        data = json.dumps({"format": FORMAT, "ages": ages}, indent=1, ensure_ascii=False) + "\n"
+        write_file(lineage / TRAITS_FILE, data)
+
+
+@contextmanager
+def _alone(lineage: Path) -> Iterator[None]:
+    """Hold the lock of a lineage's traits; the kernel drops it with the process."""
+    path = lineage / LOCK_FILE
+    try:
+        file = path.open("a")
+    except OSError as error:
+        raise disk_error(error, path) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _read(lineage: Path) -> dict[str, Traits]:
