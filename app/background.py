@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-UNWATCHED_S = 3.0
+UNWATCHED_S = 5.0
 """After so long without anybody looking, work that streams to a page is ended.
 
 Streamlit ends a script in the same way whether somebody clicked or closed the tab: only what comes after
