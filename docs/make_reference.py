@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from book.outline import Outline
 from selves.__main__ import COMMANDS
 from selves.cast import Cast
 from training import budget
@@ -144,6 +145,7 @@ def page() -> str:
         *toml_page("The cast file, `selves.toml`", Cast),
         *toml_page("Recipes, `recipes/*.toml`", Recipe),
         *toml_page("Recipes of post-training, `recipes/post/*.toml`", PostRecipe),
+        *toml_page("The outline of a book, `home/books/*/outline.toml`", Outline),
         "## What the recipes of this repository come to",
         "",
         "Hours are the base stage's operations at 40 % of a GPU's published peak of dense bfloat16 products.",
