@@ -23,7 +23,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-PATIENCE_MS = 180_000
+PATIENCE_MS = 120_000
 CHANGED = """() => {
     window.answeredAt = 0;
     const watch = new MutationObserver(() => {

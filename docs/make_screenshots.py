@@ -18,7 +18,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
-WIDTH, HEIGHT = 1100, 800
+WIDTH, HEIGHT = 1280, 860
 PATIENCE_MS = 120_000
 
 
@@ -59,7 +59,7 @@ def side_by_side(page: Page, address: str) -> None:
     page.get_by_text("Which is best?").wait_for()
     page.get_by_text("Shade by surprise").click()
     page.locator(".words").first.wait_for()
-    page.get_by_text("Which is best?").scroll_into_view_if_needed()
+    scroll_to(page, ".words")
     take(page, "side-by-side")
 
 
@@ -70,7 +70,7 @@ def conversation(page: Page, address: str) -> None:
     page.locator('[class*="st-key-line-"]').nth(5).wait_for()
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Go on").wait_for()
-    page.get_by_role("button", name="Play").scroll_into_view_if_needed()
+    scroll_to(page, ".st-key-go_on")
     take(page, "conversation")
 
 
@@ -80,6 +80,17 @@ def life(page: Page, address: str) -> None:
     page.get_by_text("What it can do").wait_for()
     page.locator("canvas, svg.marks").first.wait_for()
     take(page, "life")
+
+
+def scroll_to(page: Page, selector: str) -> None:
+    """Bring something near the upper end of the picture."""
+    page.evaluate(
+        """selector => {
+            document.querySelector(selector).scrollIntoView();
+            document.querySelector('[data-testid="stMain"]').scrollBy(0, -130);
+        }""",
+        selector,
+    )
 
 
 def take(page: Page, name: str) -> None:
