@@ -31,11 +31,6 @@ class QuickConnection(aiosqlite.Connection):
     def cursor(self) -> QuickCursor:  # type: ignore[override]
         return QuickCursor(self)
 
-    async def rollback(self) -> None:
-        # a pool asks for it whenever a connection comes back
-        if self._conn.in_transaction:
-            await super().rollback()
-
 
 class QuickCursor(aiosqlite.Cursor):
     """See the module."""
