@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("selves.loop")
 
 EXAMPLES = """
-selves loop recipes/loop.toml               what memory may give now, and what would be done with it
-selves loop recipes/loop.toml --go          train the next self; it stays if nothing important broke
-selves loop recipes/loop.toml --history     all rounds
+selves loop recipes/loop/votes.toml               what memory may give now, and what would be done with it
+selves loop recipes/loop/votes.toml --go          train the next self; it stays if nothing important broke
+selves loop recipes/loop/votes.toml --history     all rounds
 """
 
 
 def main(argv: Sequence[str]) -> int | None:
     parser = make_parser("selves loop", "Let what was remembered become the next self.", EXAMPLES)
-    parser.add_argument("file", type=Path, help="a TOML file such as recipes/loop.toml")
+    parser.add_argument("file", type=Path, help="a TOML file such as recipes/loop/votes.toml")
     parser.add_argument("--go", action="store_true", help="do it; without this nothing is written")
     parser.add_argument("--history", action="store_true", help="say what came of earlier rounds")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from book.outline import Outline
+from bots.loop import LoopRecipe
 from selves.__main__ import COMMANDS
 from selves.cast import Cast
 from training import budget
@@ -145,6 +146,7 @@ def page() -> str:
         *toml_page("The cast file, `selves.toml`", Cast),
         *toml_page("Recipes, `recipes/*.toml`", Recipe),
         *toml_page("Recipes of post-training, `recipes/post/*.toml`", PostRecipe),
+        *toml_page("Recipes of the loop, `recipes/loop/*.toml`", LoopRecipe),
         *toml_page("The outline of a book, `home/books/*/outline.toml`", Outline),
         "## What the recipes of this repository come to",
         "",
