@@ -21,13 +21,13 @@ if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m'; dim=$'\e[2m'; plain=$
 step() { printf '\n%s%s%s  %s%s%s\n' "$bold" "$1" "$plain" "$dim" "${2:-}" "$plain"; }
 
 started=$SECONDS
-step "1/6  A model grows up" "selves train run $recipe ${text[*]-}"
+step "1/7  A model grows up" "selves train run $recipe ${text[*]-}"
 selves train run "$recipe" ${text[@]+"${text[@]}"}
 
-step "2/6  An elder joins, raised by others" "selves ages import smollm2"
+step "2/7  An elder joins, raised by others" "selves ages import smollm2"
 selves ages import smollm2
 
-step "3/6  All of them get a voice, and memory takes them in" "selves serve; selves memory register"
+step "3/7  All of them get a voice, and memory takes them in" "selves serve; selves memory register"
 home=${SELVES_HOME:-home}
 scratch=$(mktemp -d)
 # The engine lives as long as its standard input does: when this script ends, in whatever way, so does the engine.
@@ -45,14 +45,17 @@ SELVES_URL=$(python -c 'import json, sys; print(json.load(sys.stdin)["url"])' <"
 export SELVES_URL
 echo "serving every age at $SELVES_URL/v1 (OpenAI API) for as long as the demo runs"
 
-step "4/6  They meet" "selves scene play first-meeting --key demo"
+step "4/7  They meet" "selves scene play first-meeting --key demo"
 selves scene play first-meeting --key demo 9>&-
 
-step "5/6  The newest writes to the one it was before it had read anything" "selves scene play letter-home --key demo"
+step "5/7  The newest writes to the one it was before it had read anything" "selves scene play letter-home --key demo"
 selves scene play letter-home --key demo 9>&-
 
-step "6/6  A page to keep" "selves book page ember"
+step "6/7  A page to keep" "selves book page ember"
 selves book page ember 9>&-
+
+step "7/7  A book of it: PDF, EPUB and website" "selves book build ember"
+selves book build ember 9>&-
 
 took=$((SECONDS - started))
 cat <<EOF

@@ -9,6 +9,7 @@
 | SELVES_VLLM | the `vllm` program of its own environment, or a URL | `vllm` in `[serving]` |
 | VLLM_API_KEY | key that is sent to a vLLM elsewhere | none |
 | SELVES_API_KEY | keys that the serving address takes, commas between; clients send the first | none |
+| SELVES_PARLOR_PASSWORD | what visitors of the parlor must know (`app/` reads it) | none |
 """
 
 from __future__ import annotations
