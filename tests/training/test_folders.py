@@ -83,8 +83,8 @@ def broken_parquet() -> bytes:
     [
         ("late.txt", b"fine\n" * 9999 + b"caf\xe9\n", r"late\.txt is not UTF-8: byte 49998 "),
         ("late.jsonl", b'{"text": "fine"}\n{"text": "caf\xe9"}\n', r"late\.jsonl is not UTF-8: byte 30 "),
-        ("late.txt.gz", gzip.compress(b"caf\xe9"), r"late\.txt\.gz is not UTF-8: byte 3 "),
-        ("cut.txt.gz", gzip.compress(b"fine " * 999)[:-20], r"cut\.txt\.gz cannot be read: "),
+        ("late.txt.gz", gzip.compress(b"caf\xe9", mtime=0), r"late\.txt\.gz is not UTF-8: byte 3 "),
+        ("cut.txt.gz", gzip.compress(b"fine " * 999, mtime=0)[:-20], r"cut\.txt\.gz cannot be read: "),
         ("no.md.gz", b"not gzip", r"no\.md\.gz cannot be read: Not a gzipped file"),
         ("cut.parquet", broken_parquet()[:-20], r"cut\.parquet is no whole parquet file"),
         (
