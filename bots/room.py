@@ -381,6 +381,10 @@ class Room:
             except DiscordError as error:
                 log.error("%s: %s", self.channel.place, error)
                 asyncio.get_running_loop().call_later(self._pace.retry_s, self._look_for_leftovers)
+            except StoreError as error:
+                # what was to be answered still stands in the channel
+                log.error("%s: %s. Catching up in %.0f s.", self.channel.place, error, self._pace.retry_s)
+                asyncio.get_running_loop().call_later(self._pace.retry_s, self.take, CatchUp())
             except SelvesError as error:
                 log.error("%s: %s", self.channel.place, error)
 

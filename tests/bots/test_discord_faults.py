@@ -140,6 +140,33 @@ async def test_on_a_full_disk_nothing_is_posted_and_later_all_is_answered_once(
     assert len(house.said()) == 1
 
 
+async def test_an_answer_that_could_not_be_kept_is_drawn_again_when_it_can(
+    house: DiscordHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    ember, wire = house.selves["Ember"], Wire(house.serving_url)
+    async with wire.open() as house.serving_url, house.awake() as awake:
+        await awake.until_caught_up()
+        wire.free.clear()
+        house.anna.post(house.room, f"{house.double.mention(ember)} {'long ' * 390}")
+        await house.double.until(lambda: house.double.requests("POST", "/typing", by=ember))
+        with full_disk(awake.store):
+            for number in range(4):
+                house.anna.post(house.room, f"{number} {'long ' * 390}")
+
+            async def told() -> bool:
+                return "the disk is full" in caplog.text
+
+            await eventually(told)
+            caplog.clear()
+            wire.free.set()
+            await eventually(told)
+            assert house.said() == []
+        await house.until_said(1)
+        messages = await awake.settled()
+    assert [m.speaker for m in messages if m.address] == ["Ember"]
+    assert len(house.said()) == 1
+
+
 async def test_who_is_told_to_reconnect_misses_nothing(house: DiscordHouse) -> None:
     ember = house.selves["Ember"]
     async with house.awake() as awake:
