@@ -42,9 +42,12 @@ export default function ({ parentElement, setTriggerValue }) {
   const quote = event => {
     event.preventDefault();
     if (chosen) setTriggerValue('quote', chosen);
+    chosen = null;
+    document.getSelection().removeAllRanges();
     button.style.display = 'none';
   };
   document.addEventListener('selectionchange', look);
+  look();  // words may have been selected before this was listening
   button.addEventListener('mousedown', quote);
   button.addEventListener('click', quote);
   return () => {

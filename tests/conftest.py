@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEM
     os.environ.setdefault(variable, "1")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
+# Ctrl-C must reach the processes that tests start, also where this one was started in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SENTENCES = (
     "<Ash> Hi! How are you today?\n<Ember> I'm doing really good, haha.\n<Ash> What do you like to read?\n",

@@ -80,8 +80,10 @@ async def test_killed_it_fails_what_it_was_saying_and_comes_back(apart: EngineAp
     os.kill(first, signal.SIGKILL)
     assert isinstance((await endless)[-1], EngineError)
     while apart.pid in (None, first):
-        with pytest.raises(EngineError, match="killed by SIGKILL"):
+        try:
             await apart.encode(age, "Hi", {})
+        except EngineError as error:
+            assert "killed by SIGKILL" in str(error)
         await asyncio.sleep(0.05)
     assert (await heard(apart, age, [5], Ask(3, ignore_eos=True)))[-1].finish == "length"  # type: ignore[union-attr]
 
