@@ -217,9 +217,10 @@ class Room:
         called = await self._addressed(event, place)
         if not called and not await self._may_listen(event, place):
             return
-        scene = self._scene or await self.open_talk()
+        talk = await self.open_talk()
         message = await self._store.hear(
-            scene.id,
+            (self._scene or talk).id,
+            when_ended=talk.id,
             platform_id=event.platform_id,
             user_id=event.user_id,
             text=await self._whole(event.text, event.files if place.files else ()),

@@ -388,9 +388,11 @@ class Store:
         origin: Literal["discord", "interaction", "selfhosted"] = "discord",
         place: str | None = None,
         reply_to_platform_id: int | None = None,
+        when_ended: int | None = None,
     ) -> Message:
         """Keep what a person said on a platform; hearing the same message again changes nothing.
 
+        When the scene has ended meanwhile, `when_ended` is the one that keeps it.
         The words are sealed with the person's key, and kept for 30 days unless the person allowed more. The
         person is `guest-N` here, the same in every scene; neither the user id nor a name is stored. Raises
         StoreError if there is no such scene.
@@ -406,6 +408,8 @@ class Store:
             # then the lock: who hears the same event at the same time waits here, and then finds the message;
             # on SQLite it has waited already
             scene = await self.lock_scene(session, scene_id)
+            if scene.status == "ended" and when_ended is not None:
+                scene = await self.lock_scene(session, when_ended)
             if self._writers_overlap and (known := await session.scalar(same)):
                 return await _read(session, known)
             answered = None

@@ -222,6 +222,22 @@ async def test_a_person_is_a_guest_with_a_number_and_never_an_id(store: Store, d
     assert str(USER).encode() not in (sqlite_bytes(database_url) or b"")
 
 
+async def test_what_is_heard_after_the_end_of_a_scene_is_kept_in_the_talk_around_it(store: Store) -> None:
+    talk = await store.begin_scene(SPEC, place="discord:1", key="channel")
+    scene = await store.begin_scene(SPEC, place="discord:1", key="meeting")
+
+    async def hear(platform_id: int) -> int:
+        heard = await store.hear(
+            scene.id, platform_id=platform_id, user_id=USER, text="Hi", created_at=NOON, when_ended=talk.id
+        )
+        return heard.scene_id
+
+    assert await hear(1) == scene.id
+    await store.end_scene(scene.id, "max_turns")
+    assert await hear(2) == talk.id
+    assert await hear(1) == scene.id
+
+
 async def test_hearing_the_same_event_again_changes_nothing(store: Store, database_url: str) -> None:
     scene = await store.begin_scene(SPEC, place="discord:1")
     turn = await store.keep_turn(scene.id, speaker="Ember", utterances=[utterance()], chosen=0)
