@@ -96,6 +96,9 @@ class AgeCard(Frozen):
     bits_per_byte: float | None = None
     """On held-out text: tokenizer-free, lower is better."""
     license: str = ""
+    age_restricted: bool = False
+    """Whether it speaks only where a channel is marked as age-restricted, whatever a cast says of it.
+    What is trained from it is so too."""
     sources: tuple[dict[str, Any], ...] = ()
     """What it read: the recipe's [[corpus]] tables, data sets with the commit that was read."""
     source: str = ""

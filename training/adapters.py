@@ -92,6 +92,7 @@ def import_adapter(source: Path, of: str, name: str, house: House, tell: Tell) -
             context_tokens=base.card.context_tokens,
             tokens_seen=base.card.tokens_seen,
             license=read_license(source) or base.card.license,
+            age_restricted=base.card.age_restricted,
             source=f"{source.absolute()}, on weights with sha256 {base.card.weights_sha256}",
             weights_sha256=sha256_file(partial / ADAPTER_FILE),
             files=files,

@@ -17,6 +17,7 @@ HOW = {
     "grpo": "It learned from rewards for its own answers, compared in groups (GRPO).",
     "rloo": "It learned from rewards for its own answers, each against the others (RLOO).",
     "distill": "It learned to say the next word as another age would, in its own answers (distillation).",
+    "sdft": "It learned to answer as it does when it reads more, such as its own letters (self-distillation).",
     "ageing": "Nothing was learned: its weights were drawn away from what they had become.",
     "merge": "Nothing was learned: its weights are a mean of others'.",
 }
@@ -40,6 +41,8 @@ def readme(recipe: PostRecipe, card: AgeCard, before: Sequence[Figure], after: S
         f"`{card.parent}`. {HOW[recipe.method]}"
         + (f" This is a LoRA adapter; it speaks with the weights of `{card.adapter_of}`." if adapter else ""),
     ]
+    if card.age_restricted:
+        parts.append("It is marked: it speaks only in channels that are marked as age-restricted.")
     if before or after:
         parts += [
             "## Before and after",

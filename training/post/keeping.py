@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 
 from selves.errors import AgeError
 from selves.files import disk_error, new_folder, sha256_file
-from selves.lineage import ADAPTER_CONFIG_FILE, ADAPTER_FILE, CARD_FILE, DIARY_FILE, WEIGHTS_FILE, AgeCard
+from selves.lineage import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_FILE,
+    CARD_FILE,
+    DIARY_FILE,
+    WEIGHTS_FILE,
+    AgeCard,
+    find_age,
+)
 from selves.speech import Writing
 from training.adapters import TOKENIZER_FILES, read_shapes, why_unfit
 from training.post import speaking
@@ -67,6 +75,7 @@ def keep(
             tokens_seen=base.age.card.tokens_seen + facts.tokens_seen,
             train_loss=facts.train_loss,
             license=base.age.card.license,
+            age_restricted=_is_restricted(recipe, base),
             sources=facts.sources,
             recipe=recipe.model_dump(mode="json"),
             weights_sha256=sha256,
@@ -79,6 +88,13 @@ def keep(
         card = card.model_copy(update={"files": files})
         _write(partial / CARD_FILE, card.model_dump_json(indent=2) + "\n")
     return card, said
+
+
+def _is_restricted(recipe: PostRecipe, base: Base) -> bool:
+    """Whether it is marked, or anybody that it comes from is."""
+    others = [*recipe.merge.others, *([recipe.distill.teacher] if recipe.method == "distill" else [])]
+    from_others = (find_age(base.age.lineage_folder.parent, address) for address in others)
+    return recipe.age_restricted or any(age.card.age_restricted for age in (base.age, *from_others))
 
 
 def _write(path: Path, text: str) -> None:

@@ -168,6 +168,9 @@ class PostRecipe(Frozen):
     """Share of the rows that is measured with and not learned, where a source has no such part."""
     template: str = ""
     """A file with a Jinja chat template, where the base has none or another is wanted."""
+    age_restricted: bool = False
+    """Mark what comes of this: it then speaks only in channels that Discord marks as age-restricted, also
+    where a cast does not say so. What comes of a marked age is marked by itself."""
     report_to: tuple[str, ...] = ()
     """Where curves go besides metrics.jsonl: `tensorboard`, `trackio` and others that transformers knows."""
     trl: dict[str, Any] = Field(default_factory=dict)
