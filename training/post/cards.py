@@ -17,7 +17,7 @@ HOW = {
     "grpo": "It learned from rewards for its own answers, compared in groups (GRPO).",
     "rloo": "It learned from rewards for its own answers, each against the others (RLOO).",
     "distill": "It learned to say the next word as another age would, in its own answers (distillation).",
-    "sdft": "It learned to answer as it does when it reads more, such as its own letters (self-distillation).",
+    "sdft": "It learned to answer as it does when it has read more, such as letters (self-distillation).",
     "ageing": "Nothing was learned: its weights were drawn away from what they had become.",
     "merge": "Nothing was learned: its weights are a mean of others'.",
 }

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from selves.errors import ConfigError, CorpusError
 from training.post.recipe import PostRecipe
 from training.post.rows import LEARNED, Row
+from training.post.teaching import read_by
 
 CHECKED = 32
 """Rows whose template is looked at closely."""
@@ -59,13 +60,12 @@ def rendered(
     """Return a row's prompt as token ids, and prompt and answer for each answer. Raises ConfigError.
 
     What is learned is what stands after the prompt, so the template must render a prompt as it does when an
-    answer follows, up to where the self speaks.
+    answer follows, up to where the self speaks. Of sdft the prompt is what the base reads, the longer one.
     """
+    asked = read_by(row, recipe)
     try:
         prompt = list(
-            tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)[
-                "input_ids"
-            ]
+            tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]
         )
         whole = [
             list(tokenizer.apply_chat_template(row["prompt"] + row[column], return_dict=True)["input_ids"])

@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from selves import config
 from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN
 from selves.speech import Frozen
 from training.recipe import Diary
 
-Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "distill", "ageing", "merge"]
+Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "distill", "sdft", "ageing", "merge"]
 BY_REWARD = ("grpo", "rloo")
-ON_POLICY = (*BY_REWARD, "distill")
+ON_POLICY = (*BY_REWARD, "distill", "sdft")
 """Methods by which it learns from its own answers."""
 IN_WEIGHTS = ("ageing", "merge")
 """Methods that read no data: they work on the weights alone."""
@@ -89,13 +89,30 @@ class Rewards(Frozen):
 
 
 class Distill(Frozen):
-    """`[distill]`: who teaches, at every token of the self's own answers."""
+    """`[distill]`: who teaches, at every token of the self's own answers. Of `sdft` it is the base itself."""
 
     teacher: str = ""
-    """An address: an age with the same tokens, such as an older one of the lineage."""
+    """For `distill`, an address: an age with the same tokens, such as an older one of the lineage."""
+    reading: str = (
+        "You kept these letters from the selves that you were:\n\n{privileged_context}\n\n"
+        "Answer as the one who wrote them: {prompt}"
+    )
+    """For `sdft`: what the base is asked when it reads the column `privileged_context` beside the prompt."""
     max_tokens: int = Field(64, ge=1)
     """Of an answer."""
     temperature: float = Field(1.0, gt=0, le=5)
+
+    @field_validator("reading")
+    @classmethod
+    def _shows_both(cls, value: str) -> str:
+        for name in ("{prompt}", "{privileged_context}"):
+            if value.count(name) != 1:
+                raise ValueError(f"{name} stands in `reading` once")
+        try:
+            value.format(prompt="", privileged_context="")
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"`reading` has a brace that means nothing: {error}") from error
+        return value
 
 
 class Probes(Frozen):
@@ -156,8 +173,8 @@ class PostRecipe(Frozen):
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps in which the rate rises."""
     beta: float | None = Field(None, ge=0)
-    """How much it is held to the base: dpo and kto 0.1, grpo and rloo 0.04, if not stated. Of distill:
-    from 0, all that the teacher might say, to 1 (if not stated), what it is likeliest to say."""
+    """How much it is held to the base: dpo and kto 0.1, grpo and rloo 0.04, if not stated. Of distill
+    and sdft: from 0, all that the teacher might say, to 1 (if not stated), what it is likeliest to say."""
     max_tokens: int = Field(0, ge=0)
     """Longer rows are cut; 0: as much as the age can look back on, at most 1024."""
     ages: int = Field(1, ge=1)
@@ -221,9 +238,9 @@ class PostRecipe(Frozen):
     @property
     def answer_tokens(self) -> int:
         """How many tokens are kept free for its own answers."""
-        return {"distill": self.distill.max_tokens, **dict.fromkeys(BY_REWARD, self.reward.max_tokens)}.get(
-            self.method, 0
-        )
+        if self.method in BY_REWARD:
+            return self.reward.max_tokens
+        return self.distill.max_tokens if self.method in ON_POLICY else 0
 
     @property
     def age_steps(self) -> tuple[int, ...]:

@@ -4,6 +4,7 @@
     dpo     prompt, chosen, rejected
     kto     prompt, completion, label
     grpo    prompt, and any other columns, which the rewards are given
+    sdft    prompt, privileged_context: a text that the base reads beside the prompt
 
 Rows come from anywhere, so each is looked at before training begins, and what is wrong is named with its
 place.
@@ -28,6 +29,8 @@ LEARNED: dict[str, tuple[str, ...]] = {
     "kto": ("completion",),
 }
 """The columns that hold answers."""
+BESIDES: dict[str, tuple[str, ...]] = {"kto": ("label",), "sdft": ("privileged_context",)}
+"""The columns that a method reads besides prompts and answers."""
 
 
 def read_rows(method: Method, raw: Any, where: str) -> list[Row]:
@@ -50,6 +53,11 @@ def read_rows(method: Method, raw: Any, where: str) -> list[Row]:
             row["label"] = raw["label"]
         if method == "dpo" and row["chosen"] == row["rejected"]:
             raise ValueError("chosen and rejected are the same")
+        if method == "sdft":
+            if not isinstance(raw["privileged_context"], str) or not raw["privileged_context"].strip():
+                raise ValueError("privileged_context is a text that the base reads beside the prompt")
+            if row["prompt"][-1]["role"] != "user":
+                raise ValueError("prompt ends with the user's turn")
         row |= {name: value for name, value in raw.items() if name not in row}
     except KeyError as error:
         raise CorpusError(
@@ -111,7 +119,7 @@ def is_messages(value: Any) -> bool:
 
 
 def _columns(method: Method) -> tuple[str, ...]:
-    return ("prompt", *LEARNED.get(method, ()), *(("label",) if method == "kto" else ()))
+    return ("prompt", *LEARNED.get(method, ()), *BESIDES.get(method, ()))
 
 
 def _conversation(raw: Mapping[str, Any]) -> list[Row]:

@@ -112,7 +112,7 @@ class Run:
         learned = recipe.reward.functions if recipe.method in BY_REWARD else ()
         self.rewards = [rewards.load(name, recipe.reward.options, house) for name in learned]
         self.probed = [rewards.load(name, recipe.reward.options, house) for name in recipe.probes.rewards]
-        self.teacher = teaching.load_teacher(recipe, base, house) if recipe.method == "distill" else None
+        self.teacher = teaching.load_teacher(recipe, base, house)
         say = asking.Asking(base, recipe.seed, state / asking.SAID_FILE)
         self.prepared = data.prepare(recipe, figures.questions(recipe, base.form), say)
         limit = limit_of(recipe, base.age.card.context_tokens)

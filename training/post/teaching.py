@@ -1,4 +1,9 @@
-"""An age that teaches another: what it would say next, at every token of the other's own answers."""
+"""An age that teaches another: what it would say next, at every token of the other's own answers.
+
+Of `distill` it is another age. Of `sdft` (Shenfeld et al. 2026, arXiv:2601.19897) it is the base itself,
+which reads more than the new self is shown: letters of its past selves, say. So one learns to be, without
+reading, as one is after reading.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +16,32 @@ from selves.settings import House
 from selves.speech import ChatMessage
 from training.imports import load_model
 from training.post.figures import Figure, Loaded, greedy, mean
-from training.post.models import Base, widened
+from training.post.models import Base, load, widened
 from training.post.recipe import PostRecipe
-from training.post.rows import Row
+from training.post.rows import Message, Row
 from training.post.speaking import listening
 
 
+def read_by(row: Row, recipe: PostRecipe) -> list[Message]:
+    """Return what the teacher is asked (pure), as TRL's trainer puts it together."""
+    if recipe.method != "sdft":
+        return list(row["prompt"])
+    *before, last = row["prompt"]
+    asked = recipe.distill.reading.format(
+        prompt=last["content"], privileged_context=row["privileged_context"]
+    )
+    return [*before, {"role": "user", "content": asked}]
+
+
 def load_teacher(recipe: PostRecipe, base: Base, house: House) -> Any:
-    """Return the teacher's model. Raises ConfigError unless it has the pupil's tokens; AgeError."""
+    """Return the teacher's model, None where nobody teaches.
+
+    Raises ConfigError unless it has the pupil's tokens; AgeError.
+    """
+    if recipe.method == "sdft":
+        return load(base, recipe.seed)
+    if recipe.method != "distill":
+        return None
     age = find_age(house.checkpoints, recipe.distill.teacher)
     if age.card.adapter_of is not None:
         raise ConfigError(
@@ -33,15 +56,21 @@ def load_teacher(recipe: PostRecipe, base: Base, house: House) -> Any:
 
 
 def distance(recipe: PostRecipe, model: Any, teacher: Any, base: Base, rows: Sequence[Row]) -> Figure:
-    """Return how far a model's next token is from the teacher's, along the teacher's own greedy answers."""
+    """Return how far a model's next token is from the teacher's, along the teacher's own greedy answers.
+
+    The model is shown the prompt; the teacher also what it alone reads (sdft).
+    """
     import torch
 
     reader = Loaded(teacher, base.tokenizer, base.ends)
     each = []
     with listening(model), listening(teacher), greedy(teacher):
         for row in rows:
-            prompt = reader.template(tuple(ChatMessage.model_validate(m) for m in row["prompt"]))
-            ids = torch.tensor([prompt], device=teacher.device)
+            prompt, read = (
+                reader.template(tuple(ChatMessage.model_validate(m) for m in messages))
+                for messages in (row["prompt"], read_by(row, recipe))
+            )
+            ids = torch.tensor([read], device=teacher.device)
             whole = teacher.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -50,13 +79,16 @@ def distance(recipe: PostRecipe, model: Any, teacher: Any, base: Base, rows: Seq
                 eos_token_id=base.ends or None,
                 pad_token_id=base.tokenizer.pad_token_id,
             )
+            answer = whole[:, len(read) :]
+            own_ids = torch.cat([torch.tensor([prompt], device=answer.device), answer], dim=1)
             told, own = (
-                one(input_ids=whole.to(one.device))
-                .logits[0, len(prompt) - 1 : -1]
+                one(input_ids=seen.to(one.device))
+                .logits[0, -answer.shape[1] - 1 : -1]
                 .float()
                 .log_softmax(-1)
                 .cpu()
-                for one in (teacher, model)
+                for one, seen in ((teacher, whole), (model, own_ids))
             )
             each.append(float((told.exp() * (told - own)).sum(-1).mean()))
-    return mean("held-out prompts: nats from the teacher, per token", each, better=False)
+    who = "the base that reads" if recipe.method == "sdft" else "the teacher"
+    return mean(f"held-out prompts: nats from {who}, per token", each, better=False)

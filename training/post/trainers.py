@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ from training.post import models
 from training.post.lengths import limit_of
 from training.post.models import Base
 from training.post.recipe import BY_REWARD, PostRecipe
-from training.post.rows import LEARNED, Row
+from training.post.rows import BESIDES, LEARNED, Row
 
-RATES = {"sft": 2e-5, "dpo": 1e-6, "kto": 1e-6, "grpo": 1e-6, "rloo": 1e-6, "distill": 1e-6}
+RATES = {"sft": 2e-5, "dpo": 1e-6, "kto": 1e-6, "grpo": 1e-6, "rloo": 1e-6, "distill": 1e-6, "sdft": 1e-5}
 """Usual learning rates where all weights are learned."""
 NAMES = {"distill": "Distillation"}
 """What TRL calls a method, where it is not its name in capitals."""
 LORA_TIMES = 10.0
-BETAS = {"dpo": 0.1, "kto": 0.1, "grpo": 0.04, "rloo": 0.04, "distill": 1.0}
+BETAS = {"dpo": 0.1, "kto": 0.1, "grpo": 0.04, "rloo": 0.04, "distill": 1.0, "sdft": 1.0}
 LOGGED_LINES = 400
 OURS = (
     "output_dir",
@@ -75,12 +76,21 @@ def settings(recipe: PostRecipe, state: Path, context: int) -> dict[str, Any]:
             "max_completion_length": recipe.distill.max_tokens,
             "temperature": recipe.distill.temperature,
         }
+    elif recipe.method == "sdft":
+        found |= {
+            "max_completion_length": recipe.distill.max_tokens,
+            "max_prompt_length": None,  # rows that leave no room are left out
+            "temperature": recipe.distill.temperature,
+            "num_generations": 1,
+            "teacher_prompt_template": recipe.distill.reading,
+        }
     else:
         found["max_length"] = limit_of(recipe, context)
     if recipe.method == "sft":
         found["completion_only_loss"] = True
     if recipe.method in BETAS:
-        found["beta"] = BETAS[recipe.method] if recipe.beta is None else recipe.beta
+        beta = BETAS[recipe.method] if recipe.beta is None else recipe.beta
+        found["distillation_alpha" if recipe.method == "sdft" else "beta"] = beta
     return found
 
 
@@ -100,7 +110,8 @@ def build(
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     name = NAMES.get(recipe.method, recipe.method.upper())
-    configuration: Any = getattr(trl, f"{name}Config")
+    library = importlib.import_module("trl.experimental.sdft") if recipe.method == "sdft" else trl
+    configuration: Any = getattr(library, f"{name}Config")
     own = settings(recipe, state, base.age.card.context_tokens) | _balance(recipe, rows)
     args = _configured(configuration, own, recipe)
     model = models.load(base, recipe.seed)
@@ -113,14 +124,14 @@ def build(
         more["reward_funcs"] = rewards
     if recipe.method == "distill":
         more["teacher_model"] = teacher
-    columns = {"prompt", *LEARNED.get(recipe.method, ()), "label"}
+    columns = {"prompt", *LEARNED.get(recipe.method, ()), *BESIDES.get(recipe.method, ())}
     told = [
         row if recipe.method in BY_REWARD else {name: row[name] for name in row if name in columns}
         for row in rows
     ]
     set_seed(recipe.seed)  # PEFT draws the first of its matrices
     try:
-        trainer = getattr(trl, f"{name}Trainer")(
+        trainer = getattr(library, f"{name}Trainer")(
             model=model,
             args=args,
             train_dataset=datasets.Dataset.from_list(told),

@@ -24,7 +24,8 @@ def post_house(checkpoints: Path, house: House, tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def answers(tmp_path: Path) -> Path:
-    """Forty rows with all that any method wants: prompt, completion, chosen, rejected, label."""
+    """Forty rows with all that any method wants: prompt, completion, chosen, rejected, label,
+    privileged_context."""
     path = tmp_path / "answers.jsonl"
     rows = [
         {
@@ -33,6 +34,7 @@ def answers(tmp_path: Path) -> Path:
             "label": bool(n % 2),
             "chosen": "I am fine",
             "rejected": "no no no",
+            "privileged_context": "I am fine and I read.",
         }
         for n in range(40)
     ]

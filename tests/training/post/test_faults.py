@@ -97,8 +97,9 @@ def essence(house: House, lineage: str = "quill") -> list[tuple[Any, ...]]:
         ("sft", {"lora": {"rank": 2, "dropout": 0.1}, "steps": 7}),
         ("grpo", {"steps": 7}),
         ("distill", {"steps": 7, "distill": {"teacher": "tiny@base-000016", "max_tokens": 4}}),
+        ("sdft", {"steps": 7, "distill": {"max_tokens": 4}, "micro_batch": 4}),
     ],
-    ids=["sft", "grpo", "distill"],
+    ids=["sft", "grpo", "distill", "sdft"],
 )
 def test_killed_again_and_again_it_comes_to_the_same_self(
     post_house: House, make_post: MakePost, tmp_path: Path, method: str, changes: dict[str, Any]

@@ -25,8 +25,10 @@ from training.post.run import train
         ("kto", {"lora": {"rank": 4}, "rate": 1e-2}),
         ("rloo", {"steps": 4}),
         ("distill", {"distill": {"teacher": "tiny@base-000016", "max_tokens": 8}, "steps": 12}),
+        ("sdft", {"distill": {"max_tokens": 8}, "rate": 3e-4}),
+        ("sdft", {"distill": {"max_tokens": 8}, "lora": {"rank": 4}, "rate": 1e-3, "micro_batch": 4}),
     ],
-    ids=["sft", "sft lora", "dpo", "dpo lora merged", "kto lora", "rloo", "distill"],
+    ids=["sft", "sft lora", "dpo", "dpo lora merged", "kto lora", "rloo", "distill", "sdft", "sdft lora"],
 )
 def test_a_method_moves_what_it_is_meant_to_move(
     post_house: House, make_post: MakePost, method: str, changes: dict[str, Any]
@@ -59,6 +61,9 @@ def test_a_method_moves_what_it_is_meant_to_move(
             assert wanted[1].value - unwanted[1].value > wanted[0].value - unwanted[0].value
         case "distill":
             before, after = found["held-out prompts: nats from the teacher, per token"]
+            assert after.high < before.low
+        case "sdft":
+            before, after = found["held-out prompts: nats from the base that reads, per token"]
             assert after.high < before.low
         case "rloo":
             assert "held-out greedy answers: vowels" in found
