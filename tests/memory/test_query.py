@@ -78,7 +78,7 @@ def test_whatever_is_typed_is_a_query_or_a_plain_error(typed: str) -> None:
 
 
 @given(typed=st.text(max_size=30) | TYPED)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_is_typed_is_no_error_of_sqlite(typed: str, fts5: Callable[[str, str], bool]) -> None:
     try:
         query = parse(typed)

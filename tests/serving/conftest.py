@@ -9,14 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from selves.lineage import read_age
 from tests.servers import serving
-
-settings.register_profile("house", deadline=None)  # a busy machine is no defect
-settings.load_profile("house")
-
 
 Serve = Callable[..., AbstractContextManager[str]]
 
