@@ -50,6 +50,8 @@ class Registrar(LeanClient):
         """What each kind of button does."""
         self.tree = Tree(self)
         self._works: set[asyncio.Task[None]] = set()
+        self._noting = asyncio.Lock()
+        """Held while a reaction is noted, so that one that was taken back is noted before that."""
         for module in (commands_talk, commands_about, commands_config, privacy, voting, asking):
             module.add_commands(self.tree, desk, self.presses)
         menus.add_commands(self.tree, desk)
@@ -120,8 +122,11 @@ class Registrar(LeanClient):
         user = discord.Object(payload.user_id)
         own = {account.user_id for account in (*self.desk.speakers.values(), self.desk.registrar)}
         if payload.user_id not in own:
-            emoji = payload.emoji.name
-            self._work(voting.note_reaction(self.desk, payload.message_id, user, emoji, removed=removed))
+            self._work(self._note(payload.message_id, user, payload.emoji.name, removed=removed))
+
+    async def _note(self, message_id: int, user: discord.abc.Snowflake, emoji: str, *, removed: bool) -> None:
+        async with self._noting:
+            await voting.note_reaction(self.desk, message_id, user, emoji, removed=removed)
 
     # ------------------------------------------------------------------ beside
 
