@@ -7,8 +7,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from bots.account import Pauses
 from bots.discord_api import Endpoints, pointed_at
@@ -17,11 +20,12 @@ from bots.room import Pace
 from memory.store import Store, open_store
 from memory.types import Message as Kept
 from selves.cast import Cast
+from selves.speech import Utterance
 from serving.voice import Voice
 from tests.discord_double.server import Bot, Channel, Double, Human, Message
 
 QUICK = Pace(quiet_s=0.05, patience_s=0.3, retry_s=0.05)
-HASTY = Pauses(first_s=0.01, refused_s=0.1, longest_s=0.1, posts_s=(0.01,) * 5, login_s=5)
+HASTY = Pauses(first_s=0.01, refused_s=0.1, longest_s=0.1, posts_s=(0.01,) * 5, login_s=60)
 SHORT = {"max_tokens": 12, "temperature": 1.0}
 POSTS = r"/channels/\d+/messages"
 
@@ -82,12 +86,21 @@ class DiscordHouse:
 
     @asynccontextmanager
     async def awake(
-        self, *, wait: bool = True, pace: Pace = QUICK, only: Sequence[str] = (), process: str = ""
+        self,
+        *,
+        wait: bool = True,
+        pace: Pace = QUICK,
+        only: Sequence[str] = (),
+        process: str = "",
+        lock_wait_s: float = 60,
     ) -> AsyncIterator[Awake]:
         """The selves are on Discord as long as the block runs; `only` some of them, as one of several
         processes.
         """
-        async with open_store(self.database_url, lock_wait_s=0.5) as store, Voice(self.serving_url) as voice:
+        async with (
+            open_store(self.database_url, lock_wait_s=lock_wait_s) as store,
+            Voice(self.serving_url) as voice,
+        ):
             with pointed_at(Endpoints.from_environment(self.double.environment)):
                 fleet = Fleet(
                     self.cast(),
@@ -99,7 +112,6 @@ class DiscordHouse:
                     pauses=HASTY,
                     guild_wait_s=0.02,
                     process=process,
-                    lease_s=3 if only else 20,
                     beat_s=0.1 if only else 4,
                 )
                 running = asyncio.create_task(fleet.run())
@@ -155,7 +167,26 @@ class Awake:
         return not await self.store.unposted(self.house.place)
 
 
-async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 20) -> None:
+def end_when_seen(monkeypatch: pytest.MonkeyPatch, house: DiscordHouse) -> None:
+    """Let no answer be whole before something of it stands in the channel, however fast the engine is."""
+    stream = Voice.stream
+
+    async def stream_until_seen(*arguments: Any, **options: Any) -> AsyncIterator[str | Utterance]:
+        before = len(house.room.messages)
+        async for piece in stream(*arguments, **options):
+            if isinstance(piece, Utterance):
+                await house.double.until(lambda: len(house.room.messages) > before)
+            yield piece
+
+    monkeypatch.setattr(Voice, "stream", stream_until_seen)
+
+
+def far_off() -> str:
+    """The cron of a moment of the day that does not come while a test runs."""
+    return f"0 {(datetime.now(UTC).hour + 12) % 24} * * *"
+
+
+async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 120) -> None:
     """Ask again until it is so."""
     async with asyncio.timeout(timeout_s):
         while not await check():  # noqa: ASYNC110 (the database tells nobody)

@@ -12,7 +12,7 @@ from bots.checkup import examine
 from bots.discord_api import Endpoints, pointed_at
 from memory import states
 from memory.store import open_store
-from tests.bots.discord_house import SHORT, DiscordHouse, eventually, open_house
+from tests.bots.discord_house import SHORT, DiscordHouse, end_when_seen, eventually, open_house
 from tests.discord_double.state import MANAGE_WEBHOOKS
 
 HOOK = r"/webhooks/\d+/webhook-secret-\d+"
@@ -73,6 +73,7 @@ async def test_a_guests_answer_is_seen_growing_while_the_registrar_types(
     house: DiscordHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "PAUSE_S", 0.0)
+    end_when_seen(monkeypatch, house)
     async with house.awake() as awake:
         await settings.change_place(awake.store, house.place, "stream", "on")
         await awake.until_caught_up()

@@ -11,7 +11,7 @@ import pytest
 from bots.newcomers import Newcomers
 from memory.types import Scene
 from selves.cast import SceneSpec, Schedule
-from tests.bots.discord_house import Awake, DiscordHouse, eventually, open_house
+from tests.bots.discord_house import Awake, DiscordHouse, eventually, far_off, open_house
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def test_an_interview_is_played_and_what_selves_say_pings_nobody(house: Di
 
 async def test_chatter_that_a_schedule_begins_ends_by_itself(house: DiscordHouse) -> None:
     chatter = {"name": "chatter", "kind": "chatter", "cast": ["Ember", "Spark"], "branching": 0.5}
-    schedule = Schedule(scene="chatter", per_day=6, channel=house.room.id)
+    schedule = Schedule(scene="chatter", cron=far_off(), channel=house.room.id)
     house.extra = {"scene": [chatter], "schedule": [schedule.model_dump()]}
     async with house.awake() as awake:
         await awake.fleet.timetable.fire(schedule, datetime.now(UTC))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -89,12 +90,19 @@ async def test_when_the_process_that_listens_is_killed_another_takes_over(house:
 async def test_who_loses_the_lead_stops_listening(house: DiscordHouse) -> None:
     async with house.awake(only=["Ember"], process="one", wait=False) as one:
         await house.double.until(lambda: house.double.is_online(house.registrar, house.selves["Ember"]))
+
+        async def give(**values: object) -> None:
+            async with one.store.writing() as session:
+                lease = update(LeaseRow).where(LeaseRow.name == "registrar")
+                await session.execute(lease.values(**values))
+
         # as after a long sleep of the machine: the lease had ended, and somebody else took it
-        async with one.store.writing() as session:
-            await session.execute(update(LeaseRow).where(LeaseRow.name == "registrar").values(holder="two"))
+        now = datetime.now(UTC)
+        await give(holder="two", until=now + timedelta(hours=1))
         await house.double.until(lambda: not house.double.is_online(house.registrar))
         assert house.double.is_online(house.selves["Ember"])
         # it is never renewed, so it ends
+        await give(until=now)
         await house.double.until(lambda: house.double.is_online(house.registrar))
 
 

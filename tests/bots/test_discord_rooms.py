@@ -13,7 +13,7 @@ from memory import feedback, states
 from memory.consent import allow
 from memory.posted import message_at, person_at
 from memory.store import open_store
-from tests.bots.discord_house import DiscordHouse, eventually, open_house
+from tests.bots.discord_house import DiscordHouse, end_when_seen, eventually, open_house
 
 
 @pytest.fixture
@@ -239,6 +239,7 @@ async def test_an_answer_is_seen_growing_and_stands_there_once(
     house: DiscordHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "PAUSE_S", 0.0)
+    end_when_seen(monkeypatch, house)
     ember = house.selves["Ember"]
     async with house.awake() as awake:
         await settings.change_place(awake.store, house.place, "stream", "on")
@@ -250,7 +251,11 @@ async def test_an_answer_is_seen_growing_and_stands_there_once(
 
         await eventually(whole)
         _, said = await awake.settled()
-        assert await states.get(awake.store, f"growing:{house.place}") is None
+
+        async def nothing_is_half_said() -> bool:
+            return await states.get(awake.store, f"growing:{house.place}") is None
+
+        await eventually(nothing_is_half_said)
     [answer] = house.said()
     assert (answer.content, answer.id, answer.reply_to_id) == (said.text, said.platform_id, asked.id)
     assert len(house.double.requests("POST", "/messages", by=ember)) == 1

@@ -12,7 +12,8 @@ from bots.discord_channel import place_of
 from bots.schedule import Occurrence, Timetable
 from memory.store import open_store
 from selves.cast import SceneSpec, Schedule
-from tests.bots.discord_house import POSTS, DiscordHouse, eventually, open_house
+from tests.bots.discord_house import POSTS, DiscordHouse, eventually, far_off, open_house
+from tests.bots.test_discord_faults import Wire
 from tests.discord_double.state import MANAGE_MESSAGES
 
 
@@ -23,7 +24,7 @@ async def house(tmp_path: Path, serving_url: str) -> AsyncIterator[DiscordHouse]
 
 
 async def test_a_scheduled_scene_is_played_once_and_kept_like_all_else(house: DiscordHouse) -> None:
-    schedule = Schedule(scene="meeting", cron="0 20 * * *", channel=house.room.id)
+    schedule = Schedule(scene="meeting", cron=far_off(), channel=house.room.id)
     house.extra = {"schedule": [schedule.model_dump()]}
     at = datetime.now(UTC)
     async with house.awake() as awake:
@@ -105,10 +106,19 @@ async def test_an_answer_that_is_being_drawn_is_not_posted_after_a_halt(house: D
     spark_alone = {"name": "Spark", "address": "tiny@base-000000", "token": "TOKEN_SPARK", "sampling": long}
     house.extra = {"persona": [spark_alone], "scene": []}
     del house.selves["Ember"]
-    async with house.awake() as awake:
+    wire = Wire(house.serving_url)
+    async with wire.open() as house.serving_url, house.awake() as awake:
+        await awake.until_caught_up()
+        wire.free.clear()
         asked = house.anna.post(house.room, f"{house.double.mention(spark)} hello")
         await house.double.until(lambda: house.double.requests("POST", "/typing", by=spark))
         house.anna.react(asked, "✋")
+
+        async def halted() -> bool:
+            return awake.fleet.rooms[house.room.id].channel.halted()
+
+        await eventually(halted)
+        wire.free.set()
 
         async def thought() -> bool:
             [scene] = await awake.store.scenes(place=house.place)

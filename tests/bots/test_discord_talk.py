@@ -68,6 +68,7 @@ async def test_a_reply_to_a_self_is_answered_by_it(house: DiscordHouse) -> None:
     async with house.awake() as awake:
         house.anna.post(house.room, f"{house.double.mention(house.selves['Spark'])} hi")
         [first] = await house.until_said(1)
+        await awake.settled()
         house.anna.post(house.room, "and then?", reply_to=first)
         second = (await house.until_said(2))[-1]
         messages = await awake.settled()
@@ -77,7 +78,7 @@ async def test_a_reply_to_a_self_is_answered_by_it(house: DiscordHouse) -> None:
 
 
 async def test_a_burst_with_a_name_gets_one_answer(house: DiscordHouse) -> None:
-    async with house.awake(pace=QUICK._replace(quiet_s=1.0, patience_s=5.0)) as awake:
+    async with house.awake(pace=QUICK._replace(quiet_s=2.0, patience_s=20.0)) as awake:
         house.anna.post(house.room, "Ember, are you there?")
         house.anna.post(house.room, "I mean you, Ember")
         last = house.anna.post(house.room, "Ember?")
@@ -233,6 +234,7 @@ async def test_an_answer_is_posted_once_whatever_discord_says(
 async def test_a_dropped_connection_loses_nothing(house: DiscordHouse) -> None:
     mention = house.double.mention(house.selves["Ember"])
     async with house.awake() as awake:
+        await awake.until_caught_up()
         house.double.drop(house.registrar)
         house.double.drop(house.selves["Ember"])
         house.anna.post(house.room, "while you were away")
@@ -310,7 +312,7 @@ async def test_a_database_that_fails_for_a_while_loses_nothing(
     house: DiscordHouse, caplog: pytest.LogCaptureFixture
 ) -> None:
     mention = house.double.mention(house.selves["Ember"])
-    async with house.awake() as awake:
+    async with house.awake(lock_wait_s=0.5) as awake:
         await awake.until_caught_up()
         path = house.path / "selves.db"
         with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:

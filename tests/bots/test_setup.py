@@ -75,10 +75,10 @@ class Terminal:
         for _ in range(6):
             os.write(self.terminal, b"\x03")
             with suppress(TimeoutError):
-                return await self.until(shown, 5)
+                return await self.until(shown, 15)
         raise AssertionError(f"it goes on: {self.shown}")
 
-    async def until(self, words: str, seconds: float = 30) -> None:
+    async def until(self, words: str, seconds: float = 120) -> None:
         """Read until these words are shown, after those that were waited for before."""
         async with asyncio.timeout(seconds):
             while (found := self.shown.find(words, self._read)) < 0:
