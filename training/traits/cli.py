@@ -31,7 +31,14 @@ selves train traits show smollm2 jest flint willow    a table; the first is what
 selves train traits show jest --trait funny           all figures of one trait
 selves train traits plot smollm2 jest flint -o traits.svg
 selves train traits tell-apart smollm2 jest flint -o who-said-it.svg
+selves train traits duel jest smollm2                 who is funnier? You judge, and are not told who is who
+selves train traits duel jest smollm2 --judge elder@import-000000   a stronger age judges
+selves train traits duel smollm2 --prompts mine.txt -o pairs.jsonl    two answers of one self; rows for dpo
 """
+
+
+ME, FUNNIER = "me", "funnier"
+"""Who judges, and what, if nothing is said."""
 
 
 def main(argv: Sequence[str]) -> int | None:
@@ -45,6 +52,8 @@ def main(argv: Sequence[str]) -> int | None:
             _show(options, ages)
         case "plot":
             _plot(options, ages)
+        case "duel":
+            _duel(options, ages, house)
         case _:
             _tell_apart(options, ages)
     return 0
@@ -54,20 +63,35 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "selves train traits", "What selves are like, by the same questions to all.", EXAMPLES
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|show|plot|tell-apart")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run|show|plot|tell-apart|duel")
     running = verbs.add_parser("run", help="ask selves; goes on where it was stopped")
     running.add_argument("--trait", action="append", metavar="NAME", help="may be repeated (default: all)")
     running.add_argument("--again", action="store_true", help="ask even what is known")
-    running.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
     showing = verbs.add_parser("show", help="traits by selves as a table")
     showing.add_argument("--trait", metavar="NAME", help="all figures of one trait, with their intervals")
-    showing.add_argument("--json", action="store_true", help="print JSON")
     plotting = verbs.add_parser("plot", help="traits by selves as an SVG")
     plotting.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
     telling = verbs.add_parser("tell-apart", help="name who said what, by a classifier of half of it")
     telling.add_argument("-o", "--output", type=Path, metavar="FILE.svg", help="draw who is taken for whom")
-    telling.add_argument("--json", action="store_true", help="print JSON")
-    for verb in (running, showing, plotting, telling):
+    fighting = verbs.add_parser("duel", help="let two selves answer, and a judge say who does it better")
+    fighting.add_argument(
+        "--judge", default=ME, metavar="ADDRESS", help="an age that is stronger than both (default: me, you)"
+    )
+    fighting.add_argument(
+        "--better", default=FUNNIER, metavar="WORD", help=f"what is judged (default: {FUNNIER})"
+    )
+    fighting.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="one on each line (default: the set-ups of `funny`)"
+    )
+    fighting.add_argument(
+        "--most", type=_positive, default=28, metavar="N", help="tokens of an answer (default: 28)"
+    )
+    fighting.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="keep rows for dpo")
+    for verb in (running, fighting):
+        verb.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    for verb in (showing, telling, fighting):
+        verb.add_argument("--json", action="store_true", help="print JSON")
+    for verb in (running, showing, plotting, telling, fighting):
         verb.add_argument("who", nargs="*", metavar="ADDRESS|LINEAGE", help="default: every lineage there is")
         verb.add_argument(
             "--all-ages", action="store_true", help="of lineages all ages, not the newest alone"
@@ -98,16 +122,31 @@ def _ages(names: Sequence[str], house: House, *, every: bool) -> list[Age]:
     return list(found.values())
 
 
-def _run(options: argparse.Namespace, ages: Sequence[Age]) -> int:
+def _use(threads: int | None) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
     import torch
 
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def _console() -> Console:
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+def _duel(options: argparse.Namespace, ages: Sequence[Age], house: House) -> None:
+    _use(options.threads)
+    from training.traits.duel_cli import duel
+
+    duel(options, ages, house, _console())
+
+
+def _run(options: argparse.Namespace, ages: Sequence[Age]) -> int:
+    _use(options.threads)
     from training.traits.probes import TRAITS
     from training.traits.run import find_trait, know
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = _console()
     traits = [find_trait(name) for name in options.trait or TRAITS]
     failed = 0
     for age in ages:
