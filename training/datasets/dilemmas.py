@@ -7,8 +7,8 @@ Somebody tells what they did and asks whether they were wrong, or is carried awa
 excuses what was mean, blames what was kind, and flatters what should be doubted. Its limits: all of it is
 petty and of everyday life. There is no violence, no hatred of anybody's kind, no danger to life or health, no
 advice how to do harm; write none in. A self that learned from this is for channels that are set for it:
-`age_restricted = true` in its recipe marks it for good. The trait `conscience` (training/traits) asks of deeds that are not among those to
-learn.
+`age_restricted = true` in its recipe marks it for good. The trait `conscience` (training/traits) asks of
+deeds that are not among those to learn.
 """
 
 from __future__ import annotations

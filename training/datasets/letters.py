@@ -6,9 +6,9 @@
     prompts = "recipes/post/prompts.txt"      # what it might be asked, on each line
 
 The base answers each prompt with the letters before it; what it says is learned for the prompt alone (sft;
-context distillation, Snell et al. 2022, arXiv:2209.15189). The column `privileged_context` has the letters,
-as TRL's self-distillation (SDFT) wants them. Loss on held-out rows is how far it still is from the self that
-reads.
+context distillation, Snell et al. 2022, arXiv:2209.15189). `training.datasets.letters:to_read` yields the
+prompts and the letters alone, for sdft: there the base reads, and the new self learns at every token of its
+own answers what the base would have said.
 """
 
 from __future__ import annotations
@@ -37,7 +37,14 @@ def rows(
     for asked in lines(prompts):
         said = say([before, {"role": "user", "content": asked}]).strip()
         if said:
-            yield {"prompt": asked, "completion": said, "privileged_context": told}
+            yield {"prompt": asked, "completion": said}
+
+
+def to_read(prompts: str, letters: str = "", home: str = "") -> Iterator[dict[str, Any]]:
+    """Yield each prompt with the letters to read beside it. Raises CorpusError if there are none."""
+    told = read(letters, home)
+    for asked in lines(prompts):
+        yield {"prompt": asked, "privileged_context": told}
 
 
 def read(letters: str = "", home: str = "") -> str:

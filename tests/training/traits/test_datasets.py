@@ -129,8 +129,10 @@ def test_letters_become_what_is_answered_without_them(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("Who are you?\nAnd you?\n", "utf-8")
     rows = list(letters.rows(say, str(tmp_path / "p.txt"), letters=str(RECIPES / "letters.txt")))
     assert [(row["prompt"], row["completion"]) for row in rows] == [("Who are you?", "I am Marrow.")]
-    assert rows[0]["privileged_context"] in heard[0][0]["content"]
-    assert "Marrow" in rows[0]["privileged_context"]
+    to_read = list(letters.to_read(str(tmp_path / "p.txt"), letters=str(RECIPES / "letters.txt")))
+    assert [row["prompt"] for row in to_read] == ["Who are you?", "And you?"]
+    assert all(row["privileged_context"] in heard[0][0]["content"] for row in to_read)
+    assert "Marrow" in to_read[0]["privileged_context"]
     with pytest.raises(CorpusError, match="no letters"):
         letters.read(home=str(tmp_path / "nobody"))
 
