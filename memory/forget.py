@@ -2,7 +2,7 @@
 
     lines                 erased, with the name; the pseudonym stays, so that scenes can be read
     person                the hash is replaced by a random one and the key dropped, which shuts every copy
-    prompts               erased where they hold the words
+    prompts               shut with the key where it sealed them, otherwise erased where they hold the words
     quotations            samples, lines and diary lines that repeat 40 characters are erased, tokens too
     picks                 retracted, and emptied
     feedback              stays as nobody's
@@ -134,7 +134,7 @@ async def _report(session: AsyncSession, person: PersonRow, traces: Traces, dry_
 async def _erase(session: AsyncSession, store: Store, person: PersonRow, traces: Traces) -> None:
     now = store.clock()
     await _erase_lines(session, store.house.secret, person, traces)
-    await _set(session, GenerationRow, traces.prompts, prompt=None)
+    await _set(session, GenerationRow, traces.prompts - traces.shut, prompt=None)
     await _set(session, GenerationRow, traces.quoting, text="", token_ids=[])
     await _set(session, MessageRow, traces.quoting_lines, text="", status="forgotten")
     for part in in_parts(traces.quoting):

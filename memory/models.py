@@ -208,7 +208,7 @@ class GenerationRow(Base):
     form: Mapped[str]
     prompt: Mapped[str | None]
     """The text to continue, or (form `chat`) its messages as JSON; NULL when a person's words in it are
-    gone.
+    gone. One that was sealed with a forgotten person's key may stand here, shut for good.
     """
     prompt_sha256: Mapped[str] = mapped_column(String(64))
     prompt_message_ids: Mapped[Any] = mapped_column(AnyJson)

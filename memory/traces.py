@@ -51,8 +51,10 @@ class Traces:
     """Where they spoke, and what branches off."""
     prompts: set[int] = field(default_factory=set)
     """Samples whose prompts held their words, or may have."""
+    shut: set[int] = field(default_factory=set)
+    """Those of them that are sealed with their key, so that nobody can read them without it."""
     held: int = 0
-    """How many of these prompts are still there."""
+    """How many of these prompts can still be read."""
     open_prompts: bool = False
     """Whether some of them are not sealed."""
     quoting: set[int] = field(default_factory=set)
@@ -90,15 +92,7 @@ async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
         readers.update(await session.scalars(select(WritingRow.generation_id)))
         await _lines_that_quote(session, quotes, traces)
         await _follow_quotations(session, readers, traces)
-    for part in in_parts(traces.prompts):
-        there = await session.execute(
-            select(
-                func.count(), func.sum(case((GenerationRow.prompt_sealed_by.is_(None), 1), else_=0))
-            ).where(GenerationRow.id.in_(part), GenerationRow.prompt.is_not(None))
-        )
-        held, unsealed = there.one()
-        traces.held += held
-        traces.open_prompts |= bool(unsealed)
+    await _look_at_seals(session, person, traces)
     await _picks_of(session, quotes, traces)
     count = select(func.count()).select_from(FeedbackRow).where(FeedbackRow.person_id == person.id)
     traces.feedback = await session.scalar(count) or 0
@@ -125,6 +119,22 @@ async def _their_lines(session: AsyncSession, person: PersonRow, traces: Traces)
                 continue  # sealed with a key that was lost before: there is nothing to compare
     traces.names.discard(person.pseudonym)
     return Quotes(said)
+
+
+async def _look_at_seals(session: AsyncSession, person: PersonRow, traces: Traces) -> None:
+    for part in in_parts(traces.prompts):
+        there = await session.execute(
+            select(GenerationRow.id, GenerationRow.prompt_sealed_by).where(
+                GenerationRow.id.in_(part), GenerationRow.prompt.is_not(None)
+            )
+        )
+        for sample_id, sealed_by in there:
+            if person.id in (sealed_by or ()):
+                traces.shut.add(sample_id)
+                traces.held += person.forgotten_at is None
+            else:
+                traces.held += 1
+                traces.open_prompts |= sealed_by is None
 
 
 async def _follow_branches(session: AsyncSession, traces: Traces) -> None:

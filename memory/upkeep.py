@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from memory import database
 from memory.check import INDICES
-from memory.models import Base
+from memory.models import Base, GenerationRow, HeardInRow, MessageRow, PersonRow
+from memory.people import in_parts
 from memory.store import Store, open_store
 
 LOCK_WAIT_S = 60.0
@@ -38,9 +39,11 @@ async def migrate(database_url: str) -> str:
 async def vacuum(store: Store) -> tuple[int, int]:
     """Give space back to the disk and bring indices and statistics up to date; return bytes before and after.
 
-    Everything is written anew, which takes as much space again meanwhile, and others wait. Raises StoreError.
+    Prompts that nobody can open since somebody was forgotten are dropped. Everything is written anew, which
+    takes as much space again meanwhile, and others wait. Raises StoreError.
     """
     before = (await store.stats()).size_bytes
+    await _drop_shut_prompts(store)
     with database.plain_errors(store.url):
         async with database.outside(store.engine).connect() as connection:
             if connection.dialect.name == "sqlite":
@@ -53,3 +56,29 @@ async def vacuum(store: Store) -> tuple[int, int]:
                     await connection.execute(text(f'VACUUM (FULL, ANALYZE) "{table}"'))
     await database.empty_log(store.engine)
     return before, (await store.stats()).size_bytes
+
+
+async def _drop_shut_prompts(store: Store) -> None:
+    heard = (
+        select(HeardInRow.generation_id)
+        .join(MessageRow, MessageRow.id == HeardInRow.message_id)
+        .join(PersonRow, PersonRow.id == MessageRow.person_id)
+        .where(PersonRow.forgotten_at.is_not(None))
+    )
+    sealed = select(GenerationRow.id, GenerationRow.prompt_sealed_by).where(
+        GenerationRow.id.in_(heard), text("prompt IS NOT NULL AND prompt_sealed_by IS NOT NULL")
+    )
+    async with store.writing() as session:
+        forgotten = set(
+            await session.scalars(select(PersonRow.id).where(PersonRow.forgotten_at.is_not(None)))
+        )
+        shut = [
+            row.id for row in await session.execute(sealed) if not forgotten.isdisjoint(row.prompt_sealed_by)
+        ]
+        for part in in_parts(shut):
+            await session.execute(
+                update(GenerationRow)
+                .where(GenerationRow.id.in_(part))
+                .values(prompt=None)
+                .execution_options(synchronize_session=False)
+            )

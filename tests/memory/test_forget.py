@@ -26,6 +26,7 @@ from memory.models import (
     ExportItemRow,
     ExportRow,
     FeedbackRow,
+    GenerationRow,
     PersonKeyRow,
     PersonRow,
     PickRow,
@@ -39,6 +40,7 @@ from memory.quotes import QUOTE, Quotes, plain
 from memory.rows import generation_row, human_part
 from memory.store import Store, open_store
 from memory.types import Message
+from memory.upkeep import vacuum
 from memory.wanted import Wanted
 from selves.cast import SceneSpec
 from selves.errors import StoreError
@@ -141,6 +143,25 @@ async def test_forgetting_again_changes_nothing_more(store: Store, database_url:
     assert every_cell(database_url) == before
     with pytest.raises(StoreError, match="nobody is known as"):
         await forget(store, f"discord:{USER}")
+
+
+async def test_prompts_that_are_shut_for_good_stay_until_the_house_is_vacuumed(store: Store) -> None:
+    lines = await told(store)
+
+    async def prompts() -> list[bool]:
+        async with store.reading() as session:
+            kept = await session.scalars(select(GenerationRow.prompt).order_by(GenerationRow.id))
+            return [prompt is not None for prompt in kept]
+
+    async def readable() -> list[bool]:
+        return [g.prompt is not None for g in await store.generations(lines["secret"].scene_id)]
+
+    before = await prompts()
+    await forget(store, "guest-1")
+    after = await readable()
+    assert sum(before) - sum(await prompts()) < sum(before) - sum(after)
+    await vacuum(store)
+    assert await prompts() == await readable() == after
 
 
 async def test_a_dry_run_says_what_would_be_and_changes_nothing(store: Store, database_url: str) -> None:
