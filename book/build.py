@@ -20,18 +20,21 @@ SUMS_FILE = "SHA256SUMS"
 def build(manuscript: Manuscript, forms: Sequence[str], folder: Path | None = None) -> dict[str, bytes]:
     """Return every file of a book by its name within the book's folder.
 
-    The author's own typefaces may be in `folder`. Raises SettingError.
+    The author's own typefaces may be in `folder`. Where typst is not installed, an EPUB has no cover.
+    Raises SettingError.
     """
     files = {MANUSCRIPT_FILE: manuscript.to_json().encode()}
+    own = folder / FONTS_FOLDER if folder else None
+    fonts = own if own and own.is_dir() else None
     if "pdf" in forms:
         from book.pdf import make_pdf
 
-        fonts = folder / FONTS_FOLDER if folder else None
-        files["book.pdf"] = make_pdf(manuscript, fonts if fonts and fonts.is_dir() else None)
+        files["book.pdf"] = make_pdf(manuscript, fonts)
     if "epub" in forms:
         from book.epub import make_epub
+        from book.pdf import can_set, make_cover
 
-        files["book.epub"] = make_epub(manuscript)
+        files["book.epub"] = make_epub(manuscript, make_cover(manuscript, fonts) if can_set() else None)
     if "site" in forms:
         from book.site import make_site
 

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 
 from book.curve import Curve, Mark, draw_curve
 from book.manuscript import (
@@ -33,15 +33,19 @@ from book.passage import plain, runs, said_to
 from book.tally import reckon
 from memory.figures import written_by_model
 from memory.passages import Material
-from memory.types import Generation, Message
+from memory.types import Generation, Message, Scene
 from selves.endings import ending
 from selves.errors import UsageError
 from selves.files import sha256_text
 from selves.lineage import Age
 
 _SPEAKER = re.compile(r"\s*<[^<>\n]{1,60}> ?")
-_LETTERS = ("letter", "answer", "retelling")
-"""Kinds of scenes whose lines are pages of their own: letters, and the diary of a day."""
+LETTERS = ("letter", "answer")
+"""Kinds of scenes whose lines are pages of their own."""
+DAY = "retelling"
+"""The kind of scene in which a self tells its day, week or chapter of life."""
+DIARY, ANSWER = "diary", "answer"
+"""Where letters stand that were written in a diary; what an answer to one is called."""
 
 
 @dataclass(slots=True)
@@ -204,7 +208,7 @@ class _Composer:
         if written is None:
             label, given, asked = sample.speaker or sample.address, "", False
         else:
-            label = f"{written.kind} to {written.to}" if written.to else written.kind
+            label = self._kind(written.kind, written.to)
             given, asked = _given(sample)
         return self._passage(
             piece,
@@ -216,6 +220,22 @@ class _Composer:
             asked=asked,
             indented=(bool(given) and not asked and not apart) or label.startswith(PICTURE),
         )
+
+    def _kind(self, kind: str, to: str | None) -> str:
+        """`poem`, `last words to the future`, `letter to base-000400`."""
+        name = kind.removesuffix("-past").replace("-", " ")
+        return f"{name} to {self._reader(to)}" if to else name
+
+    def _reader(self, to: str) -> str:
+        return "the future" if to == "future" else to.removeprefix(f"{self._outline.lineage}@")
+
+    def _title(self, scene: Scene, speaker: str) -> str:
+        """`Ash, week 48 of 2026`; `Ember base 400 to the future`; or what the cast calls the scene."""
+        if scene.kind == DAY:
+            return f"{speaker}, {_when(scene.spec.opening)}"
+        if scene.place == DIARY or scene.name == ANSWER:
+            return f"{speaker} to {self._reader(scene.spec.to)}" if scene.spec.to else f"{speaker} answers"
+        return scene.name.replace("-", " ")
 
     def _line(self, number: int, piece: Piece) -> Passage | None:
         line = self._material.lines.get(number)
@@ -297,17 +317,18 @@ class _Composer:
         if not said:
             self._wrong(f"scene {piece.scene} has no line that may be printed")
             return None
-        letter = scene.kind in _LETTERS
+        letter, alone = scene.kind in LETTERS, scene.kind in (*LETTERS, DAY)
         whole = piece.last is None or piece.last >= scene.messages
         return Played(
-            title=runs(scene.name.replace("-", " ")),
+            title=runs(self._title(scene, said[0].speaker)),
             letter=letter,
+            entry=scene.kind == DAY,
             premise=runs(scene.premise.strip()) if (piece.first or 1) == 1 else ("",),
             date=scene.started_at.astimezone(UTC).date().isoformat(),
             speakers=tuple(dict.fromkeys((plain(runs(m.speaker)), m.address) for m in said if m.address)),
             lines=tuple(line for line in lines if line is not None),
             left_out=len(ids) - len(said),
-            ending=ending(scene.stop_reason) if whole and scene.status == "ended" and not letter else "",
+            ending=ending(scene.stop_reason) if whole and scene.status == "ended" and not alone else "",
         )
 
 
@@ -340,6 +361,17 @@ def _drawn(sample: Generation) -> dict[str, object]:
         "prompt_from": sample.prompt_message_ids,
         "finish_reason": sample.finish_reason,
     }
+
+
+def _when(name: str) -> str:
+    """Return a period in words: `2026-11-23`, `2026-W48` and `2026-11` are how a diary names them."""
+    for form, said in (("%Y-%m-%d", "%-d %B %Y"), ("%Y-%m", "%B %Y")):
+        try:
+            return f"{datetime.strptime(name, form).replace(tzinfo=UTC):{said}}"
+        except ValueError:
+            continue
+    year, _, week = name.partition("-W")
+    return f"week {int(week)} of {year}" if year.isdecimal() and week.isdecimal() else name
 
 
 def _finite(value: float | None) -> float | None:

@@ -6,12 +6,14 @@ import io
 import zipfile
 from importlib import resources
 
-from book.html import chapter_passages, curve_at, environment, render
+from book.html import chapter_passages, curve_at, environment, life_of, render
 from book.manuscript import Manuscript
 from book.passage import plain
+from book.words import about
 
 MADE = (1980, 1, 1, 0, 0, 0)
 """The time of every file in the zip: the oldest that a zip can say."""
+COVER = "cover.xhtml"
 CONTAINER = """<?xml version="1.0" encoding="utf-8"?>
 <container version="1.0" xmlns="urn:oasis:names:tc:opendocument:xmlns:container">
 <rootfiles><rootfile full-path="OEBPS/book.opf" media-type="application/oebps-package+xml"/></rootfiles>
@@ -19,9 +21,13 @@ CONTAINER = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
-def make_epub(book: Manuscript) -> bytes:
-    """Return the book as an EPUB file."""
+def make_epub(book: Manuscript, cover: bytes | None = None) -> bytes:
+    """Return the book as an EPUB file, with a cover of PNG if there is one."""
     pages = _pages(book)
+    if cover:
+        pages[COVER] = (
+            environment().get_template("cover.xhtml").render(book=book, heading=heading_of(book)).encode()
+        )
     titles = [
         (f"chapter-{number:02d}.xhtml", plain(chapter.title).strip() or str(number))
         for number, chapter in enumerate(book.chapters, 1)
@@ -31,13 +37,20 @@ def make_epub(book: Manuscript) -> bytes:
     files = {
         "META-INF/container.xml": CONTAINER.encode(),
         "OEBPS/book.opf": package.render(
-            book=book, heading=heading_of(book), pages=sorted(pages), drawn=drawn, spine=_spine(pages)
+            book=book,
+            heading=heading_of(book),
+            pages=sorted(pages),
+            drawn=drawn,
+            spine=_spine(pages),
+            cover=bool(cover),
+            told=" ".join(about(book)),
         ).encode(),
         "OEBPS/nav.xhtml": environment()
         .get_template("nav.xhtml")
-        .render(book=book, heading=heading_of(book), titles=titles)
+        .render(book=book, heading=heading_of(book), titles=titles, cover=bool(cover))
         .encode(),
         "OEBPS/style.css": resources.files("book").joinpath("templates/book.css").read_bytes(),
+        **({"OEBPS/cover.png": cover} if cover else {}),
         **{f"OEBPS/{name}": data for name, data in pages.items()},
     }
     made = io.BytesIO()
@@ -55,7 +68,11 @@ def heading_of(book: Manuscript) -> str:
 
 
 def _pages(book: Manuscript) -> dict[str, bytes]:
-    pages = {"front.xhtml": render("front.html", book, xhtml=True, heading=heading_of(book), contents=[])}
+    pages = {
+        "front.xhtml": render(
+            "front.html", book, xhtml=True, heading=heading_of(book), contents=[], life=life_of(book)
+        )
+    }
     for number, chapter in enumerate(book.chapters, 1):
         name, sources = f"chapter-{number:02d}.xhtml", f"sources-{number:02d}.xhtml"
         shared = {
@@ -64,17 +81,17 @@ def _pages(book: Manuscript) -> dict[str, bytes]:
             "chapter": chapter,
             "page": name,
         }
-        pages[name] = render(
-            "chapter.html", book, **shared, number=number, curve=curve_at(book, chapter), appendix=sources
-        )
+        pages[name] = render("chapter.html", book, **shared, curve=curve_at(book, chapter), appendix=sources)
         if any(True for _ in chapter_passages(chapter)):
             pages[sources] = render("sources.html", book, **shared)
     return pages
 
 
 def _spine(pages: dict[str, bytes]) -> list[str]:
-    """The order in which pages are read: the front, the chapters, then all the sources."""
-    return sorted(pages, key=lambda name: (name != "front.xhtml", name.startswith("sources"), name))
+    """The order in which pages are read: cover, front, the chapters, then all the sources."""
+    return sorted(
+        pages, key=lambda name: (name != COVER, name != "front.xhtml", name.startswith("sources"), name)
+    )
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -10,9 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from book.manuscript import Chapter, Manuscript, Passage, Source, passages_of
-from book.opener import draw_opener
+from book.opener import draw_life, draw_opener
 from book.passage import Runs, html_runs
-from book.words import APPENDIX, APPENDIX_SAYS, about, colophon, facts_of, figures_of, head_of
+from book.words import APPENDIX, APPENDIX_SAYS, about, colophon, figures_of, head_of, sources_of
 
 _BLANK = re.compile(r"\n[ \t]*\n\s*")
 
@@ -34,7 +34,7 @@ def environment() -> Environment:
         colophon=colophon,
         head=head_of,
         figures=figures_of,
-        facts=facts_of,
+        sources=sources_of,
         passages=chapter_passages,
         age=age_of,
     )
@@ -52,6 +52,11 @@ def curve_at(book: Manuscript, chapter: Chapter) -> Markup:
     if book.curve is None or chapter.opener is None:
         return Markup("")
     return Markup(draw_opener(book.curve, chapter.opener.age))
+
+
+def life_of(book: Manuscript) -> Markup:
+    """Return the picture of the title page; empty where nothing was measured."""
+    return Markup(draw_life(book.curve)) if book.curve else Markup("")
 
 
 def chapter_passages(chapter: Chapter) -> Iterable[Passage]:

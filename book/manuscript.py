@@ -70,7 +70,7 @@ class Passage(Frozen):
     """One stretch of words that is printed, and where it comes from."""
 
     label: str
-    """What it is: `diary`, `letter to future`, `continuation`, or the name of who said it."""
+    """What it is: `diary`, `letter to the future`, `continuation`, or the name of who said it."""
     given: Runs = ("",)
     """What stood on the page before the self went on, or what it was asked."""
     asked: bool = False
@@ -125,11 +125,13 @@ class Columns(Frozen):
 
 
 class Played(Frozen):
-    """A conversation, or a letter."""
+    """A conversation, a letter, or a day in a diary."""
 
     kind: Literal["scene"] = "scene"
     title: Runs
     letter: bool = False
+    entry: bool = False
+    """A day, a week or a chapter in a diary: one voice, line after line."""
     premise: Runs = ("",)
     date: str = ""
     speakers: tuple[tuple[str, str], ...] = ()

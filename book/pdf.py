@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Collection
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
+from datetime import UTC, date, datetime
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,12 +27,12 @@ from book.manuscript import (
     Prose,
     passages_of,
 )
-from book.opener import draw_opener
+from book.opener import draw_life, draw_opener
 from book.passage import Runs, plain
-from book.words import APPENDIX, APPENDIX_SAYS, about, colophon, facts_of, figures_of, head_of
+from book.words import APPENDIX, APPENDIX_SAYS, Shared, about, colophon, figures_of, head_of, sources_of
 from selves.errors import SelvesError
 
-UNBROKEN, IN_COLUMNS = 24, 13
+UNBROKEN, IN_COLUMNS, HASH = 24, 13, 64
 """After so many characters without a space a line may break, also within a word."""
 
 
@@ -50,6 +51,24 @@ def set_book(
     manuscript: Manuscript, form: Literal["pdf", "png"], *, fonts: Path | None = None, ppi: float = 144.0
 ) -> Any:
     """Let typst set the book, as `pdf` or as `png` (bytes, or a list of them for several pages)."""
+    return _compile("book.typ", _book(manuscript), manuscript.date, form, fonts=fonts, ppi=ppi)
+
+
+def make_cover(manuscript: Manuscript, fonts: Path | None = None) -> bytes:
+    """Return the cover as PNG of 1200 x 1800 pixels. Raises SettingError."""
+    made = _compile("cover.typ", _head(manuscript), manuscript.date, "png", fonts=fonts, ppi=254.0)
+    assert isinstance(made, bytes)
+    return made
+
+
+def can_set() -> bool:
+    """Whether typst is installed."""
+    return find_spec("typst") is not None
+
+
+def _compile(
+    template: str, told: Any, day: date, form: Literal["pdf", "png"], *, fonts: Path | None, ppi: float
+) -> Any:
     try:
         import typst
     except ModuleNotFoundError as error:
@@ -58,13 +77,11 @@ def set_book(
             'pip install "selves[book]", or leave it out: --only epub --only site',
         ) from error
     more = letters_of(fonts) if fonts else frozenset()
-    template = resources.files("book").joinpath("templates/book.typ").read_text("utf-8")
+    source = resources.files("book").joinpath("templates", template).read_text("utf-8")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        (root / "main.typ").write_text(template, "utf-8")
-        (root / "book.json").write_text(
-            json.dumps(_settle(_book(manuscript), more), ensure_ascii=False), "utf-8"
-        )
+        (root / "main.typ").write_text(source, "utf-8")
+        (root / "book.json").write_text(json.dumps(_settle(told, more), ensure_ascii=False), "utf-8")
         try:
             return typst.compile(
                 root / "main.typ",
@@ -72,7 +89,7 @@ def set_book(
                 font_paths=typst.Fonts(include_system_fonts=False, font_paths=[fonts] if fonts else []),
                 format=form,
                 ppi=ppi,
-                timestamp=datetime.combine(manuscript.date, datetime.min.time(), UTC),
+                timestamp=datetime.combine(day, datetime.min.time(), UTC),
             )
         except typst.TypstError as error:
             raise SettingError(
@@ -80,13 +97,21 @@ def set_book(
             ) from error
 
 
-def _book(manuscript: Manuscript) -> dict[str, Any]:
+def _head(manuscript: Manuscript) -> dict[str, Any]:
+    """What the cover shows."""
     return {
         "title": _runs(manuscript.title),
         "plain_title": plain(manuscript.title),
         "plain_author": plain(manuscript.author),
         "subtitle": _runs(manuscript.subtitle),
         "author": _runs(manuscript.author),
+        "curve": draw_life(manuscript.curve) if manuscript.curve else "",
+    }
+
+
+def _book(manuscript: Manuscript) -> dict[str, Any]:
+    return {
+        **_head(manuscript),
         "language": manuscript.language.split("-")[0].lower(),
         "date": [manuscript.date.year, manuscript.date.month, manuscript.date.day],
         "rule": _paragraphs(manuscript.rule),
@@ -101,13 +126,14 @@ def _chapter(manuscript: Manuscript, chapter: Chapter) -> dict[str, Any]:
     opener = chapter.opener
     return {
         "title": _runs(chapter.title),
-        "stage": opener.stage if opener else "",
         "age": opener.age if opener else "",
         "head": head_of(opener) if opener else "",
         "curve": draw_opener(manuscript.curve, opener.age) if opener and manuscript.curve else "",
         "items": [_item(item) for item in chapter.items],
         "figures": figures_of(chapter.figures),
-        "sources": [_source(passage) for item in chapter.items for passage in passages_of(item)],
+        "sources": [
+            _voice(shared) for shared in sources_of(p for i in chapter.items for p in passages_of(i))
+        ],
     }
 
 
@@ -131,7 +157,9 @@ def _item(item: Item) -> dict[str, Any]:
             }
         case Played():
             return {
-                "kind": "letter" if item.letter else "scene",
+                "kind": "scene",
+                "letter": item.letter,
+                "entry": item.entry,
                 "title": _runs(item.title),
                 "premise": _runs(item.premise),
                 "date": item.date,
@@ -162,15 +190,28 @@ def _passage(passage: Passage, unbroken: int = UNBROKEN) -> dict[str, Any]:
         "number": source.number,
         "message": source.message_id,
         "colophon": colophon(source),
+        "beside": colophon(source, beside=True),
     }
 
 
-def _source(passage: Passage) -> dict[str, Any]:
+def _voice(shared: Shared) -> dict[str, Any]:
     return {
-        "number": passage.source.number,
-        "facts": [[name, _visible(value)] for name, value in facts_of(passage)],
-        "original": _runs(passage.original) if passage.original else None,
+        "title": _visible(shared.title),
+        "facts": _facts(shared.facts),
+        "cited": [
+            {
+                "number": cited.passage.source.number,
+                "head": _visible(cited.head),
+                "facts": _facts(cited.facts),
+                "original": _runs(cited.passage.original) if cited.passage.original else None,
+            }
+            for cited in shared.cited
+        ],
     }
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> list[list[Any]]:
+    return [[name, _Line(value, HASH)] for name, value in facts]
 
 
 class _Words(NamedTuple):
@@ -184,6 +225,7 @@ class _Line(NamedTuple):
     """The same as a single string."""
 
     text: str
+    unbroken: int = UNBROKEN
 
 
 def _paragraphs(text: Runs) -> list[_Words]:
@@ -205,8 +247,8 @@ def _settle(value: Any, more: Collection[str]) -> Any:
                 run if number % 2 else _breakable(run, unbroken)
                 for number, run in enumerate(printed(text, more))
             ]
-        case _Line(line):
-            return _breakable(plain(printed((line,), more)), UNBROKEN)
+        case _Line(line, unbroken):
+            return _breakable(plain(printed((line,), more)), unbroken)
         case dict():
             return {key: _settle(item, more) for key, item in value.items()}
         case list():

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from book.compose import DAY, DIARY, LETTERS
 from book.passage import plain, runs, said_to
 from memory.curate import Picked
 from memory.passages import Material
@@ -24,9 +25,6 @@ from selves.lineage import Age
 
 SCENES = 12
 """Conversations proposed where nothing was picked."""
-_LETTERS = ("letter", "answer")
-_DAY = "retelling"
-"""The kind of scene in which a self tells its day, week or chapter of life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +57,13 @@ def propose(known: Known, today: date) -> str:
         parts.append(_chapter("Other voices", [_picked_sample(known, sample, picked) for sample in others]))
     if across := _across(known):
         parts.append(across)
-    letters = [scene for scene in known.scenes if scene.kind in _LETTERS and _printable(known, scene)]
-    if letters:
-        parts.append(_chapter("Letters", [_scene(known, scene) for scene in _threads(known, letters)]))
-    days = [scene for scene in known.scenes if scene.kind == _DAY and _printable(known, scene)]
+    letters = [scene for scene in known.scenes if scene.kind in LETTERS and _printable(known, scene)]
+    if sent := _threads(known, letters):
+        parts.append(_chapter("Letters", [_scene(known, scene) for scene in sent]))
+    days = [scene for scene in known.scenes if scene.kind == DAY and _printable(known, scene)]
     if days:
         parts.append(_chapter("Days", [_scene(known, scene) for scene in days]))
-    alone = (*_LETTERS, _DAY)
+    alone = (*LETTERS, DAY)
     talks = [scene for scene in known.scenes if scene.kind not in alone and _printable(known, scene)]
     starred = {pick.scene_id for pick in known.picks if pick.scene_id is not None}
     shown = [scene for scene in talks if scene.id in starred] or talks[-SCENES:]
@@ -171,7 +169,10 @@ def _scene(known: Known, scene: Scene) -> str:
 
 
 def _threads(known: Known, letters: Sequence[Scene]) -> list[Scene]:
-    """Letters in the order they were sent, each followed by its answers."""
+    """Letters in the order they were sent, each followed by its answers.
+
+    One of a diary that nobody answered stands with what else its age wrote, and not here again.
+    """
     scene_of = {line: scene for scene, lines in known.material.lines_of.items() for line in lines}
     answers: dict[int | None, list[Scene]] = defaultdict(list)
     ids = {scene.id for scene in letters}
@@ -186,7 +187,8 @@ def _threads(known: Known, letters: Sequence[Scene]) -> list[Scene]:
             follow(answer)
 
     for scene in answers[None]:
-        follow(scene)
+        if scene.place != DIARY or answers.get(scene.id):
+            follow(scene)
     return ordered
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from book.html import chapter_passages, curve_at, render
+from book.html import chapter_passages, curve_at, life_of, render
 from book.manuscript import Manuscript
 from book.passage import plain
 
@@ -16,15 +16,17 @@ def make_site(book: Manuscript) -> dict[str, bytes]:
     """Return the website's files by name."""
     pages = {"index.html": b"", "style.css": _style()}
     names = [f"chapter-{number:02d}.html" for number in range(1, len(book.chapters) + 1)]
+    turns = [(name, chapter.title) for name, chapter in zip(names, book.chapters, strict=True)]
     pages["index.html"] = render(
         "front.html",
         book,
+        life=life_of(book),
         xhtml=False,
         first=True,
         heading=plain(book.title),
         contents=list(zip(names, book.chapters, strict=True)),
-        before="",
-        after=names[0],
+        before=None,
+        after=(names[0], book.chapters[0].title),
         sources_page="",
     )
     for number, (name, chapter) in enumerate(zip(names, book.chapters, strict=True), 1):
@@ -40,15 +42,16 @@ def make_site(book: Manuscript) -> dict[str, bytes]:
             "chapter.html",
             book,
             **shared,
-            number=number,
             curve=curve_at(book, chapter),
             appendix=sources,
-            before=names[number - 2] if number > 1 else "index.html",
-            after=names[number] if number < len(names) else "",
+            before=turns[number - 2] if number > 1 else ("index.html", book.title),
+            after=turns[number] if number < len(turns) else None,
             sources_page=sources,
         )
         if sources:
-            pages[sources] = render("sources.html", book, **shared, before=name, after="", sources_page="")
+            pages[sources] = render(
+                "sources.html", book, **shared, before=(name, chapter.title), after=None, sources_page=""
+            )
     return pages
 
 

@@ -5,26 +5,31 @@ All builders take them from here, so that paper, EPUB and website say the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from book.manuscript import Figures, Manuscript, Opener, Passage, Source
 from book.page import many, thin
 
 APPENDIX = "Where it all comes from"
 APPENDIX_SAYS = (
-    "Every passage of this book by its number: which weights said it, from which prompt, with which seed. "
-    "With the same weights and engine the same words come again."
+    "Every passage by its number in the house's memory: which weights said it, how they were sampled, from "
+    "which prompt, with which seed. With the same weights and engine the same words come again. Of weights, "
+    "prompt and text stand the SHA-256 sums. Where no share of copied words is told, none was looked for."
 )
 
 
-def colophon(source: Source) -> str:
-    """Return the line beneath a passage."""
-    parts = [source.address or _WHO.get(source.origin, source.origin)]
+def colophon(source: Source, *, beside: bool = False) -> str:
+    """Return the line beneath a passage; a short one `beside` others of the same age or sampling."""
+    parts = [] if beside else [source.address or _WHO.get(source.origin, source.origin)]
     sampling = source.sampling
     if sampling:
         parts.append(f"seed {sampling['seed']}")
+    if sampling and not beside:
         parts.append(f"T {sampling['temperature']:g}")
         parts.append(f"top-p {sampling['top_p']:g}")
     parts.append(place_of(source))
-    if source.drawn > 1:
+    if source.drawn > 1 and not beside:
         parts.append(f"one of {source.drawn}")
     if source.edited:
         parts.append("edited")
@@ -59,46 +64,83 @@ def figures_of(figures: Figures) -> str:
     """Return contribution and selectivity in words; empty where nothing was said."""
     if figures.contribution is None:
         return ""
-    said = f"{figures.contribution:.0%} of these characters a model wrote"
-    if figures.selectivity_bits is not None:
-        said += (
-            f"; {figures.published} printed of {figures.generated} drawn for the same turns "
-            f"({figures.selectivity_bits:.1f} bits)"
-        )
-    if figures.edited:
-        said += f"; {figures.edited} edited by the author"
-    return f"{said}."
-
-
-def facts_of(passage: Passage) -> list[tuple[str, str]]:
-    """Return what the appendix says of a passage, but for its original words."""
-    source = passage.source
-    facts = [(f"{source.number}", f"{passage.label}, {place_of(source)}")]
-    if source.address:
-        facts.append(("address", source.address))
-        facts.append(("weights", f"sha256 {source.weights_sha256}"))
-        facts.append(("engine", f"{source.engine} {source.engine_version}"))
-        drawn = ", ".join(
-            f"{name} {value}" for name, value in source.sampling.items() if value not in ([], ())
-        )
-        facts.append(("sampling", drawn))
-        facts.append(("prompt", f"sha256 {source.prompt_sha256}"))
-        if source.prompt_from:
-            facts.append(("prompt from", "messages " + ", ".join(map(str, source.prompt_from))))
+    said = f"A model wrote {_share(figures)} of this."
+    if figures.selectivity_bits is None:
+        chosen = ""
+    elif figures.published == figures.generated:
+        chosen = f" Nothing was chosen: of {figures.generated} samples drawn, all are printed."
     else:
-        facts.append(("origin", source.origin))
-    facts.append(("text", f"sha256 {source.text_sha256}"))
+        chosen = (
+            f" Of {figures.generated} samples drawn for these turns, {figures.published} are printed "
+            f"({figures.selectivity_bits:.1f} bits)."
+        )
+    return said + chosen + (f" The author edited {figures.edited}." if figures.edited else "")
+
+
+def _share(figures: Figures) -> str:
+    """Never `100%` where a single character is somebody else's."""
+    if not figures.human_characters:
+        return "all"
+    return f"{min(figures.contribution or 0.0, 0.99):.0%}"
+
+
+class Cited(NamedTuple):
+    """What the appendix says of one passage beside what it shares with others."""
+
+    passage: Passage
+    head: str
+    facts: list[tuple[str, str]]
+
+
+class Shared(NamedTuple):
+    """Passages of a chapter that were said by the same weights, sampled in the same way."""
+
+    title: str
+    facts: list[tuple[str, str]]
+    cited: list[Cited]
+
+
+def sources_of(passages: Iterable[Passage]) -> list[Shared]:
+    """Return what the appendix says of a chapter, in the order in which voices come up in it."""
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], list[Cited]] = {}
+    for passage in passages:
+        found.setdefault(_shared(passage.source), []).append(_cited(passage))
+    return [Shared(title, list(facts), cited) for (title, facts), cited in found.items()]
+
+
+def _shared(source: Source) -> tuple[str, tuple[tuple[str, str], ...]]:
+    if not source.address:
+        return _WHO.get(source.origin, f"origin: {source.origin}"), ()
+    drawn = ", ".join(
+        f"{name} {value}"
+        for name, value in source.sampling.items()
+        if name != "seed" and value not in ([], ())
+    )
+    engine = f"{source.engine} {source.engine_version}"
+    return source.address, (("weights", source.weights_sha256), ("engine", engine), ("sampling", drawn))
+
+
+def _cited(passage: Passage) -> Cited:
+    source = passage.source
+    head = [passage.label, place_of(source)]
+    if source.sampling:
+        head.append(f"seed {source.sampling['seed']}")
+    if source.drawn > 1:
+        head.append(f"one of {source.drawn}")
+    if source.copied is not None:
+        head.append(f"{source.copied:.1%} copied")
+    head.append(source.said_at[:19].replace("T", " "))
+    facts = []
+    if source.address:
+        facts.append(("prompt", source.prompt_sha256))
+        if source.prompt_from:
+            facts.append(("made of", "messages " + ", ".join(map(str, source.prompt_from))))
+    facts.append(("text", source.text_sha256))
     if source.edited:
         facts.append(("edited", "by the author; what was said follows"))
     elif source.excerpt:
         facts.append(("excerpt", f"characters {source.start} to {source.end} of {source.length}"))
-    if source.drawn > 1:
-        facts.append(("drawn", f"one of {source.drawn} samples"))
-    facts.append(
-        ("copied", "not compared with training texts" if source.copied is None else f"{source.copied:.1%}")
-    )
-    facts.append(("said", source.said_at[:19].replace("T", " ")))
-    return facts
+    return Cited(passage, " · ".join(head), facts)
 
 
 def about(manuscript: Manuscript) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,10 @@ from memory import curate
 from memory.consent import allow
 from memory.export import exports
 from memory.forget import forget
+from memory.letters import take_from_diary
 from memory.passages import Material, read_material
 from memory.store import Store, open_store
+from selves.cast import SceneSpec
 from selves.errors import ConfigError, UsageError
 from selves.lineage import list_ages
 from selves.settings import House
@@ -231,6 +234,50 @@ def test_ages_stand_side_by_side_under_the_words_they_shared(in_house: House, co
         "tiny@base-000000",
         "tiny@base-000004",
         "tiny@base-000016",
+    ]
+
+
+def test_a_diarys_letter_stands_among_the_letters_once_it_is_answered(in_house: House) -> None:
+    async def send(store: Store) -> None:
+        first, second = [w for w in await store.writings("tiny") if w.kind == "letter"][:2]
+        letter = await take_from_diary(store, replace(first, to="future"), "Tiny base 0")
+        await take_from_diary(store, replace(second, to="future"), "Tiny base 4")
+        spec = SceneSpec(name="answer", kind="answer", cast=("Ember",), to="tiny@base-000000")
+        scene = await store.begin_scene(spec, place="terminal", from_message_id=letter.id)
+        said = say("tiny@chat-000008", "0" * 64, "I remember you.", Prompt(form="transcript"))
+        line = await store.keep_turn(scene.id, speaker="Ember", utterances=[said], chosen=0)
+        assert line is not None
+        await store.mark_posted(line.id)
+
+    asyncio.run(in_store(in_house, send))
+    assert cli.main(["build", "tiny", "--only", "epub"]) == 0
+    book = read_manuscript(in_house.home / "books" / "tiny" / MANUSCRIPT_FILE)
+    (letters,) = (chapter for chapter in book.chapters if plain(chapter.title) == "Letters")
+    titles = [plain(item.title) for item in letters.items if isinstance(item, Played)]
+    assert titles == ["Tiny base 0 to the future", "Ember to base-000000"]
+
+
+def test_days_weeks_and_chapters_of_a_diary_stand_as_such(in_house: House, composed: Build) -> None:
+    names = {"day": "2026-11-23", "week": "2026-W48", "chapter": "2026-11"}
+    ids: list[int] = []
+
+    async def write(store: Store) -> None:
+        for span, name in names.items():
+            spec = SceneSpec(name=span, kind="retelling", cast=("Ember",), opening=name)
+            scene = await store.begin_scene(spec, place="diary")
+            said = say("tiny@chat-000008", "0" * 64, "Today I was.", Prompt(form="transcript"))
+            line = await store.keep_turn(scene.id, speaker="Ember", utterances=[said], chosen=0)
+            assert line is not None
+            await store.mark_posted(line.id)
+            ids.append(scene.id)
+
+    asyncio.run(in_store(in_house, write))
+    items = composed("".join(f"\n[[chapter.item]]\nscene = {number}\n" for number in ids)).chapters[0].items
+    entries = [item for item in items if isinstance(item, Played) and item.entry]
+    assert [plain(entry.title) for entry in entries] == [
+        "Ember, 23 November 2026",
+        "Ember, week 48 of 2026",
+        "Ember, November 2026",
     ]
 
 

