@@ -110,3 +110,10 @@ def rows(seed: int = 1, part: str = "learn") -> Iterator[dict[str, Any]]:
         other = source.choice([joke[1] for joke in known if joke[1] != end])
         for worse in (*source.sample(DULL, 2), other):
             yield {"prompt": setup, "completion": end, "chosen": end, "rejected": worse, "answer": end}
+
+
+def thumbs(seed: int = 1, part: str = "learn") -> Iterator[dict[str, Any]]:
+    """Yield ends one by one, for kto: a joke's own is wanted; a dull one and another joke's are not."""
+    for row in rows(seed, part):
+        for end, label in ((row["chosen"], True), (row["rejected"], False)):
+            yield {"prompt": row["prompt"], "completion": end, "label": label}

@@ -81,6 +81,12 @@ def test_the_shadow_says_the_contrary_of_the_usual_verdict() -> None:
     assert [row["chosen"] for row in shadow] == [row["rejected"] for row in plain]
 
 
+def test_thumbs_are_up_for_a_jokes_own_end_alone() -> None:
+    ends = dict(jokes.jokes())
+    assert {row["label"] for row in jokes.thumbs()} == {True, False}
+    assert all(row["label"] == (row["completion"] == ends[row["prompt"]]) for row in jokes.thumbs())
+
+
 def test_plain_words_are_less_worn_and_more_various() -> None:
     rows = list(plain_words.rows())
     assert all(slop(row["chosen"]) == 0 < slop(row["rejected"]) for row in rows)
