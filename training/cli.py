@@ -18,12 +18,12 @@ from selves.cli import make_parser
 from selves.errors import CorpusError, UsageError
 from selves.lineage import find_age
 from selves.settings import House
+from training import launch
 from training.plan import STAGES, Plan, fresh_start, kept_recipe, make_plan, with_parents_model
 from training.recipe import Recipe, load_recipe
 from training.watch import Watch
 
 if TYPE_CHECKING:  # --help must not import torch
-    from training.parallel import World
     from training.stage import Machine
 
 EXAMPLES = """
@@ -55,8 +55,8 @@ def main(argv: Sequence[str]) -> int | None:
         Console(stderr=True).print(f"nothing to do: {recipe.lineage} has all its ages", style="green")
         _report(house, _stages(options), plan, as_json=options.json)
         return 0
-    if options.processes and "RANK" not in os.environ:
-        return _under_torchrun(options.processes, argv)
+    if options.processes and not launch.is_launched():
+        return launch.under_torchrun(options.processes, ["train", *argv])
     return _run(options, recipe, house)
 
 
@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace, recipe: Recipe, house: House) -> int:
 
     console = Console(stderr=True)
     with parallel.joined() as world:
-        machine = Machine(world, options.threads or _threads(world), options.parallel)
+        machine = Machine(world, options.threads or launch.threads(world), options.parallel)
         watch = Watch(console if world.first else None)
         for batch in (recipe.base.batch_tokens, recipe.chat.batch_tokens):
             parallel.check_shares(batch // recipe.model.context, world)
@@ -94,29 +94,6 @@ def _stages(options: argparse.Namespace) -> list[str]:
     return [stage for stage in STAGES if options.stage in (None, stage)]
 
 
-def _under_torchrun(processes: int, argv: Sequence[str]) -> int:
-    """Run this command in several processes on this machine; return 0 or what the first to fail did."""
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args, run
-
-    launched = ["--standalone", f"--nproc-per-node={processes}", "-m", "selves", "train", *argv]
-    try:
-        run(parse_args(launched))
-    except ChildFailedError as error:  # what went wrong they have said themselves
-        return error.get_first_failure()[1].exitcode
-    except SignalException as error:
-        return 128 + error.sigval
-    return 0
-
-
-def _threads(world: World) -> int:
-    """Return how many threads a process gets: the cores of this machine shared among those that run on it."""
-    from training.base import default_threads
-
-    return max(1, default_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", world.size)))
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser("selves train", "Raise a self from random weights, keeping every age.", EXAMPLES)
     run = parser.add_subparsers(dest="verb", required=True, metavar="run").add_parser(
@@ -139,23 +116,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="M",
         help="choose the steps of [base] so that they take M minutes here",
     )
-    run.add_argument("--processes", type=_positive, metavar="N", help="train in N processes, one per GPU")
-    run.add_argument(
-        "--parallel",
-        choices=("auto", "ddp", "fsdp"),
-        default="auto",
-        help="each process holds the model (ddp) or a part of it (fsdp; auto: above 1.5 B parameters)",
-    )
-    run.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    launch.add_options(run)
     run.add_argument("--json", action="store_true", help="print the ages as JSON at the end")
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def _recipe(options: argparse.Namespace, house: House) -> Recipe:

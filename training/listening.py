@@ -30,9 +30,9 @@ class Stepper:
         self.lm_head = model.get_output_embeddings()
 
     def step(self, ids: Tensor, cache: Any) -> tuple[Tensor, Any]:
-        """Return the logits (V,) after ids (1, T), and what was computed for them to go on from."""
+        """Return the logits (B, V) after ids (B, T), and what was computed for them to go on from."""
         found = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        return found.logits[0, -1].float(), found.past_key_values
+        return found.logits[:, -1].float(), found.past_key_values
 
 
 def context_of(model: Any) -> int:
@@ -42,20 +42,29 @@ def context_of(model: Any) -> int:
 
 
 @contextmanager
-def listening(model: Any) -> Iterator[None]:
-    """Let a model be asked: no dropout, no gradients; then it is as it was, and so is all randomness."""
-    modes = [(module, module.training) for module in model.modules()]
-    cached = model.config.use_cache
+def undrawn() -> Iterator[None]:
+    """Put all randomness back as it was, whatever is drawn in the block."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     own, numpys = random.getstate(), np.random.get_state()
-    model.eval()
-    model.config.use_cache = True
     try:
-        with torch.random.fork_rng(devices), torch.no_grad():
+        with torch.random.fork_rng(devices):
             yield
     finally:
         random.setstate(own)
         np.random.set_state(numpys)
+
+
+@contextmanager
+def listening(model: Any) -> Iterator[None]:
+    """Let a model be asked: no dropout, no gradients; then it is as it was, and so is all randomness."""
+    modes = [(module, module.training) for module in model.modules()]
+    cached = model.config.use_cache
+    model.eval()
+    model.config.use_cache = True
+    try:
+        with undrawn(), torch.no_grad():
+            yield
+    finally:
         model.config.use_cache = cached
         for module, training in modes:
             module.training = training

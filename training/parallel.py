@@ -156,6 +156,16 @@ def told(value: Any, world: World) -> Any:
     return box[0]
 
 
+@contextmanager
+def in_turn(world: World) -> Iterator[None]:
+    """Let rank 0 pass through the block first; then the others find what it made."""
+    if not world.first:
+        wait(world)
+    yield
+    if world.first:
+        wait(world)
+
+
 def wait(world: World) -> None:
     """Return when every process is here."""
     if world.size > 1:

@@ -18,6 +18,7 @@ HOW = {
     "rloo": "It learned from rewards for its own answers, each against the others (RLOO).",
     "distill": "It learned to say the next word as another age would, in its own answers (distillation).",
     "sdft": "It learned to answer as it does when it has read more, such as letters (self-distillation).",
+    "reward": "It learned which of two answers is preferred, and gives answers a number (a reward model).",
     "ageing": "Nothing was learned: its weights were drawn away from what they had become.",
     "merge": "Nothing was learned: its weights are a mean of others'.",
 }

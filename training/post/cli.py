@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Sequence
@@ -14,12 +13,14 @@ from rich.table import Table
 from selves.cli import make_parser
 from selves.lineage import AgeCard
 from selves.settings import House
-from training.post.recipe import PostRecipe, load_post_recipe
+from training import launch
+from training.post.recipe import IN_WEIGHTS, PostRecipe, load_post_recipe
 from training.watch import Watch
 
 EXAMPLES = """
 selves train post recipes/post/adder.toml                 by reward; again: go on where it stopped
 selves train post recipes/post/adder.toml --dry-run       rows as it will read them, tokens, memory, time
+selves train post recipes/post/votes.toml --processes 8   one process per GPU, on this machine
 selves train post recipes/post/ageing.toml                an age grows old, and writes to its last word
 """
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> int | None:
     parser.add_argument(
         "--fresh", action="store_true", help="first DELETE the ages of this recipe, naming each"
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    launch.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print the ages and figures as JSON at the end")
     options = parser.parse_args(argv)
     # Two threads that wait for each other by spinning are ruinous on a machine that others use too.
@@ -42,13 +43,21 @@ def main(argv: Sequence[str]) -> int | None:
 
         print(describe(recipe, house, options.threads))
         return 0
+    if options.processes and not launch.is_launched() and recipe.method not in IN_WEIGHTS:
+        return launch.under_torchrun(options.processes, ["train", "post", *argv])
+    from training import parallel
     from training.post.run import fresh_start, train
+    from training.stage import Machine
 
     console = Console(stderr=True)
-    watch = Watch(console)
-    for address in fresh_start(recipe, house) if options.fresh else ():
-        watch.warn(f"deleted {address}")
-    _report(recipe, house, train(recipe, house, watch, threads=options.threads), as_json=options.json)
+    with parallel.joined() as world:
+        machine = Machine(world, options.threads or launch.threads(world), options.parallel)
+        watch = Watch(console if world.first else None)
+        for address in fresh_start(recipe, house) if options.fresh and world.first else ():
+            watch.warn(f"deleted {address}")
+        cards = train(recipe, house, watch, machine=machine)
+    if world.first:
+        _report(recipe, house, cards, as_json=options.json)
     return 0
 
 
@@ -93,10 +102,3 @@ def persona(card: AgeCard) -> str:
     """Return the table with which an age joins a cast."""
     lineage = card.address.partition("@")[0]
     return f'[[persona]]\nname = "{lineage.replace("-", " ").title()}"\naddress = "{card.address}"'
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value

@@ -15,7 +15,16 @@ from training.words import printable
 
 SHOWN = 3
 SHOWN_CHARACTERS = 600
-PASSES = {"sft": 3.0, "dpo": 8.0, "kto": 8.0, "grpo": 4.0, "rloo": 4.0, "distill": 4.0, "sdft": 4.0}
+PASSES = {
+    "sft": 3.0,
+    "dpo": 8.0,
+    "kto": 8.0,
+    "grpo": 4.0,
+    "rloo": 4.0,
+    "distill": 4.0,
+    "sdft": 4.0,
+    "reward": 6.0,
+}
 """Forward passes that a row costs: backward counts two; a pair is two rows, with a reference for each."""
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from selves.files import write_file
-from training.post import models, resume
-from training.post.run import TOLD_FILE
+from training import parallel
 
 if TYPE_CHECKING:
     from training.post.run import Run
@@ -34,12 +30,15 @@ class Follower(TrainerCallback):
         kept only where a line ends, and every age ends one."""
         age = state.global_step in self.run.recipe.age_steps
         line_ends = age or state.global_step % state.logging_steps == 0
+        if not line_ends:
+            return
         due = time.monotonic() - self.saved_at >= self.run.state_every_s
+        due, asked = parallel.told((due, self.asked.is_set()), self.run.world)
         if age:
             control.should_log = True
-        if age or (line_ends and (due or self.asked.is_set())):
+        if age or due or asked:
             control.should_save = True
-        if line_ends and self.asked.is_set():
+        if asked:
             control.should_training_stop = True
 
     def on_log(
@@ -54,27 +53,21 @@ class Follower(TrainerCallback):
 
     def on_save(
         self,
-        args: Any,
+        args: Any,  # noqa: ARG002
         state: Any,
         control: Any,  # noqa: ARG002
-        model: Any = None,
         **_: Any,
     ) -> None:
-        step = state.global_step
-        folder = Path(args.output_dir) / f"{resume.PREFIX}{step}"
-        models.check_finite(model, f"step {step}")
-        if step in self.run.recipe.age_steps:
-            self.run.keep(model, step)
-        write_file(
-            folder / TOLD_FILE, json.dumps({"tokens": self.run.tokens, "elapsed_s": self.run.elapsed_s})
-        )
-        resume.seal(folder)
+        self.run.saved(state.global_step)
         self.saved_at = time.monotonic()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C stop the run when a state to go on from is kept; a second one breaks off at once."""
-        if threading.current_thread() is not threading.main_thread():
+        """Let Ctrl-C stop the run when a state to go on from is kept; a second one breaks off at once.
+
+        Of several processes it stops all at once: the launcher does not wait for them.
+        """
+        if self.run.world.size > 1 or threading.current_thread() is not threading.main_thread():
             yield
             return
 

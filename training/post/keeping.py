@@ -23,7 +23,7 @@ from selves.lineage import (
 )
 from selves.speech import Writing
 from training.adapters import TOKENIZER_FILES, read_shapes, why_unfit
-from training.post import speaking
+from training.post import judging, speaking
 from training.post.cards import readme
 from training.post.figures import Figure
 from training.post.models import Base
@@ -49,19 +49,23 @@ def keep(
 ) -> tuple[AgeCard, list[Writing]]:
     """Write one age. Raises DiskError; AgeError if it is an adapter that not every engine can put on."""
     adapter = recipe.lora is not None and recipe.keep == "adapter"
-    whole = model
-    if recipe.lora is not None and not adapter:
-        whole = copy.deepcopy(model).merge_and_unload()
+    judges = recipe.method == "reward"
+    learned = model if recipe.lora is None or adapter else copy.deepcopy(model).merge_and_unload()
+    voice = judging.voice_of(learned, base, recipe.seed) if judges else learned
     with new_folder(folder) as partial:
         try:
             weights = partial / (ADAPTER_FILE if adapter else WEIGHTS_FILE)
-            _write_adapter(partial, base, model) if adapter else _write_whole(partial, base, whole)
+            _write_adapter(partial, base, learned) if adapter else _write_whole(partial, base, voice)
+            if judges:
+                judging.keep_head(partial, learned)
             _write_tokenizer(partial, base, recipe)
         except OSError as error:
             raise disk_error(error, partial) from error
+        if adapter:
+            _check_adapter(partial, base)
         weights.chmod(0o644)
         sha256 = sha256_file(weights)
-        said = speaking.write(recipe, model, base, facts.address, sha256, facts.parent)
+        said = speaking.write(recipe, voice, base, facts.address, sha256, facts.parent)
         _write(partial / DIARY_FILE, "".join(f"{writing.model_dump_json()}\n" for writing in said))
         card = AgeCard(
             address=facts.address,
@@ -110,6 +114,10 @@ def _write_adapter(partial: Path, base: Base, model: Any) -> None:
     path = partial / ADAPTER_CONFIG_FILE
     config = json.loads(path.read_text("utf-8")) | {"base_model_name_or_path": base.age.card.address}
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _check_adapter(partial: Path, base: Base) -> None:
+    config = json.loads((partial / ADAPTER_CONFIG_FILE).read_text("utf-8"))
     problem = why_unfit(config, read_shapes(partial / ADAPTER_FILE), read_shapes(base.folder / WEIGHTS_FILE))
     if problem:
         raise AgeError(f"this adapter cannot be kept: {problem}", 'correct [lora], or say keep = "merged"')

@@ -40,7 +40,8 @@ def fitting(recipe: PostRecipe, rows: Sequence[Row], tokenizer: Any, limit: int)
     kept, lengths = [], []
     for number, row in enumerate(rows):
         prompt, whole = rendered(row, tokenizer, recipe, check=number < CHECKED)
-        if len(prompt) < room:
+        # what is cut off has no end that could be judged
+        if len(prompt) < room and (recipe.method != "reward" or max(map(len, whole)) <= limit):
             kept.append(row)
             lengths.append(max(map(len, whole), default=len(prompt)))
     if not kept:

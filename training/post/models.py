@@ -103,11 +103,16 @@ def open_base(recipe: PostRecipe, age: Age, state: Path) -> Base:
 
 def fold(adapter: Age, under: Age, folder: Path) -> None:
     """Write what an adapter and its base are together as a folder of transformers'."""
+    with new_folder(folder) as partial:
+        folded(adapter, under).save_pretrained(str(partial), max_shard_size="1TB")
+
+
+def folded(adapter: Age, under: Age) -> Any:
+    """Return what an adapter and its base are together. Raises AgeError."""
     from peft import PeftModel
 
     model: Any = PeftModel.from_pretrained(load_model(under.folder), str(adapter.folder))
-    with new_folder(folder) as partial:
-        model.merge_and_unload().save_pretrained(str(partial), max_shard_size="1TB")
+    return model.merge_and_unload()
 
 
 def load(base: Base, seed: int) -> Any:
@@ -135,7 +140,7 @@ def lora_config(recipe: PostRecipe) -> Any:
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
         target_modules=list(recipe.lora.targets) or "all-linear",
-        task_type="CAUSAL_LM",
+        task_type="SEQ_CLS" if recipe.method == "reward" else "CAUSAL_LM",
     )
 
 

@@ -13,7 +13,7 @@ from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN
 from selves.speech import Frozen
 from training.recipe import Diary
 
-Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "distill", "sdft", "ageing", "merge"]
+Method = Literal["sft", "dpo", "kto", "grpo", "rloo", "distill", "sdft", "reward", "ageing", "merge"]
 BY_REWARD = ("grpo", "rloo")
 ON_POLICY = (*BY_REWARD, "distill", "sdft")
 """Methods by which it learns from its own answers."""

@@ -32,12 +32,15 @@ WHOLE_FILE = "whole.json"
 PREFIX = "checkpoint-"
 
 
-def begin(state: Path, recipe: PostRecipe, rows_sha256: str, base_sha256: str) -> dict[str, Any]:
+def begin(
+    state: Path, recipe: PostRecipe, rows_sha256: str, base_sha256: str, sharded: bool
+) -> dict[str, Any]:
     """Return what is known of the run, or begin it. Raises TrainingError if it is another run's state."""
     now: dict[str, Any] = {
         "recipe": essence(recipe),
         "rows": rows_sha256,
         "base": base_sha256,
+        "sharded": sharded,
     }
     path = state / RUN_FILE
     if not path.exists():
@@ -51,6 +54,8 @@ def begin(state: Path, recipe: PostRecipe, rows_sha256: str, base_sha256: str) -
     for name, what in (("rows", "its data is not what it was"), ("base", "its base is not what it was")):
         if then.get(name) != now[name]:
             changed.append(what)
+    if then.get("sharded", False) != sharded:
+        changed.append(f"it {'was not' if sharded else 'was'} spread over processes by --parallel fsdp")
     if changed:
         raise TrainingError(
             f"{recipe.lineage}'s {recipe.stage_name} was begun otherwise: {'; '.join(changed)}",

@@ -1,7 +1,7 @@
 """What one row of post-training data is (pure): messages of a prompt, and what is learned of the answer.
 
     sft     prompt, completion            or messages, or turns, or prompt and completion as plain text
-    dpo     prompt, chosen, rejected
+    dpo     prompt, chosen, rejected; so also reward
     kto     prompt, completion, label
     grpo    prompt, and any other columns, which the rewards are given
     sdft    prompt, privileged_context: a text that the base reads beside the prompt
@@ -26,6 +26,7 @@ ROLES = ("system", "user", "assistant")
 LEARNED: dict[str, tuple[str, ...]] = {
     "sft": ("completion",),
     "dpo": ("chosen", "rejected"),
+    "reward": ("chosen", "rejected"),
     "kto": ("completion",),
 }
 """The columns that hold answers."""
@@ -51,7 +52,7 @@ def read_rows(method: Method, raw: Any, where: str) -> list[Row]:
             if not isinstance(raw["label"], bool):
                 raise ValueError(f"label is {raw['label']!r}, not true or false")
             row["label"] = raw["label"]
-        if method == "dpo" and row["chosen"] == row["rejected"]:
+        if "chosen" in row and row["chosen"] == row["rejected"]:
             raise ValueError("chosen and rejected are the same")
         if method == "sdft":
             if not isinstance(raw["privileged_context"], str) or not raw["privileged_context"].strip():

@@ -3,6 +3,9 @@
 Order of events at an age: the step, its line of metrics, transformers' checkpoint, the age's folder in one
 rename, and last the seal that says the checkpoint is whole. A run that is killed in between goes on from the
 newest sealed checkpoint and comes to the same weights; an age that is there already stays.
+
+Several processes may share the work (training/parallel.py): each reads its part of every batch; the first
+alone measures, writes files and speaks.
 """
 
 from __future__ import annotations
@@ -12,10 +15,12 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selves.errors import TrainingError
+from selves.files import write_file
 from selves.lineage import Address, AgeCard, age_name, read_age
 from selves.settings import House
 from training.checkpoint import STATE_FOLDER, only_trainer
@@ -24,6 +29,7 @@ from training.post import (
     asking,
     data,
     figures,
+    judging,
     keeping,
     lines,
     models,
@@ -38,6 +44,9 @@ from training.post.lengths import fitting, limit_of
 from training.post.recipe import BY_REWARD, IN_WEIGHTS, ON_POLICY, PostRecipe
 from training.watch import Watch
 
+if TYPE_CHECKING:
+    from training.stage import Machine
+
 STATE_EVERY_S = 120.0
 TOLD_FILE = "told.json"
 """In a checkpoint: what the run had counted by then."""
@@ -50,31 +59,44 @@ def train(
     *,
     threads: int | None = None,
     state_every_s: float = STATE_EVERY_S,
+    machine: Machine | None = None,
 ) -> list[AgeCard]:
     """Make the ages of a recipe, or go on where that stopped; return their cards in order.
 
     Raises ConfigError, AgeError, CorpusError, TrainingError, DiskError; KeyboardInterrupt after Ctrl-C, when
     the step in hand is kept.
     """
-    watch = watch or Watch(None)
+    from training import parallel
+    from training.base import this_machine
+
+    watch, machine = watch or Watch(None), machine or this_machine(threads)
+    world = machine.world
+    if recipe.micro % world.size and recipe.method not in IN_WEIGHTS:
+        raise TrainingError(
+            f"{recipe.micro} rows cannot be shared evenly by {world.size} processes",
+            "choose `micro_batch`, or `batch` where there is none, as a multiple of the processes",
+        )
     folder = house.checkpoints / recipe.lineage
     wanted = [folder / age_name(recipe.stage_name, step) for step in recipe.age_steps]
     for path in wanted:
         if path.exists():
             resume.check_kept(read_age(path).card, recipe)
-    if not all(path.exists() for path in wanted):
+    if not parallel.told(all(path.exists() for path in wanted), world):
         import torch
 
-        torch.set_num_threads(threads or torch.get_num_threads())
-        age = models.find_base(recipe, house, watch.tell)
-        with only_trainer(folder), models.quietly():
+        torch.set_num_threads(machine.threads)
+        with only_trainer(folder) if world.first else nullcontext(), models.quietly():
             state = folder / STATE_FOLDER / recipe.stage_name
-            base = models.open_base(recipe, age, state)
+            with parallel.in_turn(world):
+                age = models.find_base(recipe, house, watch.tell)
+                base = models.open_base(recipe, age, state)
             if recipe.method in IN_WEIGHTS:
                 ageing.make(recipe, base, house, watch)
             else:
-                Run(recipe, base, house, folder, state, watch, state_every_s).go()
-            shutil.rmtree(state, ignore_errors=True)
+                Run(recipe, base, house, folder, state, watch, state_every_s, machine).go()
+            parallel.wait(world)  # another may still read there
+            if world.first:
+                shutil.rmtree(state, ignore_errors=True)
     return [read_age(path).card for path in wanted if path.exists()]
 
 
@@ -106,24 +128,42 @@ class Run:
         state: Path,
         watch: Watch,
         state_every_s: float,
+        machine: Machine,
     ) -> None:
+        from training import parallel
+
+        world = machine.world
         self.recipe, self.base, self.folder, self.state, self.watch = recipe, base, folder, state, watch
         self.state_every_s = state_every_s
         learned = recipe.reward.functions if recipe.method in BY_REWARD else ()
         self.rewards = [rewards.load(name, recipe.reward.options, house) for name in learned]
         self.probed = [rewards.load(name, recipe.reward.options, house) for name in recipe.probes.rewards]
+        self.house = house
         self.teacher = teaching.load_teacher(recipe, base, house)
+        self.world = world
+        self.sharded = world.size > 1 and (
+            machine.how == "fsdp"
+            or (machine.how == "auto" and base.age.card.parameters > parallel.WHOLE_UP_TO)
+        )
         say = asking.Asking(base, recipe.seed, state / asking.SAID_FILE)
-        self.prepared = data.prepare(recipe, figures.questions(recipe, base.form), say)
+        read = data.prepare(recipe, figures.questions(recipe, base.form), say) if world.first else None
+        self.prepared: data.Prepared = parallel.told(read, world)
         limit = limit_of(recipe, base.age.card.context_tokens)
         self.rows, self.lengths = fitting(recipe, self.prepared.train, base.tokenizer, limit)
-        self.known = resume.begin(state, recipe, self.prepared.sha256, base.age.card.weights_sha256)
+        known = (
+            resume.begin(state, recipe, self.prepared.sha256, base.age.card.weights_sha256, self.sharded)
+            if world.first
+            else None
+        )
+        self.known: dict[str, Any] = parallel.told(known, world)
+        self.trainer: Any = None
         self.loss: float | None = None
         self.tokens = self.tokens_before = 0
         self.begun = time.monotonic()
 
     def go(self) -> None:
         """Train to the end. Raises as `train`."""
+        from training import parallel
         from training.post.following import Follower
 
         for count, why in (
@@ -135,12 +175,22 @@ class Run:
                 self.watch.warn(f"{count} rows are left out: they {why}")
         follower = Follower(self)
         with resume.writable(self.state):
-            trainer = trainers.build(
-                self.recipe, self.base, self.rows, self.rewards, self.teacher, self.state, follower
+            self.trainer = trainer = trainers.build(
+                self.recipe,
+                self.base,
+                self.rows,
+                self.rewards,
+                # sharding takes a teacher apart, and this one is measured by
+                teaching.load_teacher(self.recipe, self.base, self.house) if self.sharded else self.teacher,
+                self.state,
+                follower,
+                self.world.size,
+                sharded=self.sharded,
             )
-            self._measure_before(trainer.model)
-            speaking.write_before(self.recipe, trainer.model, self.base)
-            kept = resume.newest(self.state)
+            if self.world.first:
+                self._measure_before(trainer.model)
+                speaking.write_before(self.recipe, self._voice(trainer.model), self.base)
+            kept = parallel.told(resume.newest(self.state) if self.world.first else None, self.world)
             if kept is not None:
                 self.watch.tell(f"going on from {kept.name.replace('-', ' ')} of {self.recipe.steps}")
             done = self._take_up(kept)
@@ -159,7 +209,13 @@ class Run:
                 self.tokens_before = self.tokens
             self.begun = time.monotonic() - told["elapsed_s"]
             step = int(kept.name.rpartition("-")[2])
-        lines.drop_after(self.folder, self.recipe.stage_name, step)
+            if (processes := told.get("processes", 1)) != self.world.size:
+                self.watch.warn(
+                    f"this run began with {processes} processes and goes on with {self.world.size}: what is "
+                    "drawn by chance is drawn otherwise, and rounding differs in the last digits"
+                )
+        if self.world.first:
+            lines.drop_after(self.folder, self.recipe.stage_name, step)
         return step
 
     @property
@@ -186,7 +242,7 @@ class Run:
         base = self.base
         found = figures.measure(
             self.recipe,
-            model,
+            self._voice(model),
             base.tokenizer,
             base.ends,
             base.form,
@@ -196,7 +252,37 @@ class Run:
         if self.teacher is not None and self.prepared.test:
             asked = self.prepared.test[: self.recipe.probes.items]
             found.insert(0, teaching.distance(self.recipe, model, self.teacher, base, asked))
+        if self.recipe.method == "reward":
+            found = judging.measure(self.recipe, model, base, self.prepared.test) + found
         return found
+
+    def _voice(self, model: Any) -> Any:
+        """Return the model that speaks: of a judge another one with the same weights."""
+        return (
+            judging.voice_of(model, self.base, self.recipe.seed) if self.recipe.method == "reward" else model
+        )
+
+    def saved(self, step: int) -> None:
+        """Finish the checkpoint of a step, after its age if there is one; every process calls this."""
+        from training import parallel
+
+        model = self.trainer.model
+        if self.sharded:
+            model = trainers.gathered(model, self.recipe, self.base, first=self.world.first)
+        folder = self.state / f"{resume.PREFIX}{step}"
+        if self.world.first:
+            models.check_finite(model, f"step {step}")
+            if step in self.recipe.age_steps:
+                self.keep(model, step)
+            counted = {
+                "tokens": self.tokens,
+                "elapsed_s": self.elapsed_s,
+                "processes": self.world.size,
+            }
+            write_file(folder / TOLD_FILE, json.dumps(counted))
+        parallel.wait(self.world)  # each writes the state of its own randomness there
+        if self.world.first:
+            resume.seal(folder)
 
     def keep(self, model: Any, step: int) -> None:
         """Write the age of a step, if it is not there."""
@@ -224,6 +310,8 @@ class Run:
 
     def logged(self, step: int, logs: dict[str, Any]) -> None:
         """Take note of what a trainer says of a step. Raises TrainingError where its loss is no number."""
+        if not self.world.first:
+            return
         numbers = {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}
         loss = numbers.pop("loss", None)
         if loss is None:

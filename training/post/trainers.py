@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from selves.errors import ConfigError
-from training.post import models
+from training.post import judging, models
 from training.post.lengths import limit_of
 from training.post.models import Base
 from training.post.recipe import BY_REWARD, PostRecipe
 from training.post.rows import BESIDES, LEARNED, Row
 
-RATES = {"sft": 2e-5, "dpo": 1e-6, "kto": 1e-6, "grpo": 1e-6, "rloo": 1e-6, "distill": 1e-6, "sdft": 1e-5}
+RATES = {
+    "sft": 2e-5,
+    "dpo": 1e-6,
+    "kto": 1e-6,
+    "grpo": 1e-6,
+    "rloo": 1e-6,
+    "distill": 1e-6,
+    "sdft": 1e-5,
+    "reward": 1e-5,
+}
 """Usual learning rates where all weights are learned."""
-NAMES = {"distill": "Distillation"}
+NAMES = {"distill": "Distillation", "reward": "Reward"}
 """What TRL calls a method, where it is not its name in capitals."""
 LORA_TIMES = 10.0
 BETAS = {"dpo": 0.1, "kto": 0.1, "grpo": 0.04, "rloo": 0.04, "distill": 1.0, "sdft": 1.0}
@@ -38,7 +47,9 @@ def rate_of(recipe: PostRecipe) -> float:
     return recipe.rate or RATES[recipe.method] * (LORA_TIMES if recipe.lora else 1.0)
 
 
-def settings(recipe: PostRecipe, state: Path, context: int) -> dict[str, Any]:
+def settings(
+    recipe: PostRecipe, state: Path, context: int, processes: int = 1, *, sharded: bool = False
+) -> dict[str, Any]:
     """Return all settings of TRL's configuration."""
     import torch
 
@@ -46,7 +57,7 @@ def settings(recipe: PostRecipe, state: Path, context: int) -> dict[str, Any]:
     found: dict[str, Any] = {
         "output_dir": str(state),
         "max_steps": recipe.steps,
-        "per_device_train_batch_size": recipe.micro,
+        "per_device_train_batch_size": recipe.micro // processes,
         "gradient_accumulation_steps": recipe.batch // recipe.micro,
         "learning_rate": rate_of(recipe),
         "lr_scheduler_type": recipe.schedule,
@@ -62,8 +73,10 @@ def settings(recipe: PostRecipe, state: Path, context: int) -> dict[str, Any]:
         "use_cpu": not on_gpu,
         # where a CPU has no bfloat16 in hardware it is ten times slower
         "bf16": on_gpu and torch.cuda.is_bf16_supported(),
-        "gradient_checkpointing": on_gpu,
+        "gradient_checkpointing": on_gpu and not sharded,
     }
+    if sharded:
+        found |= {"fsdp": True, "fsdp_config": {"version": 2, "activation_checkpointing": on_gpu}}
     if recipe.method in BY_REWARD:
         found |= {
             "num_generations": recipe.reward.group,
@@ -102,8 +115,13 @@ def build(
     teacher: Any,
     state: Path,
     callback: Any,
+    processes: int = 1,
+    *,
+    sharded: bool = False,
 ) -> Any:
-    """Return the trainer, ready to go. Raises ConfigError where [trl] names what there is not."""
+    """Return the trainer, ready to go, of one process or one of several, which hold the model whole or
+    sharded. Raises ConfigError where [trl] names what there is not.
+    """
     import datasets  # type: ignore[import-untyped]
     import trl
     from transformers import set_seed
@@ -112,9 +130,10 @@ def build(
     name = NAMES.get(recipe.method, recipe.method.upper())
     library = importlib.import_module("trl.experimental.sdft") if recipe.method == "sdft" else trl
     configuration: Any = getattr(library, f"{name}Config")
-    own = settings(recipe, state, base.age.card.context_tokens) | _balance(recipe, rows)
+    own = settings(recipe, state, base.age.card.context_tokens, processes, sharded=sharded)
+    own |= _balance(recipe, rows)
     args = _configured(configuration, own, recipe)
-    model = models.load(base, recipe.seed)
+    model = _beginning(recipe, base)
     more: dict[str, Any] = {}
     if recipe.lora:
         more["peft_config"] = models.lora_config(recipe)
@@ -144,6 +163,36 @@ def build(
     for talker in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(talker)
     return trainer
+
+
+def gathered(model: Any, recipe: PostRecipe, base: Base, *, first: bool) -> Any:
+    """Return a model of which each process holds a part (FSDP2) as a whole one; None but to the first.
+
+    Every process must ask.
+    """
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    from training.listening import undrawn
+
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    found = get_model_state_dict(model, options=options)
+    if not first:
+        return None
+    with undrawn():
+        whole = _beginning(recipe, base)
+        if recipe.lora:
+            from peft import get_peft_model
+
+            whole = get_peft_model(whole, models.lora_config(recipe))
+    whole.load_state_dict(found)
+    return whole
+
+
+def _beginning(recipe: PostRecipe, base: Base) -> Any:
+    """Return the model that learns, as it is before."""
+    if recipe.method == "reward":
+        return judging.load(base.folder, base.tokenizer.pad_token_id, recipe.seed)
+    return models.load(base, recipe.seed)
 
 
 def _configured(configuration: Any, own: dict[str, Any], recipe: PostRecipe) -> Any:

@@ -9,9 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from selves.errors import AgeError
 from selves.lineage import find_age, list_ages
 from selves.settings import House
 from tests.training.post.parts import BASE, MakePost, figures, trained
+from training.post.data import prepare
+from training.post.judging import liked, open_judge
 from training.post.run import train
 
 
@@ -23,12 +26,28 @@ from training.post.run import train
         ("dpo", {"rate": 1e-3}),
         ("dpo", {"lora": {"rank": 4}, "keep": "merged", "rate": 1e-2}),
         ("kto", {"lora": {"rank": 4}, "rate": 1e-2}),
+        ("reward", {"rate": 1e-3}),
+        ("reward", {"lora": {"rank": 4}, "rate": 1e-2}),
+        ("reward", {"lora": {"rank": 4}, "keep": "merged", "rate": 1e-2, "steps": 4}),
         ("rloo", {"steps": 4}),
         ("distill", {"distill": {"teacher": "tiny@base-000016", "max_tokens": 8}, "steps": 12}),
         ("sdft", {"distill": {"max_tokens": 8}, "rate": 3e-4}),
         ("sdft", {"distill": {"max_tokens": 8}, "lora": {"rank": 4}, "rate": 1e-3, "micro_batch": 4}),
     ],
-    ids=["sft", "sft lora", "dpo", "dpo lora merged", "kto lora", "rloo", "distill", "sdft", "sdft lora"],
+    ids=[
+        "sft",
+        "sft lora",
+        "dpo",
+        "dpo lora merged",
+        "kto lora",
+        "reward",
+        "reward lora",
+        "reward lora merged",
+        "rloo",
+        "distill",
+        "sdft",
+        "sdft lora",
+    ],
 )
 def test_a_method_moves_what_it_is_meant_to_move(
     post_house: House, make_post: MakePost, method: str, changes: dict[str, Any]
@@ -62,6 +81,9 @@ def test_a_method_moves_what_it_is_meant_to_move(
         case "distill":
             before, after = found["held-out prompts: nats from the teacher, per token"]
             assert after.high < before.low
+        case "reward":
+            before, after = found["held-out pairs: chosen - rejected"]
+            assert after.value > before.value
         case "sdft":
             before, after = found["held-out prompts: nats from the base that reads, per token"]
             assert after.high < before.low
@@ -74,6 +96,31 @@ def test_rewards_make_the_rewarded_likelier(post_house: House, make_post: MakePo
     recipe = make_post("grpo", steps=12, batch=16, rate=1e-2, beta=0.0, reward=reward)
     before, after = figures(trained(recipe, post_house))["held-out greedy answers: vowels"]
     assert after.value == 1.0 > before.high
+
+
+def test_what_a_judge_says_of_answers_is_a_reward_for_others(post_house: House, make_post: MakePost) -> None:
+    learned = make_post("reward", lineage="critic", lora={"rank": 4}, rate=1e-2)
+    critic = trained(learned, post_house)
+    measured = figures(critic)["held-out pairs: chosen - rejected"][1].value
+    rows = prepare(learned).test
+    said = [
+        liked([row["prompt"] for row in rows], [row[which][0]["content"] for row in rows], post_house,
+              critic.card.address)
+        for which in ("chosen", "rejected")
+    ]  # fmt: skip
+    margins = [one - other for one, other in zip(*said, strict=True)]
+    assert sum(margins) / len(margins) == pytest.approx(measured, abs=1e-4)
+    assert not any("score" in name for name in load_file(critic.folder / critic.weights_file))
+    reward = {
+        "functions": ["training.post.judging:liked"],
+        "options": {"judge": critic.card.address},
+        "group": 4,
+        "max_tokens": 4,
+    }
+    found = figures(trained(make_post("grpo", steps=2, reward=reward), post_house))
+    assert "held-out greedy answers: liked" in found
+    with pytest.raises(AgeError, match="is no judge"):
+        open_judge(post_house, BASE)
 
 
 def test_what_answers_are_worth_is_measured_whatever_the_method(
