@@ -22,6 +22,8 @@ from serving.catalog import house_id
 START_S = 120.0
 """How long a server may take from its start until it answers."""
 STOP_S = 15.0
+HEALTH_S = 30.0
+"""How long a server may take to say how it is: it may have much to do."""
 TAIL_BYTES = 3000
 
 
@@ -63,7 +65,7 @@ async def serving_address(
 async def _health(url: str) -> dict[str, Any] | None:
     """Return what /health says at `url`; None when nobody answers with JSON, empty when it is not ours."""
     try:
-        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=HEALTH_S, trust_env=False) as client:
             response = await client.get(f"{url}/health")
             answer = response.json() if response.content else {}
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):

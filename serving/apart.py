@@ -187,6 +187,9 @@ class EngineApart:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def _take(self, batch: Batch) -> None:
+        # first, so that who has heard all of an answer finds it counted
+        if batch.measures is not None:
+            self._measures = batch.measures
         for number, delivered in batch.drawn:
             job = self._jobs.get(number)
             if job is None:  # it was cancelled
@@ -195,8 +198,6 @@ class EngineApart:
                 del self._jobs[number]
                 job.cancelled = True
             job.deliver(delivered)
-        if batch.measures is not None:
-            self._measures = batch.measures
         for number, answer in batch.answers:
             waiting = self._questions.pop(number)
             with contextlib.suppress(InvalidStateError):  # whoever asked has left
