@@ -38,7 +38,7 @@ def serving(
         body_s=body_s,
     )
     with listening(app) as url:
-        assert ready.wait(60)
+        assert ready.wait(240)
         yield url
 
 

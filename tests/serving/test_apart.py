@@ -95,14 +95,14 @@ async def test_a_job_that_is_cancelled_is_not_drawn_any_longer(apart: EngineApar
     def deliver(_: Delivery) -> None:
         loop.call_soon_threadsafe(come.set)
 
-    job = Job(age, [5], Ask(200, ignore_eos=True), deliver)
+    job = Job(age, [5], Ask(10**6, ignore_eos=True), deliver)
     apart.submit(job)
     await come.wait()
     job.cancel()
     await heard(apart, age, [5], Ask(2, ignore_eos=True))
     await apart.encode(age, "Hi", {})
     assert apart.measures()["selves_requests_active"] == 0
-    assert apart.measures()["selves_tokens_generated_total"] < 200
+    assert apart.measures()["selves_tokens_generated_total"] < 10**6
 
 
 async def test_closed_it_leaves_no_process_and_refuses(age: Age) -> None:
@@ -130,19 +130,19 @@ def test_it_does_not_outlive_who_started_it() -> None:
         assert starter.stdout is not None
         engine = psutil.Process(int(starter.stdout.readline()))
         starter.kill()
-        engine.wait(timeout=60)
+        engine.wait(timeout=240)
 
 
 def test_the_address_stays_up_while_its_engine_comes_back(own_checkpoints: Path) -> None:
     engine = EngineApart(threads=1)
     asked: dict[str, Any] = {"model": BASE, "prompt": "Hi", "max_tokens": 3}
     with serving(own_checkpoints, engine=engine) as url, httpx.Client(base_url=url, trust_env=False) as http:
-        assert http.post("/v1/completions", json=asked, timeout=60).status_code == 200
+        assert http.post("/v1/completions", json=asked, timeout=240).status_code == 200
         first = engine.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
         statuses = set()
         while engine.pid in (None, first):
-            statuses.add(http.post("/v1/completions", json=asked, timeout=60).status_code)
+            statuses.add(http.post("/v1/completions", json=asked, timeout=240).status_code)
         assert statuses <= {200, 503}
-        assert http.post("/v1/completions", json=asked, timeout=60).status_code == 200
+        assert http.post("/v1/completions", json=asked, timeout=240).status_code == 200

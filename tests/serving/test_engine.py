@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import queue
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -51,26 +49,19 @@ def test_a_seed_says_the_same_alone_and_in_company(engine: Engine, checkpoints: 
     assert alone[0] != alone[1]
 
 
-def test_requests_speak_in_turns(engine: Engine, checkpoints: Path) -> None:
+def test_requests_speak_in_turns(checkpoints: Path) -> None:
+    rounds = Rounds(memory_bytes=10**9)
     order: list[str] = []
-    last: queue.SimpleQueue[object] = queue.SimpleQueue()
-    first, second = ages_of(checkpoints)[:2]
 
-    def listen(name: str) -> Any:
-        def heard(piece: object) -> None:
-            order.append(name)
-            last.put(piece)
+    def add(name: str, age: Age) -> None:
+        ask = Ask(30, temperature=1, ignore_eos=True)
+        rounds.add(Job(age, [40] * 3, ask, lambda _: order.append(name)))
 
-        return heard
-
-    ask = Ask(30, temperature=1, ignore_eos=True)
-    engine.submit(Job(first, [40] * 3, ask, listen("a")))
-    engine.submit(Job(second, [40] * 3, ask, listen("b")))
-    for _ in range(60):
-        last.get(timeout=120)
-    both = "".join(order)
-    assert "abababab" in both
-    assert both.count("a") == both.count("b") == 30
+    add("a", ages_of(checkpoints)[0])
+    add("b", ages_of(checkpoints)[1])
+    while rounds.busy:
+        rounds.play()
+    assert "".join(order) == "ab" * 30
 
 
 def test_people_are_heard_before_scenes_and_short_prompts_before_long_ones(checkpoints: Path) -> None:

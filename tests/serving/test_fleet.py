@@ -362,7 +362,7 @@ async def test_a_process_that_died_is_started_again_and_ends_with_us() -> None:
     async def when_ready() -> None:
         ready.put_nowait("ready")
 
-    async with httpx.AsyncClient(base_url=unused_url(), trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=unused_url(), timeout=60, trust_env=False) as http:
         watched = Watched(
             "the server",
             http,

@@ -28,10 +28,12 @@ from tests.servers import listening
 
 CHAT = "tiny@chat-000008"
 STAND_IN = """#!{python}
-import http.server, json, sys
+import http.server, json, os, sys, time
 asleep = False
 port = int(sys.argv[sys.argv.index("--port") + 1])
 if "--enable-lora" in sys.argv:
+    while not os.path.exists({may_fail!r}):
+        time.sleep(0.01)
     sys.exit("this architecture does not support LoRA")
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -73,7 +75,7 @@ def free_port() -> int:
 @contextmanager
 def on_a_gpu(checkpoints: Path, program: Path, *, sleep_s: float, **changes: Any) -> Iterator[httpx.Client]:
     """An address with one vLLM behind it that computes on a GPU, as far as the plan knows."""
-    program.write_text(STAND_IN.format(python=sys.executable))
+    program.write_text(STAND_IN.format(python=sys.executable, may_fail=str(may_fail(program))))
     program.chmod(0o755)
     plan = EnginePlan(
         name="vllm-1",
@@ -101,6 +103,11 @@ def on_a_gpu(checkpoints: Path, program: Path, *, sleep_s: float, **changes: Any
         yield http
 
 
+def may_fail(program: Path) -> Path:
+    """A file for which the program waits before it finds that it cannot start with adapters."""
+    return program.with_suffix(".may-fail")
+
+
 def until(http: httpx.Client, path: str, said: str) -> None:
     while said not in http.get(path).text:
         pass  # another process is on its way; the test's own time limit ends this
@@ -125,5 +132,6 @@ def test_who_is_not_asked_falls_asleep_and_wakes_up_to_answer(checkpoints: Path,
 def test_where_adapters_are_not_supported_it_is_started_without(checkpoints: Path, tmp_path: Path) -> None:
     with on_a_gpu(checkpoints, tmp_path / "vllm", sleep_s=0, lora_slots=4, lora_rank=16) as http:
         assert ask(http).json()["error"]["message"] == "vllm-1 is starting"
+        may_fail(tmp_path / "vllm").touch()
         until(http, "/health", '"vllm-1":"ok"')
         assert "--enable-lora" not in ask(http).json()["arguments"]

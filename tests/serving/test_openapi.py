@@ -46,7 +46,7 @@ NARROW: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def document(url: str) -> Any:
-    return httpx.get(f"{url}/openapi.json", trust_env=False).json()
+    return httpx.get(f"{url}/openapi.json", timeout=60, trust_env=False).json()
 
 
 def aim(document: Any, mode: GenerationMode) -> Any:
@@ -92,7 +92,10 @@ def test_nothing_that_is_sent_gets_an_answer_that_is_not_documented(
         @given(case=schema[path][method.upper()].as_strategy(generation_mode=mode))
         def keeps_its_promise(case: Case) -> None:
             case.call_and_validate(
-                base_url=url, session=session, excluded_checks=[schemathesis.checks.positive_data_acceptance]
+                base_url=url,
+                session=session,
+                timeout=60,
+                excluded_checks=[schemathesis.checks.positive_data_acceptance],
             )
 
         keeps_its_promise()

@@ -257,7 +257,7 @@ def kill_vllm(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.vllm
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_an_age_and_its_siblings_speak_on_vllm_and_survive_its_death(house: Path) -> None:
     with selves_serve(house) as (process, http):
         assert engine(complete(http, CHAT)) == "embedded"  # it steps in while vLLM starts
@@ -308,7 +308,7 @@ def test_an_age_and_its_siblings_speak_on_vllm_and_survive_its_death(house: Path
 
 @pytest.mark.vllm
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_one_vllm_walks_through_the_ages_of_a_lineage(house: Path) -> None:
     young = "tiny@base-000004"
     with selves_serve(house, "--age", young, "--age", BASE) as (_, http):

@@ -67,7 +67,7 @@ async def test_closing_the_stream_cancels_on_the_server(voice: Voice, url: str, 
     sampling = Sampling(max_tokens=900_000, temperature=1.0, seed=1)
     async with aclosing(voice.stream(endless, TEXT, sampling)) as pieces:
         await anext(pieces)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         while "selves_requests_active 0" not in (await http.get(f"{url}/metrics")).text:
             pass
 
@@ -200,17 +200,17 @@ async def test_unicodes_line_ends_do_not_break_an_answer() -> None:
 
 async def test_a_server_that_says_nothing_is_not_waited_for_forever() -> None:
     with elsewhere(lambda _: events(silent=True)) as url:
-        async with Voice(url, timeouts=Timeouts(first_s=0.2)) as voice:
-            with pytest.raises(EngineError, match=r"nothing came for 0\.2 s"):
+        async with Voice(url, timeouts=Timeouts(first_s=2)) as voice:
+            with pytest.raises(EngineError, match=r"nothing came for 2 s"):
                 await voice.say("far@chat-000001", TALK, Sampling())
 
 
 async def test_an_answer_that_stops_coming_is_kept_with_its_error() -> None:
     with elsewhere(lambda _: events("Good ", "d", silent=True)) as url:
-        async with Voice(url, timeouts=Timeouts(between_s=0.2)) as voice:
+        async with Voice(url, timeouts=Timeouts(between_s=2)) as voice:
             said = await voice.say("far@chat-000001", TALK, Sampling())
     assert (said.text, said.finish_reason) == ("Good d", "error")
-    assert said.error == "the answer broke off: nothing came for 0.2 s"
+    assert said.error == "the answer broke off: nothing came for 2 s"
 
 
 async def test_an_engine_that_goes_on_failing_is_left_alone_for_a_while() -> None:
