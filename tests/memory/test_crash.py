@@ -154,7 +154,7 @@ async def test_a_message_that_reached_the_channel_but_was_not_noted_is_not_poste
     process = processes.Process(target=workers.play, args=(database_url, channel.path, theirs))
     with channel.lock:  # the channel hears it, and cannot answer
         process.start()
-        assert channel.received.wait(60)
+        assert channel.received.wait(240)
         process.kill()
         process.join()
     steps.close()

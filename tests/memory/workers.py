@@ -29,7 +29,7 @@ def race(url: str, barrier: Barrier, results: Connection, action: str, arguments
     async def main() -> None:
         if action == "open":
             barrier.wait()
-        async with open_store(url) as store:
+        async with open_store(url, lock_wait_s=240) as store:
             if action != "open":
                 barrier.wait()
             results.send(await ACTIONS[action](store, *arguments))
