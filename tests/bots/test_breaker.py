@@ -13,6 +13,7 @@ from bots.breaker import Breaker, TooManyRefusals
 from bots.fleet import Fleet
 from memory.store import open_store
 from tests.bots.discord_house import DiscordHouse, eventually, open_house
+from tests.bots.test_discord_faults import Wire
 
 
 @pytest.fixture
@@ -50,11 +51,20 @@ def test_a_limit_that_many_bots_share_is_not_counted() -> None:
 async def test_a_fleet_that_is_refused_too_often_falls_silent_and_loses_nothing(
     house: DiscordHouse, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with house.awake() as awake:
+    wire = Wire(house.serving_url)
+    async with wire.open() as house.serving_url, house.awake() as awake:
+        await awake.until_caught_up()
+        wire.free.clear()
         for _ in range(4999):
             awake.fleet.breaker.saw(403)
         house.double.fail("POST", r"/channels/\d+/typing", status=403)
         house.anna.post(house.room, f"{house.double.mention(house.selves['Ember'])} hello")
+
+        async def it_is_silent() -> bool:
+            return awake.fleet.breaker.is_open
+
+        await eventually(it_is_silent)
+        wire.free.set()
 
         async def it_gave_up() -> bool:
             return "TooManyRefusals" in caplog.text or "could not post" in caplog.text

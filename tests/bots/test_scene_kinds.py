@@ -108,23 +108,24 @@ async def test_a_scene_ends_when_a_self_says_what_ends_it(store: Store, voice: V
     assert (await store.messages(again.id))[-1].text == line.text
 
 
-async def test_a_budget_holds_for_the_day_in_every_scene_and_process(
-    store: Store, voice: Voice, tmp_path: Path
-) -> None:
+async def test_a_budget_holds_for_the_day_in_every_scene_and_process(voice: Voice, tmp_path: Path) -> None:
     cast = CAST.model_copy(update={"budget": Budget(self_per_day=30)})
-    played = await play(store, voice, Paper(), cast, scene("conversation", "Spark", "Tinder", max_turns=40))
-    assert played.stop_reason == "budget"
-    again = await play(store, voice, Paper(), cast, scene("conversation", "Spark", "Tinder"))
-    assert (again.stop_reason, again.messages) == ("budget", 0)
-    today = store.clock().date()
-    counted = await spent(store, today, ["all", "self:Spark", "self:Tinder", "place:terminal"])
-    drawn = sum(len(g.token_ids) for g in await store.generations(played.id))
-    assert counted["all"] == counted["place:terminal"] == drawn
-    assert counted["self:Spark"] + counted["self:Tinder"] == drawn
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-    async with open_store(f"sqlite:///{tmp_path / 'selves.db'}", clock=lambda: tomorrow) as later:
-        assert await Purse(store, cast.budget, "terminal").empty("Spark")
-        assert not await Purse(later, cast.budget, "terminal").empty("Spark")
+    noon = datetime(2026, 5, 10, 12, tzinfo=UTC)
+    url = f"sqlite:///{tmp_path / 'selves.db'}"
+    async with open_store(url, clock=lambda: noon) as store:
+        played = await play(
+            store, voice, Paper(), cast, scene("conversation", "Spark", "Tinder", max_turns=40)
+        )
+        assert played.stop_reason == "budget"
+        again = await play(store, voice, Paper(), cast, scene("conversation", "Spark", "Tinder"))
+        assert (again.stop_reason, again.messages) == ("budget", 0)
+        counted = await spent(store, noon.date(), ["all", "self:Spark", "self:Tinder", "place:terminal"])
+        drawn = sum(len(g.token_ids) for g in await store.generations(played.id))
+        assert counted["all"] == counted["place:terminal"] == drawn
+        assert counted["self:Spark"] + counted["self:Tinder"] == drawn
+        async with open_store(url, clock=lambda: noon + timedelta(days=1)) as later:
+            assert await Purse(store, cast.budget, "terminal").empty("Spark")
+            assert not await Purse(later, cast.budget, "terminal").empty("Spark")
 
 
 async def test_who_sleeps_is_passed_over(store: Store, voice: Voice) -> None:
