@@ -35,6 +35,8 @@ FLAGS = {
     "client.showErrorLinks": "false",
     "logger.enableRich": "false",
     "runner.magicEnabled": "false",
+    # a page's answer to a click would wait for it
+    "runner.postScriptGC": "false",
     "theme.font": "serif",
     "theme.light.primaryColor": "#a4371e",
     "theme.light.backgroundColor": "#fbf8f2",

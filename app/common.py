@@ -54,6 +54,11 @@ def serving_url(house: House) -> str:
     return f"http://{serving.host}:{serving.port}"
 
 
+def notice_clicks() -> None:
+    """Let Streamlit end this script here if somebody clicked: whatever reads the session's state does."""
+    _ = "answers" in st.session_state
+
+
 def all_ages(house: House) -> list[Age]:
     """Return all ages; when there are none, say on the page what to do, and end it. Raises AgeError."""
     ages = list_ages(house.checkpoints)

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
 from app.chorus import PERSON
-from app.common import all_ages, background, page, serving_url, show_error, tell_store
+from app.common import all_ages, background, notice_clicks, page, serving_url, show_error, tell_store
 from app.company import company, first_cast
 from app.forks import PLACE, Again, keep_better, say_again
-from app.play import Play
+from app.play import Growing, Play
 from bots.kinds import KINDS
 from memory.show import visible, words_of
 from memory.store import open_store
@@ -28,8 +28,10 @@ from selves.settings import House
 from serving.voice import Voice
 
 OWN = "a premise of my own"
-TICK_S = 1 / 24
-SETTLE_S = 3.0
+TICK_S = 1 / 48
+"""How often it is looked whether somebody clicked."""
+TICKS = 4
+"""After so many, what has changed is drawn."""
 
 
 @page
@@ -128,23 +130,35 @@ def show(house: House, play: Play) -> None:
     if not play.stop_reason:
         with end_at:
             step_in(house, play)
+    listen(house, play, lines_at, growing_at)
+    if play.error is not None:
+        show_error(play.error)
+    if play.stop_reason and play.scene is not None:
+        st.caption(f"{ending(play.stop_reason).capitalize()}. Kept as scene {play.scene.id}.")
+
+
+def listen(
+    house: House, play: Play, lines_at: DeltaGenerator, growing_at: tuple[DeltaGenerator, DeltaGenerator]
+) -> None:
+    """Draw lines, and the one that grows, as they come."""
     shown: set[int] = set()
+    grown: Growing | None = None
     while True:
         for message in play.lines:
             if message.id not in shown:
                 with lines_at:
                     draw_line(house, play, message)
                 shown.add(message.id)
-        draw_growing(play, growing_at)
+        if grown != play.growing:
+            grown = play.growing
+            draw_growing(grown, growing_at)
         if not play.running:
-            break
-        play.take_for(TICK_S)
+            return
+        for _ in range(TICKS):
+            play.take_for(TICK_S)
+            notice_clicks()
         if not play.running:
             st.rerun()  # the buttons are others now
-    if play.error is not None:
-        show_error(play.error)
-    if play.stop_reason and play.scene is not None:
-        st.caption(f"{ending(play.stop_reason).capitalize()}. Kept as scene {play.scene.id}.")
 
 
 def buttons(house: House, play: Play) -> None:
@@ -195,15 +209,15 @@ def draw_line(house: House, play: Play, message: Message) -> None:
             regenerate(house, play, message)
 
 
-def draw_growing(play: Play, place: tuple[DeltaGenerator, DeltaGenerator]) -> None:
+def draw_growing(growing: Growing | None, place: tuple[DeltaGenerator, DeltaGenerator]) -> None:
     """Draw the line that somebody is about to say."""
     who, what = place
-    if play.growing is None:
+    if growing is None:
         who.empty()
         what.empty()
         return
-    who.text(visible(play.growing.speaker))
-    what.text(visible(play.growing.text) or "…")
+    who.text(visible(growing.speaker))
+    what.text(visible(growing.text) or "…")
 
 
 def step_in(house: House, play: Play) -> None:

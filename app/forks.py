@@ -28,7 +28,7 @@ class Branching(Store):
     """A store in which a scene that branched off begins with what was said before it."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store.engine, store.url, store.clock, store.house)
+        vars(self).update(vars(store))  # the same open store, seen another way
 
     async def messages(self, scene_id: int, *, last: int | None = None) -> list[Message]:
         """Return a scene's messages in order, those before the branch first."""

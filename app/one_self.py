@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.common import all_ages, ask_store, background, page, serving_url, show_error
+from app.common import all_ages, ask_store, background, notice_clicks, page, serving_url, show_error
 from app.company import company
 from app.read_diaries import draw_writing
 from app.read_letters import draw_letter
@@ -17,7 +17,10 @@ from selves.cast import Persona, load_cast_or_empty
 from selves.lineage import Age
 from selves.settings import House
 
-TICK_S = 1 / 24
+TICK_S = 1 / 48
+"""How often it is looked whether somebody clicked."""
+TICKS = 4
+"""After so many, what has changed is drawn."""
 LETTERS = 10
 
 
@@ -61,7 +64,7 @@ def draw_talk(house: House, talk: Talk) -> None:
         if said and said.strip():
             talk.begin(background(), serving_url(house), house, said.strip())
         ways(house, talk)
-    shown = 0
+    shown, grown = 0, None
     while True:
         with lines_at:
             for message in talk.messages[shown:]:
@@ -69,8 +72,12 @@ def draw_talk(house: House, talk: Talk) -> None:
         shown = len(talk.messages)
         if not talk.running:
             break
-        growing_at.text(visible(talk.growing) or "…")
-        talk.take_for(TICK_S)
+        if grown != talk.growing:
+            grown = talk.growing
+            growing_at.text(visible(grown) or "…")
+        for _ in range(TICKS):
+            talk.take_for(TICK_S)
+            notice_clicks()
         if not talk.running:
             st.rerun()  # the buttons are others now
     growing_at.empty()

@@ -10,9 +10,9 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.answers import Answers, remembered
+from app.answers import WAITING, Answer, Answers, remembered
 from app.asking import ask
-from app.common import all_ages, background, page, serving_url, show_error
+from app.common import all_ages, background, notice_clicks, page, serving_url, show_error
 from app.link import Show, View, find_kept, read_link
 from app.surprise import shade, surprises
 from app.votes import EQUAL, shuffled, star, vote_for
@@ -22,7 +22,9 @@ from selves.errors import SelvesError
 from selves.settings import House
 
 TICK_S = 1 / 48
-"""One column is drawn at a time, so that a click is noticed soon; each twelve times a second with four."""
+"""How often it is looked whether somebody clicked."""
+TICKS = 4
+"""After so many, what has changed is drawn: all columns at once, for each time the page is laid out."""
 IN_A_ROW = 4
 """Columns beside each other; more ages go into another row."""
 
@@ -101,12 +103,18 @@ def show(house: House, answers: Answers, how: Show) -> None:
 
 def listen(answers: Answers, places: Places, *, hidden: bool) -> None:
     """Draw the answers as they come."""
-    while answers.running:
-        for address in places:
+    drawn: dict[str, tuple[str, str]] = {}
+    while True:
+        for address, place in places.items():
+            answer = answers.by_age[address]
+            if drawn.get(address) != (answer.text, answer.status):
+                drawn[address] = answer.text, answer.status
+                draw(address, answer, place, hidden=hidden)
+        if not answers.running:
+            return
+        for _ in range(TICKS):
             answers.take_for(TICK_S)
-            draw(answers, address, places[address], hidden=hidden)
-    for address in places:
-        draw(answers, address, places[address], hidden=hidden)
+            notice_clicks()
 
 
 def columns(addresses: tuple[str, ...], names: dict[str, str]) -> Places:
@@ -137,17 +145,16 @@ def letter(position: int) -> str:
     return f"Answer {position + 1}" if position >= 26 else f"Answer {chr(ord('A') + position)}"
 
 
-def draw(
-    answers: Answers, address: str, place: tuple[DeltaGenerator, DeltaGenerator], *, hidden: bool
-) -> None:
+def draw(address: str, answer: Answer, place: tuple[DeltaGenerator, DeltaGenerator], *, hidden: bool) -> None:
     """Show how far one age is. Model text is text: never Markdown."""
-    answer, (words, status) = answers.by_age[address], place
+    words, status = place
     shaded = st.session_state.get("shades", {}).get(address)
     if shaded and st.session_state.get("shade"):
         words.html(shaded)
     else:
         words.text(visible(answer.text))
-    status.text("" if hidden and not answers.running else answer.status)
+    # how long it took, or what failed, would tell who it is
+    status.text("" if hidden and answer.status != WAITING else answer.status)
 
 
 def outcome(

@@ -24,15 +24,18 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PATIENCE_MS = 120_000
-CHANGED = """() => {
-    window.answeredAt = 0;
-    const watch = new MutationObserver(() => {
-        const life = [...document.querySelectorAll('label')].some(l => l.textContent === 'Lineage');
-        if (life !== window.wasLife) { window.wasLife = life; window.answeredAt = performance.now(); }
-    });
-    window.wasLife = false;
-    watch.observe(document.body, {subtree: true, childList: true});
-}"""
+CLICK = """(element, life) => new Promise(answered => {
+    const begun = performance.now();
+    const look = () => {
+        const labels = [...document.querySelectorAll('label')].filter(label => label.checkVisibility());
+        const isLife = labels.some(label => label.textContent === 'Lineage');
+        if (isLife === life) answered(performance.now() - begun);
+        else requestAnimationFrame(look);
+    };
+    element.click();
+    requestAnimationFrame(look);
+})"""
+"""Click, and return the milliseconds until the first frame with the field for a lineage, or without it."""
 
 
 def main() -> None:
@@ -83,7 +86,6 @@ def open_page(browser: Browser, address: str) -> Page:
     page.set_default_timeout(PATIENCE_MS)
     page.goto(address)
     page.get_by_role("slider", name="At most, tokens").press("End")
-    page.evaluate(CHANGED)
     return page
 
 
@@ -102,10 +104,7 @@ def click_many(page: Page, clicks: int, *, while_streaming: bool = False) -> lis
     for n in range(clicks):
         if while_streaming and not page.locator(".st-key-stop button").is_visible():
             break
-        page.evaluate("window.answeredAt = 0")
-        begun = ways[n % 2].evaluate("element => { const t = performance.now(); element.click(); return t }")
-        page.wait_for_function("window.answeredAt > 0", polling=10)
-        took.append(page.evaluate("window.answeredAt") - begun)
+        took.append(ways[n % 2].evaluate(CLICK, n % 2 == 0))
         time.sleep(0.2)
     if len(took) % 2:
         ways[1].click()
