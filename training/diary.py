@@ -7,16 +7,19 @@ for bit those of a run in which nobody wrote. An age's writings are stored with 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from tokenizers import Tokenizer
 
 from selves.speech import Form, Prompt, Sampling, Writing, seed_from
 from training import tokenizer as alphabet
-from training.generate import Speaker, say
+from training.generate import Asked, Speaker, say_together
 from training.kinds import Occasion, frame, kinds_of
 from training.recipe import Diary
+
+TOGETHER = 32
+"""So many are written in one batch."""
 
 
 class Life(Protocol):
@@ -66,9 +69,11 @@ def write_with(
 
     The seed names lineage, age, kind and number.
 
-    What the same age wrote `before` is counted on from. Letters to the past need a `parent`.
+    All of it is written in one batch. What the same age wrote `before` is counted on from. Letters to the
+    past need a `parent`.
     """
-    writings: list[Writing] = []
+    asked: list[Asked] = []
+    named: list[dict[str, Any]] = []
     for name, kind in kinds_of(life.diary).items():
         to = parent if kind.to == "past" else kind.to or None
         occasion = next((o for o in occasions if kind.fits(o)), None)
@@ -84,9 +89,14 @@ def write_with(
                 stop=() if prompt.form == "chat" else kind.stop,
                 seed=seed_from(life.lineage, life.seed, pen.speaker.address, name, number),
             )
-            said = say(pen.speaker, prompt, ids, sampling, pen.ends)
-            writings.append(Writing(kind=name, occasion=occasion, to=to, number=number, utterance=said))
-    return writings
+            asked.append(Asked(prompt, ids, sampling))
+            named.append({"kind": name, "occasion": occasion, "to": to, "number": number})
+    said = [
+        utterance
+        for start in range(0, len(asked), TOGETHER)
+        for utterance in say_together(pen.speaker, asked[start : start + TOGETHER], pen.ends)
+    ]
+    return [Writing(**which, utterance=what) for which, what in zip(named, said, strict=True)]
 
 
 def prepare(tokenizer: Tokenizer, prompt: Prompt) -> tuple[list[int], list[int]]:

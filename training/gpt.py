@@ -139,13 +139,13 @@ class GPT(nn.Module):
         return flat.view(targets.shape)
 
     def step(self, ids: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
-        """Read ids (1, T) after what `cache` holds; return logits (V,) for the next token, and the new cache.
+        """Read ids (B, T) after what `cache` holds; return the next token's logits (B, V), and the new cache.
 
         With a cache, T must be 1. The old cache is used up.
         """
         cache = cache or Cache(0, [[] for _ in self.model.layers])
         hidden = self._hidden(ids, torch.float32, cache)
-        return self.lm_head(hidden[0, -1]), cache._replace(length=cache.length + ids.shape[1])
+        return self.lm_head(hidden[:, -1]), cache._replace(length=cache.length + ids.shape[1])
 
 
 def rotary_tables(context: int, head_dim: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from selves.lineage import find_age
 from selves.settings import House
 from selves.speech import Prompt, Sampling
 from training import diary, tokenizer
-from training.generate import Speaker, draw, say
+from training.generate import Asked, Speaker, draw, say, say_together
 from training.gpt import GPT, Shape
 from training.keeping import load_weights
 
@@ -72,6 +72,26 @@ def test_a_prompt_longer_than_the_window_keeps_its_end(raised: House) -> None:
     said = say(wren, prompt, ids, Sampling(max_tokens=20, temperature=0), ends)
     assert len(said.token_ids) == 1
     assert said.finish_reason in ("length", "stop")
+
+
+def test_what_is_asked_together_is_answered_as_if_asked_alone(raised: House) -> None:
+    wren = speaker(raised)
+    texts = ("In the year 1700 they had", "<Guest> Hi! How are you today, number 5?\n<Wren>", "In")
+    asked = []
+    for number, text in enumerate(texts):
+        prompt = Prompt(form="transcript", text=text)
+        ids, ends = diary.prepare(wren.tokenizer, prompt)
+        asked += [
+            Asked(prompt, ids, Sampling(max_tokens=4 * number + 1, temperature=0)),
+            Asked(prompt, ids, Sampling(max_tokens=60, temperature=1.0, seed=number)),
+            Asked(prompt, ids, Sampling(max_tokens=30, temperature=0, stop=("and",))),
+        ]
+    together = say_together(wren, asked, ends)
+    alone = [say(wren, one.prompt, one.ids, one.sampling, ends) for one in asked]
+    assert [(said.token_ids, said.text, said.finish_reason) for said in together] == [
+        (said.token_ids, said.text, said.finish_reason) for said in alone
+    ]
+    assert say_together(wren, [], ends) == []
 
 
 @given(st.integers(0, 2**31), st.floats(0.1, 2.0), st.floats(0.05, 1.0))

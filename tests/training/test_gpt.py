@@ -85,7 +85,7 @@ def test_every_form_says_the_same_in_training_and_in_the_embedded_engine(kept: t
         served.read(ids[0, :13].tolist(), memory)  # a long prompt comes in parts
         theirs, (ours, cache) = served.read(ids[0, 13:].tolist(), memory)[-1], model.step(ids, None)
         for _ in range(40):
-            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(ours[0], theirs, atol=1e-4, rtol=1e-4)
             token = int(ours.argmax())
             assert token == int(theirs.argmax())
             theirs, (ours, cache) = (
@@ -112,14 +112,14 @@ def test_every_form_begins_as_the_identity_and_all_of_it_learns(form: ModelForm)
 @pytest.mark.parametrize("form", sorted(SHAPES))
 def test_reading_with_a_cache_is_reading_the_whole(form: ModelForm) -> None:
     model = random_model(shape=SHAPES[form])
-    ids = torch.randint(0, 512, (1, 20), generator=torch.Generator().manual_seed(4))
+    ids = torch.randint(0, 512, (2, 20), generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
-        whole = model(ids)[0]
+        whole = model(ids)
         logits, cache = model.step(ids[:, :10], None)
-        torch.testing.assert_close(logits, whole[9], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(logits, whole[:, 9], atol=1e-5, rtol=1e-5)
         for at in range(10, 20):
             logits, cache = model.step(ids[:, at : at + 1], cache)
-            torch.testing.assert_close(logits, whole[at], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(logits, whole[:, at], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("form", sorted(SHAPES))
