@@ -3,11 +3,13 @@
     [data.options]
     constitution = "constitution.txt"    # a principle on each line
     prompts = "prompts.txt"              # something that it might be asked on each line
+    rounds = 2                           # how often it thinks again, of another principle each time
     checked = true                       # keep only answers that break fewer of training.traits.principles
 
 It answers each prompt, says what in the answer breaks a principle, and answers again (Bai et al. 2022,
-arXiv:2212.08073). The second answer is what sft learns, and what dpo prefers to the first. A self that is too
-small for this revises nothing, or makes it worse: look at the rows with --dry-run before you train on them.
+arXiv:2212.08073). The last answer, or with `checked` the best, is what sft learns, and what dpo prefers to
+the first. A self that is too small for this revises nothing, or makes it worse: look at the rows with --dry-run
+before you train on them.
 """
 
 from __future__ import annotations
@@ -29,21 +31,23 @@ def rows(
     constitution: str,
     prompts: str,
     seed: int = 1,
+    rounds: int = 1,
     checked: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each prompt whose answer came out otherwise. Raises CorpusError for an empty file."""
     principles, source = lines(constitution), random.Random(seed)
     for asked in lines(prompts):
-        principle = source.choice(principles)
-        told = [{"role": "user", "content": asked}]
-        first = say(told)
-        talk = [*told, _said(first), {"role": "user", "content": CRITIQUE.format(principle=principle)}]
-        talk = [*talk, _said(say(talk)), {"role": "user", "content": REVISION}]
-        second = say(talk)
-        if checked and not broken(second) < broken(first):
-            continue
-        if first.strip() and second.strip() and first != second:
-            yield {"prompt": asked, "completion": second, "chosen": second, "rejected": first}
+        talk = [{"role": "user", "content": asked}]
+        said = first = best = say(talk)
+        for _ in range(rounds):
+            principle = source.choice(principles)
+            talk = [*talk, _said(said), {"role": "user", "content": CRITIQUE.format(principle=principle)}]
+            talk = [*talk, _said(say(talk)), {"role": "user", "content": REVISION}]
+            said = say(talk)
+            if not checked or broken(said) < broken(best):
+                best = said
+        if first.strip() and best.strip() and first != best:
+            yield {"prompt": asked, "completion": best, "chosen": best, "rejected": first}
 
 
 def lines(path: str) -> list[str]:

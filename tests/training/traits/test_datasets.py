@@ -176,3 +176,13 @@ def test_only_second_thoughts_that_break_less_are_learned(tmp_path: Path) -> Non
     assert [row["prompt"] for row in rows] == ["Who?"]
     assert broken(rows[0]["chosen"]) < broken(rows[0]["rejected"])
     assert variety("too few words") is None
+
+
+def test_it_thinks_again_until_the_last_round_and_keeps_its_best_answer(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_text("Never apologise.\n", "utf-8")
+    (tmp_path / "p.txt").write_text("Who?\n", "utf-8")
+    said = iter(("Sorry.", "It is rude.", "It is I. And you?", "It is long.", "Sorry, it is I."))
+    given_ = (lambda _: next(said), str(tmp_path / "c.txt"), str(tmp_path / "p.txt"))
+    (row,) = constitution.rows(*given_, rounds=2, checked=True)
+    assert (row["rejected"], row["chosen"]) == ("Sorry.", "It is I. And you?")
+    assert next(said, None) is None
