@@ -8,8 +8,8 @@
 
 It answers each prompt, says what in the answer breaks a principle, and answers again (Bai et al. 2022,
 arXiv:2212.08073). The last answer, or with `checked` the best, is what sft learns, and what dpo prefers to
-the first. A self that is too small for this revises nothing, or makes it worse: look at the rows with --dry-run
-before you train on them.
+the first. A self that is too small for this revises nothing, or makes it worse: look at the rows with
+--dry-run before you train on them.
 """
 
 from __future__ import annotations
