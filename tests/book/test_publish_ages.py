@@ -306,7 +306,7 @@ def test_an_upload_that_is_killed_leaves_everything_here_and_is_gone_on_from(
             [sys.executable, "-m", "selves", "publish", "ages", "tiny"],
             env={**os.environ, **extra},
         )
-        assert arrived.wait(60)
+        assert arrived.wait(240)
         child.send_signal(signal.SIGKILL)
         child.wait()
     assert {age: folder_bytes(house.checkpoints / "tiny" / age) for age in AGES} == before

@@ -118,8 +118,8 @@ async def test_ctrl_c_says_how_to_go_on(environment: Mapping[str, str]) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    while not (await process.stdout.readline()).startswith((b"Ember:", b"Spark:")):
-        pass
+    while not (line := await process.stdout.readline()).startswith((b"Ember:", b"Spark:")):
+        assert line, "it ended before anybody spoke"
     process.send_signal(signal.SIGINT)
     _, said = await process.communicate()
     assert process.returncode == 130
@@ -144,7 +144,9 @@ async def test_a_scene_killed_at_any_moment_ends_complete_and_single(
         assert process.stdout is not None
         spoken = 0
         while spoken <= 2 * kills:
-            spoken += (await process.stdout.readline()).startswith((b"Host:", b"Ember:", b"Spark:"))
+            line = await process.stdout.readline()
+            assert line, "it ended before it could be killed"
+            spoken += line.startswith((b"Host:", b"Ember:", b"Spark:"))
         await asyncio.sleep(dice.uniform(0, 0.2))  # not a wait for anything: the moment is the dice's
         process.kill()
         assert await process.wait() == -signal.SIGKILL
