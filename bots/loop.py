@@ -79,7 +79,7 @@ class LoopRecipe(Frozen):
     @model_validator(mode="after")
     def _is_a_recipe(self) -> LoopRecipe:
         if taken := sorted(
-            {"lineage", "base", "method", "stage", "data", "held_out", "probes"} & set(self.next)
+            {"lineage", "base", "method", "stage", "data", "held_out", "probes", "days"} & set(self.next)
         ):
             raise ValueError(f"[next] leaves {', '.join(taken)} to the loop")
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from selves.errors import AgeError, ConfigError, TrainingError
-from selves.lineage import Address, age_name, find_age
+from selves.lineage import Address, age_name, find_age, read_age
 from selves.settings import House
 from selves.speech import seed_from
 from training.imports import load_model
@@ -22,12 +22,16 @@ from training.post.models import Base
 from training.post.recipe import PostRecipe
 from training.watch import Watch
 
+WAY = "share of the way"
 ROUNDS = 12
 """Of bisection: the way is known to a four-thousandth part."""
 
 
-def make(recipe: PostRecipe, base: Base, house: House, watch: Watch) -> None:
-    """Make the ages of an ageing or a merge that are not there. Raises AgeError, ConfigError, DiskError."""
+def make(recipe: PostRecipe, base: Base, house: House, watch: Watch, count: int) -> None:
+    """Make the first `count` ages of an ageing, or a merge, where they are not there.
+
+    Raises AgeError, ConfigError, DiskError.
+    """
     model = models.load(base, recipe.seed)
     if recipe.method == "merge":
         merge(model, recipe, house)
@@ -44,12 +48,12 @@ def make(recipe: PostRecipe, base: Base, house: House, watch: Watch) -> None:
 
     def measured(share: float) -> list[Figure]:
         blend(model, start, end, share)
-        way = Figure(name="share of the way", value=share, low=share, high=share, n=1, higher_is_better=False)
+        way = Figure(name=WAY, value=share, low=share, high=share, n=1, higher_is_better=False)
         asked = figures.measure(recipe, model, base.tokenizer, base.ends, base.form, [])
         return [way, figures.mean(name, ask(model)), *asked]
 
     watch.tell(f"looking for {recipe.ageing.ages} ages between here and {recipe.ageing.until:g} of the way")
-    shares = spaced(at, recipe.ageing.ages, recipe.ageing.until)
+    shares = spaced(at, recipe.ageing.ages, recipe.ageing.until, _gone(recipe, house), count)
     before = measured(0.0)
     parent = base.age.card.address
     for number, share in enumerate(shares, 1):
@@ -59,19 +63,25 @@ def make(recipe: PostRecipe, base: Base, house: House, watch: Watch) -> None:
         parent = str(Address(recipe.lineage, folder.name))
 
 
-def spaced(at: Callable[[float], float], ages: int, until: float) -> list[float]:
-    """Return how far each age goes, the last to `until`, so that `at` falls evenly from age to age.
+def spaced(
+    at: Callable[[float], float], ages: int, until: float, known: Sequence[float] = (), count: int = 0
+) -> list[float]:
+    """Return how far each of the first `count` ages goes (0: of all), the last of all to `until`, so that
+    `at` falls evenly from age to age. How far the first ones went may be `known`.
 
     Raises TrainingError if it does not fall.
     """
+    count = count or ages
+    if len(known) >= count:
+        return list(known[:count])
     first, last = at(0.0), at(until)
     if not last < first:
         raise TrainingError(
             f"at {until:g} of the way nothing is less likely to it: {last:.3f} nats, {first:.3f} before",
             "raise `until` in [ageing], or measure by something that it knows",
         )
-    shares: list[float] = []
-    for number in range(1, ages):
+    shares = list(known)
+    for number in range(len(known) + 1, min(ages, count + 1)):
         wanted = first + (last - first) * number / ages
         low, high = (shares[-1] if shares else 0.0), until
         for _ in range(ROUNDS):
@@ -81,7 +91,19 @@ def spaced(at: Callable[[float], float], ages: int, until: float) -> list[float]
             else:
                 high = middle
         shares.append((low + high) / 2)
-    return [*shares, until]
+    return [*shares, until][:count]
+
+
+def _gone(recipe: PostRecipe, house: House) -> list[float]:
+    """Return how far those ages went that are there, up to the first that is not."""
+    found = []
+    for number in range(1, recipe.ageing.ages + 1):
+        folder = house.checkpoints / recipe.lineage / age_name(recipe.stage_name, number)
+        if not folder.exists():
+            break
+        after = read_age(folder).read_json(keeping.FIGURES_FILE)["after"]
+        found += [figure["value"] for figure in after if figure["name"] == WAY]
+    return found
 
 
 def destination(recipe: PostRecipe, base: Base, house: House, start: dict[str, Any]) -> dict[str, Any]:

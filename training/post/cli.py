@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from selves.cli import make_parser
 from selves.lineage import AgeCard
 from selves.settings import House
 from training import launch
+from training.post import days
 from training.post.recipe import IN_WEIGHTS, PostRecipe, load_post_recipe
 from training.watch import Watch
 
@@ -50,15 +52,31 @@ def main(argv: Sequence[str]) -> int | None:
     from training.stage import Machine
 
     console = Console(stderr=True)
+    ages = _come(recipe, house, console)
+    if ages == 0:
+        return 0
     with parallel.joined() as world:
         machine = Machine(world, options.threads or launch.threads(world), options.parallel)
         watch = Watch(console if world.first else None)
         for address in fresh_start(recipe, house) if options.fresh and world.first else ():
             watch.warn(f"deleted {address}")
-        cards = train(recipe, house, watch, machine=machine)
+        cards = train(recipe, house, watch, machine=machine, ages=ages)
+    if world.first and recipe.days and ages:
+        days.settle(recipe, recipe.days, ages, house, watch)
     if world.first:
         _report(recipe, house, cards, as_json=options.json)
     return 0
+
+
+def _come(recipe: PostRecipe, house: House, console: Console) -> int | None:
+    """Return how many ages of a recipe with [days] have come; None: it has none. Raises UsageError."""
+    if recipe.days is None:
+        return None
+    days.check(recipe, recipe.days, house)
+    found = days.come(recipe, recipe.days, datetime.now(UTC))
+    if found == 0:
+        console.print(f"nothing to do before {recipe.days.begins}, {recipe.lineage}'s first day")
+    return found
 
 
 def _report(recipe: PostRecipe, house: House, cards: list[AgeCard], *, as_json: bool) -> None:

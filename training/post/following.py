@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Follower(TrainerCallback):
     """Follows one trainer; transformers calls its methods."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, until: int) -> None:
+        """`until`: the step after whose age no more is done, though the recipe may go on from it later."""
+        self.run, self.until = run, until
         self.asked = threading.Event()
         self.saved_at = time.monotonic()
 
@@ -38,7 +39,7 @@ class Follower(TrainerCallback):
             control.should_log = True
         if age or due or asked:
             control.should_save = True
-        if asked:
+        if asked or state.global_step >= self.until:
             control.should_training_stop = True
 
     def on_log(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
@@ -151,6 +153,26 @@ class Merge(Frozen):
     """One for the base, one for each other; none: all count alike."""
 
 
+class Days(Frozen):
+    """`[days]`: ages come one by one, each on a day of its own; the command makes those that have come."""
+
+    begins: date
+    """The day of the first age."""
+    timezone: str = "UTC"
+    """In which days begin, such as `Europe/Berlin`."""
+    persona: str = ""
+    """Who lives by it: its address in the cast file becomes that of the newest age that has come."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{value!r} is not a time zone; use a name like Europe/Berlin") from error
+        return value
+
+
 class PostRecipe(Frozen):
     """The whole file."""
 
@@ -199,6 +221,7 @@ class PostRecipe(Frozen):
     probes: Probes = Probes()
     ageing: Ageing = Ageing()
     merge: Merge = Merge()
+    days: Days | None = None
     diary: Diary = Diary()
 
     @model_validator(mode="after")
@@ -252,7 +275,7 @@ class PostRecipe(Frozen):
         return tuple(sorted({self.steps >> n for n in range(self.ages)} - {0}))
 
 
-IDLE = ("probes", "report_to", "micro_batch")
+IDLE = ("probes", "report_to", "micro_batch", "days")
 """Keys that do not decide who the self becomes, so they may change while it is trained."""
 
 

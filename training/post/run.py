@@ -60,9 +60,11 @@ def train(
     threads: int | None = None,
     state_every_s: float = STATE_EVERY_S,
     machine: Machine | None = None,
+    ages: int | None = None,
 ) -> list[AgeCard]:
-    """Make the ages of a recipe, or go on where that stopped; return their cards in order.
+    """Make the ages of a recipe, or the first `ages` of them, or go on where that stopped.
 
+    Returns the cards of those that are there, in order.
     Raises ConfigError, AgeError, CorpusError, TrainingError, DiskError; KeyboardInterrupt after Ctrl-C, when
     the step in hand is kept.
     """
@@ -77,8 +79,9 @@ def train(
             "choose `micro_batch`, or `batch` where there is none, as a multiple of the processes",
         )
     folder = house.checkpoints / recipe.lineage
-    wanted = [folder / age_name(recipe.stage_name, step) for step in recipe.age_steps]
-    for path in wanted:
+    ladder = [folder / age_name(recipe.stage_name, step) for step in recipe.age_steps]
+    wanted = ladder[:ages]
+    for path in ladder:
         if path.exists():
             resume.check_kept(read_age(path).card, recipe)
     if not parallel.told(all(path.exists() for path in wanted), world):
@@ -90,12 +93,13 @@ def train(
             with parallel.in_turn(world):
                 age = models.find_base(recipe, house, watch.tell)
                 base = models.open_base(recipe, age, state)
-            if recipe.method in IN_WEIGHTS:
-                ageing.make(recipe, base, house, watch)
-            else:
-                Run(recipe, base, house, folder, state, watch, state_every_s, machine).go()
+            if recipe.method not in IN_WEIGHTS:
+                run = Run(recipe, base, house, folder, state, watch, state_every_s, machine)
+                run.go(recipe.age_steps[len(wanted) - 1])
+            elif world.first:
+                ageing.make(recipe, base, house, watch, len(wanted))
             parallel.wait(world)  # another may still read there
-            if world.first:
+            if world.first and all(path.exists() for path in ladder):
                 shutil.rmtree(state, ignore_errors=True)
     return [read_age(path).card for path in wanted if path.exists()]
 
@@ -161,8 +165,8 @@ class Run:
         self.tokens = self.tokens_before = 0
         self.begun = time.monotonic()
 
-    def go(self) -> None:
-        """Train to the end. Raises as `train`."""
+    def go(self, until: int) -> None:
+        """Train until the age of a step is kept. Raises as `train`."""
         from training import parallel
         from training.post.following import Follower
 
@@ -173,7 +177,7 @@ class Run:
         ):
             if count:
                 self.watch.warn(f"{count} rows are left out: they {why}")
-        follower = Follower(self)
+        follower = Follower(self, until)
         with resume.writable(self.state):
             self.trainer = trainer = trainers.build(
                 self.recipe,
@@ -196,7 +200,7 @@ class Run:
             done = self._take_up(kept)
             with self.watch.stage(self.recipe.stage_name, self.recipe.steps, done), follower.interruptible():
                 trainer.train(resume_from_checkpoint=str(kept) if kept else None)
-        if follower.asked.is_set() and not (self.folder / self.age_names[-1]).exists():
+        if follower.asked.is_set() and not (self.folder / age_name(self.recipe.stage_name, until)).exists():
             raise KeyboardInterrupt
 
     def _take_up(self, kept: Path | None) -> int:
@@ -222,10 +226,6 @@ class Run:
     def elapsed_s(self) -> float:
         """Spent training, over all sittings."""
         return time.monotonic() - self.begun
-
-    @property
-    def age_names(self) -> list[str]:
-        return [age_name(self.recipe.stage_name, step) for step in self.recipe.age_steps]
 
     def _measure_before(self, model: Any) -> None:
         if "before" not in self.known:
