@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, select, text, update
+from sqlalchemy import bindparam, delete, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import database, rows
@@ -163,12 +163,9 @@ async def _set(session: AsyncSession, model: type[Base], ids: Collection[int], *
 
 
 async def _erase_lines(session: AsyncSession, secret: str, person: PersonRow, traces: Traces) -> None:
-    await session.execute(
-        update(MessageRow)
-        .where(MessageRow.person_id == person.id)
-        .values(text="", status="forgotten", speaker=person.pseudonym, expires_at=None, thread_id=None)
-        .execution_options(synchronize_session=False)
-    )
+    table = MessageRow.__table__
+    erased = {"text": "", "status": "forgotten", "speaker": person.pseudonym}
+    erase = update(MessageRow).values(**erased, expires_at=None, thread_id=None)
     # whoever hears such a message again must find it, and nobody else may
     hidden = [
         {"of": message_id, "hidden": rows.hidden_id(secret, platform_id)}
@@ -176,10 +173,12 @@ async def _erase_lines(session: AsyncSession, secret: str, person: PersonRow, tr
         if platform_id is not None and platform_id >= 0
     ]
     if hidden:
-        table = MessageRow.__table__
-        statement = update(MessageRow).where(table.c.id == bindparam("of"))
-        connection = await session.connection()
-        await connection.execute(statement.values(platform_id=bindparam("hidden")), hidden)
+        one = erase.where(table.c.id == bindparam("of")).values(platform_id=bindparam("hidden"))
+        await (await session.connection()).execute(one, hidden)
+    rest = erase.where(
+        MessageRow.person_id == person.id, or_(MessageRow.status != "forgotten", MessageRow.text != "")
+    )
+    await session.execute(rest.execution_options(synchronize_session=False))
 
 
 async def _retract(session: AsyncSession, store: Store, picks: Collection[int]) -> None:
