@@ -93,7 +93,12 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     add("--speaker", metavar="NAME", help="only what this one said")
     add("--since", type=moment, metavar="DATE", help="from this day or moment on (UTC unless it says)")
     add("--until", type=moment, metavar="DATE", help="up to this day or moment")
-    add("--kind", action="append", choices=KINDS, help="may be said again (default: all but candidates)")
+    add(
+        "--kind",
+        action="append",
+        metavar="KIND",
+        help=f"{', '.join(KINDS)}, or one of your own; may be said again (default: all but candidates)",
+    )
     add("--origin", choices=ORIGINS, help="only words that come from there")
     add("--people", action="store_true", help="open and look through people's words too")
     add("--starred", action="store_true", help="only what an editor starred")
@@ -126,7 +131,7 @@ def _filters(arguments: argparse.Namespace) -> Filters:
         speaker=arguments.speaker,
         since=arguments.since,
         until=arguments.until,
-        kinds=ALL if "any" in wanted else tuple(kind for kind in ALL if kind in wanted),
+        kinds=ALL if "any" in wanted else tuple(wanted),
         origin=arguments.origin,
         people=arguments.people,
         starred=arguments.starred,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 
@@ -16,7 +16,7 @@ from memory.scores import Bound
 from memory.types import HUMAN_ORIGINS, Origin
 from selves.errors import UsageError
 
-Kind = Literal[
+KINDS = (
     "line",
     "letter",
     "diary",
@@ -27,14 +27,11 @@ Kind = Literal[
     "dream",
     "last-words",
     "candidate",
-]
+)
 """What a text is: a line of a scene; a letter, in a scene of letters or in a diary; what else a self wrote in
-its diary; a sample that was not posted."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
-SAID: tuple[Kind, ...] = KINDS[:-1]
-"""What was said or written, and not only drawn."""
-WRITTEN: tuple[Kind, ...] = SAID[1:]
+its diary; a sample that was not posted. Of diaries there may be kinds of the user's own beside these."""
+SAID = KINDS[:-1]
+"""What was said or written, and not only drawn; who asks for all of these asks for the user's kinds too."""
 LETTERS = ("letter", "answer")
 """The kinds of scene in which letters are written."""
 
@@ -55,7 +52,7 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
     """Up to this moment, not with it."""
-    kinds: tuple[Kind, ...] = SAID
+    kinds: tuple[str, ...] = SAID
     origin: Origin | None = None
     people: bool = False
     """Whether people's words are looked through too."""
@@ -76,6 +73,25 @@ class Filters:
             )
 
     @property
+    def written(self) -> list[str]:
+        """The kinds of a diary that are looked for."""
+        return [kind for kind in self.kinds if kind not in ("line", "candidate")]
+
+    def with_kinds(self, own: Collection[str]) -> Filters:
+        """Return the filters with the user's `own` kinds, if all of the others are looked for.
+
+        Raises UsageError for a kind that there is not.
+        """
+        more = sorted(set(own) - set(KINDS))
+        unknown = sorted(set(self.kinds) - {*KINDS, *more})
+        if unknown:
+            raise UsageError(
+                f"nothing was ever written of kind {unknown[0]!r}", f"there are {', '.join((*KINDS, *more))}"
+            )
+        everything = set(SAID) <= set(self.kinds)
+        return replace(self, kinds=tuple(dict.fromkeys((*self.kinds, *more)))) if everything else self
+
+    @property
     def marks(self) -> list[tuple[PickKind, str | None]]:
         """Kind and value of the picks that must be on a text."""
         stars: list[tuple[PickKind, str | None]] = [("star", None)] if self.starred else []
@@ -89,7 +105,7 @@ class Filters:
     @property
     def has_samples(self) -> bool:
         """Whether writings or candidates may be; they are in no scene's transcript, so nobody visits them."""
-        asked = bool({*WRITTEN, "candidate"} & set(self.kinds))
+        asked = bool(set(self.kinds) - {"line"})
         return asked and self.origin in (None, "self") and self.unvisited_by is None
 
     @property
@@ -108,7 +124,7 @@ def facts(filters: Filters, now: datetime, *, samples: bool) -> list[list[Fact]]
         if value is not None
     ]
     if samples and "candidate" not in filters.kinds:
-        groups.append([Fact("k", kind) for kind in WRITTEN if kind in filters.kinds])
+        groups.append([Fact("k", kind) for kind in filters.written])
     if not samples and filters.origin is not None:
         groups.append([Fact("k", filters.origin)])
     groups.append(months(filters.since, filters.until, now))
@@ -148,9 +164,7 @@ def of_samples(filters: Filters) -> list[Condition]:
     """Return the conditions on writings and candidates beside the facts."""
     found = _of_both(filters, GenerationRow, GenerationRow.started_at, GenerationRow.id)
     found += [GenerationRow.id.in_(standing(*mark, "generation")) for mark in filters.marks]
-    written = and_(
-        GenerationRow.turn.is_(None), GenerationRow.kind.in_([k for k in WRITTEN if k in filters.kinds])
-    )
+    written = and_(GenerationRow.turn.is_(None), GenerationRow.kind.in_(filters.written))
     found.append(or_(GenerationRow.turn.is_not(None), written) if "candidate" in filters.kinds else written)
     return found
 

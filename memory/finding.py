@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 from sqlalchemy import case, func, literal, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from memory.filters import LETTERS, Condition, Filters, Kind, facts, facts_of, of_lines, of_samples
+from memory.filters import LETTERS, Condition, Filters, facts, facts_of, of_lines, of_samples
 from memory.index import Facts
 from memory.lookup import LINES, SAMPLES, Shelf, among, newest
 from memory.models import GenerationRow, MessageRow, SceneRow
@@ -30,7 +30,7 @@ BATCH = 1000
 class Found:
     """A text that meets what was asked for."""
 
-    kind: Kind
+    kind: str
     message_id: int | None
     """None for a sample that became no line."""
     generation_id: int | None

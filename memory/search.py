@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from memory import fold, ranking
 from memory.filters import Filters
 from memory.finding import Found, Lines, Samples, Sealed, Stream, newest_of_all, read_lines
-from memory.models import MessageRow, ScoreRow
+from memory.models import MessageRow, ScoreRow, WritingRow
 from memory.people import in_parts
 from memory.query import Query, Snippet, any_of, marks, parse, snippet, words_in
 from memory.scores import LESS_IS_BETTER, NAMES, Name
@@ -163,6 +163,7 @@ async def _streams(
     place: Sequence[int] | None,
 ) -> tuple[Stream | None, Stream | None, Stream | None]:
     """The streams that can have anything, in the order in which a page's place names them."""
+    filters = filters.with_kinds(set(await session.scalars(select(WritingRow.kind).distinct())))
     if place is None:
         messages, generations = await newest_of_all(session)
         place = (messages, generations, messages)

@@ -115,6 +115,15 @@ async def test_diaries_letters_and_candidates_are_kinds_of_text(store: Store, tm
         assert await found(store, kinds=(kind,)) == [text]
     assert await found(store, kinds=("candidate",)) == ["Not this, .pmal ehT"]
     assert len(await found(store, kinds=KINDS)) == 5
+
+
+async def test_kinds_of_the_users_own_are_found_too(store: Store, tmp_path: Path) -> None:
+    await store.register_age(age(tmp_path / "age", kinds=("diary", "haiku")))
+    assert len(await found(store, "ember")) == 2
+    assert len(await found(store, "ember", kinds=("haiku",))) == 1
+    assert len(await found(store, kinds=("diary",))) == 1
+    with pytest.raises(UsageError, match="nothing was ever written of kind 'sonnet'"):
+        await found(store, kinds=("sonnet",))
     page = await search(store, "diary", Filters(age="ember@base-000400"))
     assert (page.hits[0].found.kind, page.hits[0].found.message_id) == ("diary", None)
 
