@@ -43,6 +43,8 @@ def postgresql() -> Iterator[Callable[[str], str]]:
             # only a power cut would show the difference
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("ALTER SYSTEM SET full_page_writes = off")
+            # it would hold on to rows at moments of its own
+            connection.execute("ALTER SYSTEM SET autovacuum = off")
             connection.execute("SELECT pg_reload_conf()")
         yield lambda name: server.get_uri(name)
     finally:

@@ -180,7 +180,7 @@ async def test_a_server_that_goes_away_is_an_error_and_comes_back(
 
         with psycopg.connect(url, autocommit=True) as other:
             other.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 240000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         with pytest.raises(StoreError, match="cannot be reached"):
