@@ -2,9 +2,10 @@
 
     SELVES_HOME=home python -m benchmarks.methods ember@chat-000150 smollm2@import-000000
 
-A self is taught one-digit sums by example, preference, approval and reward; a very small one, which never
-gives a right sum, to ask back. Then it grows old. What is asked was held out. An age that is there is not
-made again; the table is made of what stands in the ages.
+A self is taught one-digit sums by example, preference, approval and reward, and by what it says itself when
+the right answer lies before it; a very small one, which never gives a right sum, to ask back. It learns to
+judge, and it grows old. What is asked was held out. An age that is there is not made again; the table is made
+of what stands in the ages.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ python -m benchmarks.methods smollm2@import-000000 --threads 1     about half an
 """
 SMALL = 10_000_000
 """Parameters: a smaller self learns in larger steps, and all of its weights."""
+READING = "{privileged_context}\n\n{prompt}"
 LONGEST = 160
 """Characters of a line that is shown."""
 Changes = dict[str, Any]
@@ -49,6 +51,13 @@ def labelled(seed: int = 1) -> Iterator[dict[str, Any]]:
                 "label": name == "chosen",
                 "answer": one["answer"],
             }
+
+
+def known() -> Iterator[dict[str, Any]]:
+    """Yield each sum with a text that says what it is."""
+    for one in sums.rows():
+        said = f"{one['prompt']} {one['completion']}"
+        yield {"prompt": one["prompt"], "answer": one["answer"], "privileged_context": said}
 
 
 def asking_back(labels: bool = False, pairs: int = 600) -> Iterator[dict[str, Any]]:
@@ -93,6 +102,7 @@ def _of_small() -> dict[str, Changes]:
         "dpo": probed | {"steps": 120, "rate": 1e-4},
         "kto": probed | {"steps": 240, "rate": 1e-4, "data": [labels]},
         "grpo": rows | {"steps": 120, "batch": 32, "rate": 2e-4, "reward": reward},
+        "reward": rows | {"steps": 120, "rate": 1e-4},
         "ageing": {"ageing": {"ages": 4, "until": 0.6}},
     }
 
@@ -108,6 +118,10 @@ def _of_large() -> dict[str, Changes]:
         "dpo": probed | {"steps": 24, "rate": 1e-4},
         "kto": probed | {"steps": 24, "rate": 1e-4, "data": [labels]},
         "grpo": rows | {"steps": 16, "batch": 16, "rate": 2e-4, "reward": reward},
+        "sdft": probed
+        | {"steps": 16, "rate": 2e-4, "data": [{"function": "benchmarks.methods:known"}]}
+        | {"distill": {"max_tokens": 16, "temperature": 0.6, "reading": READING}},
+        "reward": rows | {"steps": 16, "rate": 2e-4},
         "ageing": {"ageing": {"ages": 4, "until": 0.1}},
     }
 

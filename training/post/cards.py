@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from selves.lineage import AgeCard
+from selves.markdown import inline
 from training.post.figures import Figure, table
 from training.post.recipe import BY_REWARD, PostRecipe
 
@@ -67,7 +68,11 @@ def _sources(sources: Sequence[dict[str, Any]]) -> str:
         name = next((source[key] for key in ("file", "folder", "hub", "function") if key in source), "?")
         hashes = [source["sha256"]] if "sha256" in source else list(source.get("files", {}).values())
         shown = f", sha256 {', '.join(h[:16] for h in hashes)}" if hashes else ""
-        lines.append(f"- `{name}`: {source['rows']} rows learned, {source['held_out']} held out{shown}")
+        terms = f", {source['license']}" if source.get("license") else ""
+        lines.append(
+            f"- `{name}`: {source['rows']} rows learned, {source['held_out']} held out{terms}{shown}"
+        )
+        lines += [f"  - {inline(row)}" for row in source.get("sample", ())]
     return "\n".join(lines)
 
 

@@ -25,11 +25,14 @@ from training.post.rows import (
     hold_out,
     learned_of,
     read_rows,
+    text_of,
     without_doubles,
 )
 
 EXPORTED = "data"
 """The folder with rows in an export of memory's."""
+SAMPLE = 300
+"""Characters of a row that stand in a card."""
 
 
 class Prepared(NamedTuple):
@@ -67,7 +70,9 @@ def prepare(recipe: PostRecipe, asked: Iterable[str] = (), say: Say | None = Non
             rows, held = hold_out(rows, recipe.held_out, recipe.seed)
         train += [learned_of(recipe.method, row) for row in rows]
         test += held
-        sources.append(_described(source) | {"rows": len(rows), "held_out": len(held)})
+        counts = {"rows": len(rows), "held_out": len(held)}
+        sample = [text_of(row).replace("\n", " / ")[:SAMPLE] for row in rows[: source.show]]
+        sources.append(_described(source) | counts | ({"sample": sample} if sample else {}))
     once, clean_test = without_doubles(train), without_doubles(test)
     learned = {json.dumps(row["prompt"]) for row in once}
     clean_test = [row for row in clean_test if json.dumps(row["prompt"]) not in learned]
@@ -170,7 +175,7 @@ def _hub(source: Data) -> Iterator[tuple[str, Any]]:
 
 
 def _described(source: Data) -> dict[str, Any]:
-    said = source.model_dump(exclude_defaults=True)
+    said = source.model_dump(exclude_defaults=True, exclude={"show"})
     if source.file:
         said["sha256"] = sha256_file(Path(source.file))
     if source.folder:

@@ -45,6 +45,10 @@ class Data(Frozen):
     """For `function`: what else it is called with, by name."""
     limit: int = Field(0, ge=0)
     """At most so many rows; 0: all."""
+    license: str = ""
+    """Under which its rows may be used, such as CC-BY-4.0; it stands in the card of what learns from them."""
+    show: int = Field(0, ge=0, le=20)
+    """So many of its rows stand in that card, for others to see. None, if they are the words of people."""
 
     @model_validator(mode="after")
     def _is_one_source(self) -> Data:

@@ -77,6 +77,15 @@ def test_an_export_of_memory_brings_its_own_held_out_rows(tmp_path: Path, make_p
     assert set(prepared.sources[0]["files"]) == {"data/test.jsonl", "data/train.jsonl"}
 
 
+def test_rows_stand_in_a_card_only_where_the_recipe_says_so(make_post: MakePost, answers: Path) -> None:
+    hidden = prepare(make_post(data=[{"file": str(answers)}])).sources
+    shown = prepare(make_post(data=[{"file": str(answers), "license": "CC0-1.0", "show": 2}])).sources
+    assert "sample" not in hidden[0]
+    assert shown[0]["license"] == "CC0-1.0"
+    assert len(shown[0]["sample"]) == 2
+    assert shown[0]["sample"][0].startswith("What is your number 0? / ")
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
