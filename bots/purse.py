@@ -32,12 +32,15 @@ class Purse:
         used = await spent(self._store, self._today(), limited)
         return any(used[scope] >= cap for scope, cap in limited.items())
 
+    def scopes(self, name: str) -> list[str]:
+        """Return where the tokens that a self draws are counted."""
+        return [ALL, self._place, f"self:{name}"]
+
     async def pay(self, name: str, utterances: Sequence[Utterance]) -> None:
         """Count what a self drew for a turn, candidates too."""
         tokens = sum(len(utterance.token_ids) for utterance in utterances)
         if tokens:
-            scopes = [ALL, self._place, f"self:{name}"]
-            await spend(self._store, self._today(), scopes, tokens)
+            await spend(self._store, self._today(), self.scopes(name), tokens)
 
     def _today(self) -> date:
         return self._store.clock().astimezone(UTC).date()

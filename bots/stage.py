@@ -163,11 +163,11 @@ class Stage:
             utterances=utterances,
             chosen=chosen,
             text=None if chosen is None else texts[chosen],
+            spent_in=self.purse.scopes(speaker.name),
         )
         if kept:
             await self.post(kept)
             await self.keep_best(kept)
-        await self.purse.pay(speaker.name, utterances)
         tokens = sum(len(utterance.token_ids) for utterance in utterances)
         if kept:
             return "said", tokens

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from memory import rows
+from memory import rows, statements
 from memory.models import ConsentRow, GenerationRow, HeardInRow, MessageRow, PermissionRow, PersonRow
 from memory.people import in_parts
 from selves.errors import StoreError
@@ -43,7 +43,8 @@ async def consents_of(session: AsyncSession, person_ids: Iterable[int]) -> dict[
 
 async def wants_stored(session: AsyncSession, person_id: int) -> bool | None:
     """Return what a person last said of keeping their words; None if nothing."""
-    return (await consents_of(session, [person_id]))[person_id].get("store")
+    about = {"person_id": person_id, "purpose": "store"}
+    return cast("bool | None", await session.scalar(statements.NEWEST_CONSENT, about))
 
 
 async def permissions(session: AsyncSession) -> dict[str, Consents]:

@@ -83,14 +83,26 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    begin = connection.get_execution_options().get("begin", "BEGIN")
+    options = connection.get_execution_options()
+    driver: Any = connection.connection.driver_connection
+    driver.is_brief = False
+    begin = options.get("begin", "BEGIN")
     if begin:
         connection.exec_driver_sql(begin)
+    driver.is_brief = options.get("brief", False)
 
 
 def writing(engine: AsyncEngine) -> AsyncEngine:
     """Return the same engine for transactions that write: on SQLite they take the write lock first."""
     return engine.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def brief(engine: AsyncEngine) -> AsyncEngine:
+    """Return the same engine for statements that find a few rows by an index, or write a few.
+
+    On SQLite the event loop waits for them; see `quick`.
+    """
+    return engine.execution_options(brief=True)
 
 
 def outside(engine: AsyncEngine) -> AsyncEngine:
@@ -243,20 +255,25 @@ def explain(error: DBAPIError, url: URL) -> StoreError:
     """Say in plain words what a driver's error means for the database at `url`."""
     name = show(url)
     if url.get_backend_name() == "sqlite":
+        if _is_locked(error):
+            return locked(url)
         problem, fix = _explain_sqlite(error, name)
     else:
         problem, fix = _explain_postgresql(error, name)
     return StoreError(problem, fix)
 
 
+def locked(url: URL) -> StoreError:
+    """Return what to say when another writer does not come to an end."""
+    return StoreError(
+        f"the database {show(url)} is locked: another program has been writing to it for too long",
+        "close the other program (an open editor such as `sqlite3` or DB Browser?) and try again",
+    )
+
+
 def _explain_sqlite(error: DBAPIError, name: str) -> tuple[str, str]:
     code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
     match code:
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return (
-                f"the database {name} is locked: another program has been writing to it for too long",
-                "close the other program (an open editor such as `sqlite3` or DB Browser?) and try again",
-            )
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
             return (
                 f"the database {name} could not be written, the disk is full or failing ({error.orig}); "

@@ -225,7 +225,7 @@ async def _add(store: Store, scene_id: int, talk: Talk, lines: Sequence[Line]) -
             said_at = line.said_at or now
             row = await store.add_message(
                 session,
-                scene,
+                scene.id,
                 speaker=author.pseudonym if author else line.speaker,
                 person_id=author.id if author else None,
                 origin="imported",

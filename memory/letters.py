@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import Row, select
 
 from memory import rows
 from memory.models import MessageRow, SceneRow
@@ -24,13 +26,13 @@ async def take_from_diary(store: Store, writing: StoredWriting, speaker: str) ->
     scene = await store.begin_scene(spec, place=DIARY, key=f"writing:{writing.id}")
     async with store.writing() as session:
         locked = await store.lock_scene(session, scene.id)
-        row = await session.scalar(
+        row: MessageRow | Row[Any] | None = await session.scalar(
             select(MessageRow).where(MessageRow.generation_id == writing.generation.id)
         )
         if row is None:
             row = await store.add_message(
                 session,
-                locked,
+                scene.id,
                 speaker=speaker,
                 address=writing.address,
                 origin="self",

@@ -11,5 +11,5 @@ from memory.store import Store
 async def posted_as(store: Store, nonce: str) -> int | None:
     """Return the platform's id of the message with this nonce, once it was posted."""
     query = select(MessageRow.platform_id).where(MessageRow.nonce == nonce, MessageRow.status != "pending")
-    async with store.reading() as session:
+    async with store.reading(brief=True) as session:
         return await session.scalar(query)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from memory import rows, sealing
-from memory.models import GenerationRow, HouseRow, MessageRow, PersonKeyRow, PersonRow
+from memory import rows, sealing, statements
+from memory.models import GenerationRow, HouseRow, MessageRow, PersonRow
 from memory.types import Generation, Message
 from selves.errors import StoreError
 
@@ -30,6 +30,8 @@ class Known(NamedTuple):
     id: int
     pseudonym: str
     key: str
+    is_new: bool = False
+    """Whether it was for the first time."""
 
 
 def in_parts(items: Iterable[Item]) -> Iterator[list[Item]]:
@@ -43,14 +45,14 @@ async def keys_of(session: AsyncSession, person_ids: Iterable[int]) -> dict[int,
     """Return people's keys by person id; people whose key is gone are missing."""
     keys: dict[int, str] = {}
     for part in in_parts(set(person_ids)):
-        found = await session.execute(
-            select(PersonKeyRow.person_id, PersonKeyRow.key).where(PersonKeyRow.person_id.in_(part))
-        )
+        found = await session.execute(statements.KEYS, {"ids": part})
         keys.update((person_id, key) for person_id, key in found)
     return keys
 
 
-async def read_messages(session: AsyncSession, found: Sequence[MessageRow]) -> list[Message]:
+async def read_messages(
+    session: AsyncSession, found: Sequence[MessageRow] | Sequence[Row[Any]]
+) -> list[Message]:
     """Return lines with people's words opened."""
     keys = await keys_of(session, {row.person_id for row in found if row.person_id is not None})
     return [rows.to_message(row, keys) for row in found]
@@ -70,26 +72,19 @@ async def meet(
     Whoever also holds a scene meets its people first, so that no two wait for each other.
     """
     hashed = rows.user_hash(house.secret, platform, user_id)
-    same = select(PersonRow).where(PersonRow.platform == platform, PersonRow.user_hash == hashed)
-    same = same.with_for_update(read=True)
-    person = await session.scalar(same)
-    if person is None:
-        counter = await session.get_one(HouseRow, 1, with_for_update=True, populate_existing=True)
-        if session.get_bind().dialect.name != "sqlite":
-            # asked again: somebody else may have met this person while this one waited for the lock
-            person = await session.scalar(same)
-        if person is None:
-            counter.guests += 1
-            person = PersonRow(
-                platform=platform,
-                user_hash=hashed,
-                pseudonym=f"guest-{counter.guests}",
-                created_at=now,
-            )
-            session.add(person)
-            await session.flush()
-            return Known(person.id, person.pseudonym, await _new_key(session, person.id))
-    return Known(person.id, person.pseudonym, await key_of(session, person.id))
+    same = {"platform": platform, "user_hash": hashed}
+    person = (await session.execute(statements.HOLD_PERSON, same)).first()
+    if person is None and session.get_bind().dialect.name != "sqlite":
+        # asked again: somebody else may have met this person while this one waited for the lock
+        await session.execute(statements.HOLD_HOUSE)
+        person = (await session.execute(statements.HOLD_PERSON, same)).first()
+    if person is not None:
+        return Known(person.id, person.pseudonym, await key_of(session, person.id))
+    pseudonym = f"guest-{await session.scalar(statements.COUNT_GUEST)}"
+    new = await session.scalar(
+        statements.ADD_PERSON, {**same, "pseudonym": pseudonym, "created_at": now, "forgotten_at": None}
+    )
+    return Known(new, pseudonym, await _new_key(session, new), is_new=True)
 
 
 async def key_of(session: AsyncSession, person_id: int) -> str:
@@ -97,15 +92,14 @@ async def key_of(session: AsyncSession, person_id: int) -> str:
     keys = await keys_of(session, [person_id])
     if person_id in keys:
         return keys[person_id]
-    await session.get_one(HouseRow, 1, with_for_update=True)
+    await session.execute(statements.HOLD_HOUSE)
     keys = await keys_of(session, [person_id])
     return keys.get(person_id) or await _new_key(session, person_id)
 
 
 async def _new_key(session: AsyncSession, person_id: int) -> str:
     key = sealing.new_key()
-    session.add(PersonKeyRow(person_id=person_id, key=key))
-    await session.flush()
+    await session.execute(statements.ADD_KEY, {"person_id": person_id, "key": key})
     return key
 
 

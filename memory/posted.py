@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import select
-
-from memory import rows
+from memory import rows, statements
 from memory.consent import Consents, consents_of
-from memory.models import MessageRow, SceneRow
 from memory.people import Known, meet, person_with_id, read_messages
 from memory.types import Message, Scene
 from selves.errors import StoreError
@@ -19,20 +16,20 @@ if TYPE_CHECKING:
 
 async def message_at(store: Store, platform_id: int) -> Message | None:
     """Return the message that has this id on its platform; None if it was never kept."""
-    async with store.reading() as session:
-        row = await session.scalar(select(MessageRow).where(MessageRow.platform_id == platform_id))
+    async with store.reading(brief=True) as session:
+        row = (await session.execute(statements.MESSAGES_AT, {"ids": [platform_id]})).first()
         return None if row is None else (await read_messages(session, [row]))[0]
 
 
 async def person_at(store: Store, platform: str, user_id: int) -> Known:
     """Return who this user is here; somebody new is met. The id itself is not kept."""
-    async with store.writing() as session:
+    async with store.writing(brief=True) as session:
         return await meet(session, store.house, platform, user_id, store.clock())
 
 
 async def consents_at(store: Store, platform: str, user_id: int) -> Consents:
     """Return what this user last said of each purpose; nobody is met by it."""
-    async with store.reading() as session:
+    async with store.reading(brief=True) as session:
         person = await person_with_id(session, store.house, platform, user_id)
         if person is None:
             return {}
@@ -41,12 +38,10 @@ async def consents_at(store: Store, platform: str, user_id: int) -> Consents:
 
 async def messages_until(store: Store, message: Message, last: int) -> list[Message]:
     """Return a message and what was said before it in its scene: `last` lines at most, in order."""
-    query = select(MessageRow).where(
-        MessageRow.scene_id == message.scene_id, MessageRow.sequence <= message.sequence
-    )
-    async with store.reading() as session:
-        found = await session.scalars(query.order_by(MessageRow.sequence.desc()).limit(last))
-        return await read_messages(session, list(found)[::-1])
+    where = {"scene_id": message.scene_id, "sequence": message.sequence, "last": last}
+    async with store.reading(brief=True) as session:
+        found = await session.execute(statements.UP_TO, where)
+        return await read_messages(session, found.all()[::-1])
 
 
 class Asked(NamedTuple):
@@ -63,17 +58,19 @@ async def asked_in(store: Store, message_id: int, last: int, *, until: bool = Fa
 
     Raises StoreError if there is no such message.
     """
-    own = select(MessageRow.scene_id).where(MessageRow.id == message_id).scalar_subquery()
-    query = select(MessageRow).where(MessageRow.scene_id == own)
-    if until:
-        before = select(MessageRow.sequence).where(MessageRow.id == message_id).scalar_subquery()
-        query = query.where(MessageRow.sequence <= before)
-    async with store.reading() as session:
-        found = list(await session.scalars(query.order_by(MessageRow.sequence.desc()).limit(last)))[::-1]
-        row = next((line for line in found if line.id == message_id), None)
-        row = row or await session.get(MessageRow, message_id)
+    async with store.reading(brief=True) as session:
+        row = (await session.execute(statements.MESSAGE, {"id": message_id})).first()
         if row is None:
             raise StoreError(f"there is no message {message_id} in the database")
-        message, *lines = await read_messages(session, [row, *found])
-        scene = await session.get_one(SceneRow, row.scene_id)
+        where = {"scene_id": row.scene_id, "last": last}
+        newest = (
+            session.execute(statements.UP_TO, {**where, "sequence": row.sequence})
+            if until
+            else session.execute(statements.NEWEST, where)
+        )
+        found = (await newest).all()[::-1]
+        scene = (await session.execute(statements.SCENE, {"id": row.scene_id})).one()
+        lines = await read_messages(session, found)
+        there = next((line for line in lines if line.id == message_id), None)
+        message = there or (await read_messages(session, [row]))[0]
         return Asked(message, lines, rows.to_scene(scene))

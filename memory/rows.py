@@ -7,7 +7,9 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import Row
 
 from memory import models, sealing
 from memory.quotes import Quotes
@@ -71,7 +73,7 @@ class HumanPart(NamedTuple):
     """Whether somebody who said them, or is quoted in it, was forgotten while the model was answering."""
 
 
-def human_part(utterance: Utterance, said: Mapping[int, models.MessageRow]) -> HumanPart:
+def human_part(utterance: Utterance, said: Mapping[int, Row[Any]]) -> HumanPart:
     """Return what of people's words is in an utterance's prompt.
 
     `said` has what no self said, and what selves said that quoted somebody who was forgotten, by message id.
@@ -107,7 +109,7 @@ def without_quotations(utterance: Utterance) -> Utterance:
     return utterance.model_copy(update={"text": "", "token_ids": ()})
 
 
-def _origins(read: Sequence[models.MessageRow]) -> tuple[str, ...]:
+def _origins(read: Sequence[Row[Any]]) -> tuple[str, ...]:
     return tuple(sorted({m.origin for m in read} - {"self"}))
 
 
@@ -123,40 +125,58 @@ def generation_row(
     chosen: bool = False,
 ) -> models.GenerationRow:
     """Return the row of one sample; `keys` are those of the people whose words its prompt holds."""
+    values = generation_values(
+        utterance, kind, human, keys, scene_id=scene_id, turn=turn, speaker=speaker, chosen=chosen
+    )
+    return models.GenerationRow(**values)
+
+
+def generation_values(
+    utterance: Utterance,
+    kind: GenerationKind,
+    human: HumanPart,
+    keys: Keys,
+    *,
+    scene_id: int | None,
+    turn: int | None,
+    speaker: str | None,
+    chosen: bool,
+) -> dict[str, Any]:
+    """Return the values of that row by column."""
     prompt = utterance.prompt
     kept = not human.gone and all(person in keys for person in human.people)
     sealed = kept and bool(human.people)
     text = _prompt_text(prompt) if kept else None
     if text is not None and sealed:
         text = sealing.seal(text, [keys[person] for person in human.people])
-    return models.GenerationRow(
-        kind=kind,
-        address=utterance.address,
-        weights_sha256=utterance.weights_sha256,
-        engine=utterance.engine,
-        engine_version=utterance.engine_version,
-        form=prompt.form,
-        prompt=text,
-        prompt_sha256=prompt.sha256,
-        prompt_message_ids=list(prompt.message_ids),
-        prompt_has_human=human.present,
-        prompt_expires_at=human.expires_at,
-        prompt_origins=None if human.origins is None else list(human.origins),
-        prompt_sealed_by=list(human.people) if sealed else None,
-        sampling=utterance.sampling.model_dump(mode="json"),
-        seed=utterance.sampling.seed,
-        text=utterance.text,
-        token_ids=list(utterance.token_ids),
-        finish_reason=utterance.finish_reason,
-        mean_logprob=utterance.mean_logprob,
-        error=utterance.error,
-        started_at=utterance.started_at,
-        duration_s=utterance.duration_s,
-        scene_id=scene_id,
-        turn=turn,
-        speaker=speaker,
-        chosen=chosen,
-    )
+    return {
+        "kind": kind,
+        "address": utterance.address,
+        "weights_sha256": utterance.weights_sha256,
+        "engine": utterance.engine,
+        "engine_version": utterance.engine_version,
+        "form": prompt.form,
+        "prompt": text,
+        "prompt_sha256": prompt.sha256,
+        "prompt_message_ids": list(prompt.message_ids),
+        "prompt_has_human": human.present,
+        "prompt_expires_at": human.expires_at,
+        "prompt_origins": None if human.origins is None else list(human.origins),
+        "prompt_sealed_by": list(human.people) if sealed else None,
+        "sampling": utterance.sampling.model_dump(mode="json"),
+        "seed": utterance.sampling.seed,
+        "text": utterance.text,
+        "token_ids": list(utterance.token_ids),
+        "finish_reason": utterance.finish_reason,
+        "mean_logprob": utterance.mean_logprob,
+        "error": utterance.error,
+        "started_at": utterance.started_at,
+        "duration_s": utterance.duration_s,
+        "scene_id": scene_id,
+        "turn": turn,
+        "speaker": speaker,
+        "chosen": chosen,
+    }
 
 
 def _prompt_text(prompt: Prompt) -> str:
@@ -220,7 +240,7 @@ def to_generation(row: models.GenerationRow, keys: Keys) -> Generation:
     )
 
 
-def to_message(row: models.MessageRow, keys: Keys) -> Message:
+def to_message(row: models.MessageRow | Row[Any], keys: Keys) -> Message:
     text: str | None = row.text
     if row.person_id is not None and row.text:
         text = opened(row.text, [row.person_id], keys)
@@ -250,7 +270,7 @@ def to_message(row: models.MessageRow, keys: Keys) -> Message:
     )
 
 
-def to_scene(row: models.SceneRow) -> Scene:
+def to_scene(row: models.SceneRow | Row[Any]) -> Scene:
     return Scene(
         id=row.id,
         name=row.name,

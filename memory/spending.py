@@ -7,24 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from memory import statements
 from memory.models import SpendingRow
-from memory.store import Store
+
+if TYPE_CHECKING:
+    from memory.store import Store
 
 
 async def spend(store: Store, day: date, scopes: Iterable[str], tokens: int) -> None:
     """Add tokens to what was spent on a day in each of these scopes, all at once."""
-    async with store.writing() as session:
-        for scope in sorted(set(scopes)):  # in one order everywhere: nobody waits for whoever waits for them
-            await session.execute(
-                store.insert(SpendingRow)
-                .values(day=day.isoformat(), scope=scope, tokens=tokens)
-                .on_conflict_do_update(
-                    index_elements=["day", "scope"], set_={"tokens": SpendingRow.tokens + tokens}
-                )
-            )
+    async with store.writing(brief=True) as session:
+        await count(session, day, scopes, tokens)
+
+
+async def count(session: AsyncSession, day: date, scopes: Iterable[str], tokens: int) -> None:
+    """Add tokens within a transaction that has more to keep."""
+    # in one order everywhere: nobody waits for whoever waits for them
+    more = [{"day": day.isoformat(), "scope": scope, "tokens": tokens} for scope in sorted(set(scopes))]
+    await session.execute(statements.ADD_SPENDING[session.get_bind().dialect.name], more)
 
 
 async def spent(store: Store, day: date, scopes: Iterable[str]) -> Mapping[str, int]:
@@ -33,6 +38,6 @@ async def spent(store: Store, day: date, scopes: Iterable[str]) -> Mapping[str, 
     query = select(SpendingRow.scope, SpendingRow.tokens).where(
         SpendingRow.day == day.isoformat(), SpendingRow.scope.in_(wanted)
     )
-    async with store.reading() as session:
+    async with store.reading(brief=True) as session:
         found = {row.scope: row.tokens for row in await session.execute(query)}
     return {scope: found.get(scope, 0) for scope in wanted}

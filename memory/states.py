@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import delete, select
 
+from memory import statements
 from memory.models import StateRow
 from memory.store import Store
 
@@ -31,7 +32,7 @@ async def get(store: Store, key: str, default: Any = None) -> Any:
 async def find(store: Store, prefix: str) -> Mapping[str, State]:
     """Return all states whose keys begin so, by key."""
     query = select(StateRow).where(StateRow.key.startswith(prefix, autoescape=True))
-    async with store.reading() as session:
+    async with store.reading(brief=True) as session:
         return {
             row.key: State(row.value, row.at) for row in await session.scalars(query.order_by(StateRow.key))
         }
@@ -39,17 +40,17 @@ async def find(store: Store, prefix: str) -> Mapping[str, State]:
 
 async def get_all(store: Store, keys: Collection[str], prefix: str = "") -> Mapping[str, Any]:
     """Return what was put under these keys, and under all that begin with `prefix` if one is given."""
-    wanted: list[ColumnElement[bool]] = [StateRow.key.in_(keys)]
+    wanted: dict[str, Any] = {"ids": list(keys)}
     if prefix:
-        wanted.append(StateRow.key.startswith(prefix, autoescape=True))
+        wanted |= {"prefix": prefix, "length": len(prefix)}
     async with store.glancing() as session:
-        found = await session.execute(select(StateRow.key, StateRow.value).where(or_(*wanted)))
+        found = await session.execute(statements.STATES_AND_ALL if prefix else statements.STATES, wanted)
         return {row.key: row.value for row in found}
 
 
 async def put(store: Store, key: str, value: Any) -> None:
     """Keep a value under a key, in place of what was there; None takes the key away."""
-    async with store.writing() as session:
+    async with store.writing(brief=True) as session:
         if value is None:
             await session.execute(delete(StateRow).where(StateRow.key == key))
             return

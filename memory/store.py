@@ -14,17 +14,19 @@ platform ids. People's words, and the prompts that hold them, are sealed with th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
+from sqlalchemy import Row as SqlRow
 from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from memory import database, rows, sealing
+from memory import database, rows, sealing, spending, statements
 from memory.consent import wants_stored
 from memory.models import (
     Base,
@@ -40,7 +42,6 @@ from memory.models import (
 from memory.people import in_parts, key_of, keys_of, meet, read_generations, read_messages
 from memory.spoilt import call_back
 from memory.types import (
-    HUMAN_ORIGINS,
     Checkpoint,
     Generation,
     GenerationKind,
@@ -57,7 +58,10 @@ from selves.lineage import Age
 from selves.speech import Utterance, Writing
 
 Clock = Callable[[], datetime]
+ALL = 2**62
+"""As many rows as there are."""
 Row = TypeVar("Row", bound=Base)
+Found = TypeVar("Found")
 
 
 def utc_now() -> datetime:
@@ -81,15 +85,19 @@ async def open_store(
         with database.plain_errors(url):
             async with AsyncSession(engine) as session:
                 house = await session.get_one(HouseRow, 1)
-        yield Store(engine, url, clock, house)
+        yield Store(engine, url, clock, house, lock_wait_s)
 
 
 class Store:
     """An open store. Its methods may be called from several tasks of one event loop at once."""
 
-    def __init__(self, engine: AsyncEngine, url: URL, clock: Clock, house: HouseRow) -> None:
+    def __init__(
+        self, engine: AsyncEngine, url: URL, clock: Clock, house: HouseRow, lock_wait_s: float
+    ) -> None:
         self.engine = engine
-        self._writing, self._glancing = database.writing(engine), database.glancing(engine)
+        self._glancing = database.brief(database.glancing(engine))
+        self._lock_wait_s = lock_wait_s
+        self._queue = asyncio.Lock()
         self.url = url
         self.clock = clock
         self.house = house
@@ -204,7 +212,7 @@ class Store:
         """
         if key is not None and (known := await self._first(select(SceneRow).where(SceneRow.key == key))):
             return rows.to_scene(known)
-        async with self.writing() as session:
+        async with self.writing(brief=True) as session:
             if from_message_id is not None:
                 _found(await session.get(MessageRow, from_message_id), "message", from_message_id)
             new = await session.scalar(
@@ -252,7 +260,7 @@ class Store:
 
     async def end_scene(self, scene_id: int, stop_reason: str) -> Scene:
         """End a scene; the first reason stays. Raises StoreError if there is none with this id."""
-        async with self.writing() as session:
+        async with self.writing(brief=True) as session:
             await session.execute(
                 update(SceneRow)
                 .where(SceneRow.id == scene_id, SceneRow.status == "open")
@@ -274,21 +282,24 @@ class Store:
         place: str | None = None,
         reply_to: int | None = None,
         if_stands: bool = False,
+        spent_in: Collection[str] = (),
     ) -> Message | None:
         """Keep a turn before it is posted: all its samples, and the message made of `utterances[chosen]`.
 
         `text` is the line as it will be posted, by default the sample as it is. With `chosen` None nothing
         is to be posted (a failed turn, silence): the samples are kept and None is returned. So it is when the
         chosen sample quotes somebody who was forgotten while it was drawn; and with `if_stands`, when what it
-        replies to was deleted meanwhile. The message is pending until `mark_posted`. Raises StoreError if
-        there is no such scene.
+        replies to was deleted meanwhile. The message is pending until `mark_posted`. `spent_in`: scopes in
+        which the samples' tokens are counted. Raises StoreError if there is no such scene.
         """
         if chosen is not None and not 0 <= chosen < len(utterances):
             raise IndexError(f"chosen is {chosen}, but there are {len(utterances)} utterances")
-        async with self.writing() as session:
+        async with self.writing(brief=True) as session:
             said = await self._lock_said(session, utterances)
-            scene = await self.lock_scene(session, scene_id)
-            said |= await self._erased_quotations(session, utterances)
+            counted = (await session.execute(statements.COUNT_TURN, {"scene_id": scene_id})).first()
+            turn, scene_place = _found(counted, "scene", scene_id)
+            if self._writers_overlap:
+                said = await self._look_again(session, utterances)
             parts = [rows.human_part(utterance, said) for utterance in utterances]
             keys = await keys_of(session, {person for part in parts for person in part.people})
             utterances = [
@@ -298,41 +309,43 @@ class Store:
             if chosen is not None and parts[chosen].forgotten and not utterances[chosen].text:
                 chosen = None
             if if_stands and chosen is not None and reply_to is not None:
-                answered = said.get(reply_to) or await session.get(MessageRow, reply_to)
+                answered = said.get(reply_to) or await self._message(session, reply_to)
                 chosen = chosen if answered is not None and answered.status == "posted" else None
-            scene.turns += 1
-            generations = [
-                rows.generation_row(
+            generations: list[int] = []
+            for index, (utterance, part) in enumerate(zip(utterances, parts, strict=True)):
+                values = rows.generation_values(
                     utterance,
                     kind,
                     part,
                     keys,
                     scene_id=scene_id,
-                    turn=scene.turns,
+                    turn=turn,
                     speaker=speaker,
                     chosen=index == chosen,
                 )
-                for index, (utterance, part) in enumerate(zip(utterances, parts, strict=True))
-            ]
-            session.add_all(generations)
-            await session.flush()
-            session.add_all(
-                HeardInRow(message_id=message_id, generation_id=generation.id)
+                generations.append(await session.scalar(statements.ADD_GENERATION, values))
+            heard_in = [
+                {"message_id": message_id, "generation_id": generation}
                 for generation, part in zip(generations, parts, strict=True)
                 for message_id in part.message_ids
-            )
+            ]
+            if heard_in:
+                await session.execute(statements.ADD_HEARD_IN, heard_in)
+            tokens = sum(len(utterance.token_ids) for utterance in utterances)
+            if spent_in and tokens:
+                await spending.count(session, self.clock().astimezone(UTC).date(), spent_in, tokens)
             if chosen is None:
                 return None
-            utterance, generation = utterances[chosen], generations[chosen]
+            utterance = utterances[chosen]
             row = await self.add_message(
                 session,
-                scene,
+                scene_id,
                 speaker=speaker,
                 address=utterance.address,
                 origin="self",
                 text=utterance.text if text is None else text,
-                generation_id=generation.id,
-                place=scene.place if place is None else place,
+                generation_id=generations[chosen],
+                place=scene_place if place is None else place,
                 reply_to=reply_to,
                 status="pending",
             )
@@ -352,20 +365,18 @@ class Store:
         The operator's line is pending until `mark_posted`; a person's stands in the parlor already, sealed
         with the key of whoever has that name there. Raises StoreError if there is no such scene.
         """
-        async with self.writing() as session:
+        async with self.writing(brief=True) as session:
             if origin == "operator":
-                scene = await self.lock_scene(session, scene_id)
                 row = await self.add_message(
-                    session, scene, speaker=speaker, origin=origin, text=text, reply_to=reply_to
+                    session, scene_id, speaker=speaker, origin=origin, text=text, reply_to=reply_to
                 )
                 return rows.to_message(row, {})
             now = self.clock()
             person = await meet(session, self.house, "parlor", speaker, now)
-            store = await wants_stored(session, person.id)
-            scene = await self.lock_scene(session, scene_id)
+            store = None if person.is_new else await wants_stored(session, person.id)
             row = await self.add_message(
                 session,
-                scene,
+                scene_id,
                 speaker=speaker,
                 person_id=person.id,
                 origin=origin,
@@ -397,35 +408,33 @@ class Store:
         person is `guest-N` here, the same in every scene; neither the user id nor a name is stored. Raises
         StoreError if there is no such scene.
         """
-        hidden = rows.hidden_id(self.house.secret, platform_id)
-        same = select(MessageRow).where(MessageRow.platform_id.in_((platform_id, hidden)))
-        async with self.writing() as session:
-            if known := await session.scalar(same):
+        same = {"ids": [platform_id, rows.hidden_id(self.house.secret, platform_id)]}
+        async with self.writing(brief=True) as session:
+            if known := (await session.execute(statements.MESSAGES_AT, same)).first():
                 return await _read(session, known)
             platform = "selfhosted" if origin == "selfhosted" else "discord"
             person = await meet(session, self.house, platform, user_id, self.clock())
-            store = await wants_stored(session, person.id)
-            # then the lock: who hears the same event at the same time waits here, and then finds the message;
-            # on SQLite it has waited already
-            scene = await self.lock_scene(session, scene_id)
-            if scene.status == "ended" and when_ended is not None:
-                scene = await self.lock_scene(session, when_ended)
-            if self._writers_overlap and (known := await session.scalar(same)):
-                return await _read(session, known)
+            store = None if person.is_new else await wants_stored(session, person.id)
+            if self._writers_overlap:
+                # who hears the same event at the same time waits here, and then finds the message
+                await session.execute(statements.HOLD_SCENE, {"id": scene_id})
+                if known := (await session.execute(statements.MESSAGES_AT, same)).first():
+                    return await _read(session, known)
             answered = None
             if reply_to_platform_id is not None:
                 answered = await session.scalar(
-                    select(MessageRow.id).where(MessageRow.platform_id == reply_to_platform_id)
+                    statements.MESSAGE_ID_AT, {"platform_id": reply_to_platform_id}
                 )
             row = await self.add_message(
                 session,
-                scene,
+                scene_id,
+                when_ended=when_ended,
                 speaker=person.pseudonym,
                 person_id=person.id,
                 origin=origin,
                 text=sealing.seal(text, [person.key]),
-                place=scene.place if place is None else place,
                 reply_to=answered,
+                **({} if place is None else {"place": place}),
                 platform_id=platform_id,
                 status="posted",
                 created_at=created_at,
@@ -484,7 +493,7 @@ class Store:
 
         Returns the message as it now is, None if it was never kept.
         """
-        async with self.writing() as session:
+        async with self.writing(brief=True) as session:
             row = await session.scalar(_heard(platform_id))
             if row is None:
                 return None
@@ -496,41 +505,31 @@ class Store:
 
         Raises StoreError if there is no such message.
         """
-        async with self.writing() as session:
-            row = _found(
-                await session.get(MessageRow, message_id, with_for_update=True), "message", message_id
-            )
-            if row.status == "pending":
-                row.status, row.posted_at = "posted", self.clock()
-            if row.platform_id is None:
-                row.platform_id = platform_id
-            return await _read(session, row)
+        async with self.writing(brief=True) as session:
+            about = {"message_id": message_id, "new_platform_id": platform_id, "now": self.clock()}
+            marked = (await session.execute(statements.MARK_POSTED, about)).first()
+            return await _read(session, _found(marked, "message", message_id))
 
     async def unposted(self, place: str | None = None) -> list[Message]:
         """Return what was kept and not yet posted, in the order it was kept; at one place, or at all."""
         query = select(MessageRow).where(text("status = 'pending'")).order_by(MessageRow.id)
         if place is not None:
             query = query.where(MessageRow.place == place)
-        async with self.reading() as session:
+        async with self.reading(brief=True) as session:
             return await read_messages(session, list(await session.scalars(query)))
 
     async def messages(self, scene_id: int, *, last: int | None = None) -> list[Message]:
         """Return a scene's messages in order; `last` of them at most, the newest."""
-        query = (
-            select(MessageRow)
-            .where(MessageRow.scene_id == scene_id)
-            .order_by(MessageRow.sequence.desc())
-            .limit(last)
-        )
-        async with self.reading() as session:
-            return await read_messages(session, list(await session.scalars(query))[::-1])
+        where = {"scene_id": scene_id, "last": ALL if last is None else last}
+        async with self.reading(brief=True) as session:
+            found = await session.execute(statements.NEWEST, where)
+            return await read_messages(session, found.all()[::-1])
 
     async def message(self, message_id: int) -> Message:
         """Return a message. Raises StoreError if there is none with this id."""
-        async with self.reading() as session:
-            return await _read(
-                session, _found(await session.get(MessageRow, message_id), "message", message_id)
-            )
+        async with self.reading(brief=True) as session:
+            found = await self._message(session, message_id)
+            return await _read(session, _found(found, "message", message_id))
 
     # where it came from
 
@@ -630,26 +629,49 @@ class Store:
     # inside
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncSession]:
+    async def writing(self, *, brief: bool = False) -> AsyncIterator[AsyncSession]:
+        """One transaction that writes; `brief` if each of its statements touches a few rows."""
+        engine = database.writing(self.engine)
         with database.plain_errors(self.url):
             async with (
-                AsyncSession(self._writing, expire_on_commit=False) as session,
+                self._turn(),
+                AsyncSession(database.brief(engine) if brief else engine, expire_on_commit=False) as session,
                 session.begin(),
             ):
                 yield session
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
+    async def reading(self, *, brief: bool = False) -> AsyncIterator[AsyncSession]:
+        """One transaction that reads; `brief` if it finds a few rows by an index."""
         with database.plain_errors(self.url):
-            async with AsyncSession(self.engine) as session:
+            async with AsyncSession(database.brief(self.engine) if brief else self.engine) as session:
                 yield session
 
     @asynccontextmanager
     async def glancing(self) -> AsyncIterator[AsyncSession]:
-        """For one statement that reads: there is nothing that it must agree with, so no transaction."""
+        """For one brief statement that reads: there is nothing that it must agree with, so no transaction."""
         with database.plain_errors(self.url):
             async with AsyncSession(self._glancing) as session:
                 yield session
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Let this process's writers have a SQLite file one after the other.
+
+        SQLite would let them wait by looking again after ever longer pauses.
+        """
+        if self._writers_overlap:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._lock_wait_s):
+                await self._queue.acquire()
+        except TimeoutError:
+            raise database.locked(self.url) from None
+        try:
+            yield
+        finally:
+            self._queue.release()
 
     async def _all(self, query: Select[Row]) -> list[Row]:
         async with self.glancing() as session:
@@ -678,53 +700,60 @@ class Store:
         """
         return _found(await session.get(SceneRow, scene_id, with_for_update=True), "scene", scene_id)
 
-    async def add_message(self, session: AsyncSession, scene: SceneRow, **values: Any) -> MessageRow:
-        """Add the next message of a scene whose lock is held; a person's words come sealed."""
-        scene.messages += 1
-        row = MessageRow(
-            scene_id=scene.id,
-            sequence=scene.messages,
-            nonce=rows.nonce(self.house.house_id, scene.id, scene.messages),
-            **{"place": scene.place, "created_at": self.clock(), "status": "pending", **values},
-        )
-        session.add(row)
-        await session.flush()
-        return row
+    async def add_message(
+        self, session: AsyncSession, scene_id: int, *, when_ended: int | None = None, **values: Any
+    ) -> SqlRow[Any]:
+        """Add the next message of a scene, whose row is held from then on; a person's words come sealed.
+
+        When the scene has ended, it is that of the scene `when_ended`. Raises StoreError if there is no such
+        scene.
+        """
+        if when_ended is None:
+            found = await session.execute(statements.COUNT_MESSAGE, {"scene_id": scene_id})
+            counted = found.first()
+        else:
+            found = await session.execute(statements.COUNT_MESSAGE_IF_OPEN, {"scene_id": scene_id})
+            counted = found.first()
+            if counted is None:
+                return await self.add_message(session, when_ended, **values)
+        number, sequence, place = _found(counted, "scene", scene_id)
+        row = {
+            **_NOTHING_YET,
+            "scene_id": number,
+            "sequence": sequence,
+            "nonce": rows.nonce(self.house.house_id, number, sequence),
+            "place": place,
+            "created_at": self.clock(),
+            "status": "pending",
+            **values,
+        }
+        added: SqlRow[Any] = (await session.execute(statements.ADD_MESSAGE, row)).one()
+        return added
+
+    async def _message(self, session: AsyncSession, message_id: int) -> SqlRow[Any] | None:
+        return (await session.execute(statements.MESSAGE, {"id": message_id})).first()
 
     async def _lock_said(
         self, session: AsyncSession, utterances: Sequence[Utterance]
-    ) -> dict[int, MessageRow]:
-        """What no self said and is in the prompts, by id, held so that a deletion waits for this turn.
+    ) -> dict[int, SqlRow[Any]]:
+        """What no self said and is in the prompts, by id, held so that a deletion waits for this turn; and
+        the lines of selves in them that were erased, because they quoted somebody.
 
         Otherwise a deletion could pass between this look and the commit, and leave its words in a prompt.
         """
-        ids = {message_id for utterance in utterances for message_id in utterance.prompt.message_ids}
+        ids = list({message_id for utterance in utterances for message_id in utterance.prompt.message_ids})
         if not ids:
             return {}
-        query = (
-            select(MessageRow)
-            .where(MessageRow.id.in_(ids), MessageRow.origin.in_((*HUMAN_ORIGINS, "operator")))
-            .order_by(MessageRow.id)
-            .with_for_update(read=True)
-        )
-        return {row.id: row for row in await session.scalars(query)}
+        return {row.id: row for row in await session.execute(statements.HOLD_SAID, {"ids": ids})}
 
-    async def _erased_quotations(
+    async def _look_again(
         self, session: AsyncSession, utterances: Sequence[Utterance]
-    ) -> dict[int, MessageRow]:
-        """The lines of selves in the prompts that were erased, because they quoted somebody.
-
-        A forgetting that is not over is waited for. (On SQLite nothing is written during one.)
+    ) -> dict[int, SqlRow[Any]]:
+        """The same, after waiting for a forgetting that is not over. (On SQLite nothing is written during
+        one.)
         """
-        if self.engine.dialect.name == "postgresql":
-            await session.execute(select(func.pg_advisory_xact_lock_shared(database.FORGETTING_LOCK)))
-        ids = {message_id for utterance in utterances for message_id in utterance.prompt.message_ids}
-        if not ids:
-            return {}
-        query = select(MessageRow).where(
-            MessageRow.id.in_(ids), MessageRow.status == "forgotten", MessageRow.origin == "self"
-        )
-        return {row.id: row for row in await session.scalars(query)}
+        await session.execute(select(func.pg_advisory_xact_lock_shared(database.FORGETTING_LOCK)))
+        return await self._lock_said(session, utterances)
 
     async def _erase_prompts(self, session: AsyncSession, message_ids: Sequence[int]) -> None:
         """Erase the prompts that hold these people's messages."""
@@ -747,8 +776,25 @@ _SIZE = {
 }
 
 
-async def _read(session: AsyncSession, row: MessageRow) -> Message:
-    return (await read_messages(session, [row]))[0]
+_NOTHING_YET = dict.fromkeys(
+    (
+        "address",
+        "person_id",
+        "generation_id",
+        "reply_to",
+        "platform_id",
+        "thread_id",
+        "posted_at",
+        "edited_at",
+        "deleted_at",
+        "expires_at",
+    )
+)
+"""What most messages have nothing in."""
+
+
+async def _read(session: AsyncSession, row: MessageRow | SqlRow[Any]) -> Message:
+    return (await read_messages(session, [cast("SqlRow[Any]", row)]))[0]
 
 
 async def _siblings(session: AsyncSession, sample: GenerationRow) -> Sequence[GenerationRow]:
@@ -771,7 +817,7 @@ def _heard(platform_id: int) -> Select[MessageRow]:
     return select(MessageRow).where(MessageRow.platform_id == platform_id).with_for_update()
 
 
-def _found(row: Row | None, what: str, row_id: int) -> Row:
+def _found(row: Found | None, what: str, row_id: int) -> Found:
     if row is None:
         raise StoreError(
             f"there is no {what} {row_id} in the database",
