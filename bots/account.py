@@ -43,6 +43,8 @@ class Pauses(NamedTuple):
     """Before each new attempt to post; discord.py has tried several times by itself before each."""
     login_s: float = 60.0
     """How long a post waits for an account that is not logged in."""
+    typing_s: float = 0.2
+    """Who answers within this is not shown typing: nobody would see it."""
 
 
 PATIENT = Pauses()
@@ -78,6 +80,10 @@ class Account:
         self._make_client = make_client
         self._pauses = pauses
         self._client: discord.Client | None = None
+
+    def is_for(self, variable: str, token: str) -> bool:
+        """Whether it is the account with this token."""
+        return (self.variable, self._token) == (variable, token)
 
     # ------------------------------------------------------------------ staying online
 
@@ -128,6 +134,11 @@ class Account:
         finally:
             self._client = None
             self.online.clear()
+
+    @property
+    def client_now(self) -> discord.Client | None:
+        """The client, if it is logged in."""
+        return self._client
 
     async def client(self) -> discord.Client:
         """Return the client, logged in; waits a while for one that is coming back. Raises DiscordError."""
@@ -270,6 +281,7 @@ class Account:
 
     async def _type(self, channel_id: int) -> None:
         try:
+            await asyncio.sleep(self._pauses.typing_s)
             while True:
                 client = await self.client()
                 await client.http.send_typing(channel_id)

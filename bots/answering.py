@@ -75,14 +75,19 @@ class Answerer:
         set_by: str,
         stale_s: float,
     ) -> None:
-        self._channel, self._cast, self._store, self._voice = channel, cast, store, voice
+        self._channel, self._store, self._voice = channel, store, voice
+        self.recast(cast)
         self._speakers, self._registrar = speakers, registrar
         self._set_by = set_by
         """The place whose settings hold here: a thread has its channel's."""
         self._stale = timedelta(seconds=stale_s)
-        self._purse = Purse(store, cast.budget, channel.place)
         self.given_up: set[tuple[str, int]] = set()
         """Who failed to answer what. Tried again after a restart only."""
+
+    def recast(self, cast: Cast) -> None:
+        """Let this be the cast from now on."""
+        self._cast = cast
+        self._purse = Purse(self._store, cast.budget, self._channel.place)
 
     async def answer(self, ask: Ask) -> Message | None:
         """Draw, keep and post an answer; return it, or None when there is none. Raises DiscordError."""
@@ -124,20 +129,17 @@ class Answerer:
             text=drawn.text,
             reply_to=asked.id,
             if_stands=True,
+            spent_in=self._purse.scopes(persona.name),
         )
         if kept is None:
-            await self._purse.pay(persona.name, drawn.utterances)
             if growing is not None:
                 await growing.withdraw()
             if drawn.chosen is None and not halted:
                 await self._give_up(persona, asked, drawn.utterances[-1].error)
             self.given_up.add((persona.name, asked.id))
             return None
-        try:
-            stands = await growing.become(kept.text, kept.nonce) if growing is not None else None
-            await self._store.mark_posted(kept.id, stands or await self._channel.post(kept, asked))
-        finally:
-            await self._purse.pay(persona.name, drawn.utterances)
+        stands = await growing.become(kept.text, kept.nonce) if growing is not None else None
+        await self._store.mark_posted(kept.id, stands or await self._channel.post(kept, asked))
         if growing is not None:
             await growing.settled()
         if ask.former is not None:

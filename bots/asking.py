@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import discord
 from discord import app_commands, ui
 
+from bots import filters
 from bots.buttons import Button, Press
 from bots.desk import Choice, Desk, choices, platform, tell
 from bots.hearing import is_kept_out, plain_text
 from bots.parlor import choose_persona
+from bots.purse import Purse
 from bots.scene import finish, utc_now
 from memory import feedback
 from memory.types import Generation, Message
@@ -51,13 +53,16 @@ async def ask_ages(desk: Desk, question: Message, ages: Sequence[str]) -> list[A
     personas = [choose_persona(desk.cast, age) for age in ages]
     drawn = await asyncio.gather(*(_draw(desk, infos[p.address], p, question, seed) for p in personas))
     for persona, utterance in zip(personas, drawn, strict=True):
-        text = finish(clean(utterance.text, persona.name), was_cut=utterance.finish_reason == "length")
+        said = finish(clean(utterance.text, persona.name), was_cut=utterance.finish_reason == "length")
+        text = filters.plain(said)
+        refused = utterance.error or filters.refuse(desk.cast.filter, persona.name, text)
         # it is posted by the registrar, together with the others'
         kept = await desk.store.keep_turn(
             question.scene_id,
             speaker=persona.name,
             utterances=[utterance],
-            chosen=0 if text and not utterance.error else None,
+            chosen=0 if text and not refused else None,
+            spent_in=Purse(desk.store, desk.cast.budget, question.place).scopes(persona.name),
             text=text,
             place=f"{SCENE}:{question.place}",
             reply_to=question.id,
@@ -103,7 +108,7 @@ def choose_ages(desk: Desk, served: Sequence[str], wanted: str, lineage: str, co
         addresses = spread([a for a in served if a.partition("@")[0] == lineage], count)
     addresses = list(dict.fromkeys(addresses))
     if unknown := [a for a in addresses if a not in served]:
-        raise UsageError(f"Nobody here answers to {', '.join(unknown)}.")
+        raise UsageError(f"Nobody answers to {', '.join(unknown)} in this channel.")
     if not FEWEST <= len(addresses) <= MOST:
         raise UsageError(f"Between {FEWEST} and {MOST} ages can be asked, not {len(addresses)}.")
     return addresses
@@ -228,7 +233,9 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, presses: dict[
         if is_kept_out(prompt):
             raise UsageError("A question that begins with a `.` is kept from the selves.")
         await interaction.response.defer()
-        addresses = choose_ages(desk, list(await desk.voice.models()), ages, lineage, count)
+        barred = await desk.barred(interaction)
+        served = [age for age in await desk.voice.models() if age not in barred]
+        addresses = choose_ages(desk, served, ages, lineage, count)
         spec = SceneSpec(name=SCENE, cast=("Guests", *addresses))
         scene = await desk.store.begin_scene(spec, place=room.channel.place, key=f"command:{interaction.id}")
         question = await desk.store.hear(

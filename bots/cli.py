@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int | None:
         case "run":
             names = [name.strip() for name in args.only.split(",") if name.strip()]
             only = [n if n == "registrar" else cast.find_persona(n).name for n in names]
-            return asyncio.run(_run(house, cast, only))
+            return asyncio.run(_run(house, only))
         case "rehearse":
             return _rehearse(house, cast, args.scenes, args.turns)
         case "status":
@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> int | None:
             return _schedule(cast, args.next, as_json=args.json)
 
 
-def _hide(tokens: dict[str, str]) -> None:
+def _hide(tokens: Mapping[str, str]) -> None:
     """Keep tokens out of the log, whoever writes it."""
     from bots.discord_api import HideSecrets
 
@@ -89,21 +89,26 @@ def _hide(tokens: dict[str, str]) -> None:
     logging.getLogger("discord").setLevel(logging.WARNING)
 
 
-async def _run(house: House, cast: Cast, only: Sequence[str]) -> int:
+async def _run(house: House, only: Sequence[str]) -> int:
     from bots.discord_api import Endpoints, pointed_at
-    from bots.fleet import open_fleet
-    from bots.setup import known_tokens
+    from bots.fleet import all_of, open_fleet
+    from bots.reading import Company, Reader, read_company
 
-    tokens = known_tokens(cast, house, os.environ)
-    _hide(tokens)
+    reader = Reader(house, read_company(house))
+    _hide(reader.company.tokens)
     this = asyncio.current_task()
     assert this is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     try:
         with pointed_at(Endpoints.from_environment(os.environ)):
-            async with open_fleet(house, cast, tokens, only) as fleet:
-                await fleet.run()
+            async with open_fleet(house, reader.company, only, reader.look_now) as fleet:
+
+                async def take(company: Company) -> None:
+                    _hide(company.tokens)
+                    await fleet.take(company)
+
+                await all_of([fleet.run, lambda: reader.follow(take)])
     except asyncio.CancelledError:
         print("selves: good night; what was kept and not yet posted is posted next time", file=sys.stderr)
     return 0

@@ -29,11 +29,12 @@ CHOICES = 25
 ADMINS = discord.Permissions(manage_guild=True)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Desk:
     """What the commands work with."""
 
     cast: Cast
+    """As it is now."""
     store: Store
     voice: Voice
     speakers: Mapping[str, Account]
@@ -64,6 +65,18 @@ class Desk:
         if persona.name not in self.speakers:
             raise UsageError(f"{persona.name} has no account on Discord.")
         return persona
+
+    async def barred(self, interaction: discord.Interaction) -> set[str]:
+        """Return the ages that may not be heard where a command was used.
+
+        In a channel that is not marked as age-restricted these are the selves of which the cast file says
+        so, and all ages whose own card does.
+        """
+        channel = getattr(interaction.channel, "parent", None) or interaction.channel
+        if getattr(channel, "nsfw", False):
+            return set()
+        marked = {str(c.address) for c in await self.store.checkpoints() if c.card.age_restricted}
+        return marked | {p.address for p in self.cast.persona if p.age_restricted}
 
     async def suggest_selves(self, _: discord.Interaction, typed: str) -> list[Choice]:
         """Suggest names of selves."""

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import discord
 
+from bots import filters
 from bots.account import PATIENT, Account, Pauses
 from bots.breaker import Breaker
 from bots.desk import Desk
@@ -25,6 +26,7 @@ from bots.elsewhere import Elsewhere, Errands
 from bots.hearing import CatchUp, Event
 from bots.newcomers import Newcomers
 from bots.processes import BEAT_S, LEASE_S, LISTENING, Processes, lease_of
+from bots.reading import Company
 from bots.registrar import Registrar
 from bots.room import STEADY, Pace, Room, Where
 from bots.rooms import Rooms
@@ -78,6 +80,7 @@ class Fleet:
         """
         check(cast, tokens, only)
         self.cast, self.store, self._tokens, self._only = cast, store, tokens, only
+        self._guild_wait_s = guild_wait_s
         self._voice, self._pace, self._pauses = voice, pace, pauses
         self._newcomers = newcomers
         self.breaker = Breaker()
@@ -86,36 +89,32 @@ class Fleet:
             "The registrar",
             variable,
             tokens.get(variable, ""),
-            lambda: self._guarded(Registrar(self._desk(), self._came_online, guild_wait_s)),
+            lambda: self._guarded(Registrar(self.desk, self._came_online, guild_wait_s)),
             pauses,
         )
-        self.own = {
-            persona.name: Account(
-                persona.name,
-                persona.token,
-                tokens[persona.token],
-                partial(self._speaker, persona.name, guild_wait_s),
-                pauses,
-            )
-            for persona in cast.persona
-            if tokens.get(persona.token) and is_chosen(persona, only)
-        }
+        self.own: dict[str, Account] = {}
         """Accounts that this process has the tokens of."""
-        self._elsewhere = {p.name: Elsewhere(p.name, p.token, store, pauses) for p in cast.persona if p.token}
+        self._elsewhere: dict[str, Elsewhere] = {}
         self.webhooks = Webhooks(self.registrar, self.breaker, pauses)
-        guests = [p.name for p in cast.persona if not p.token] if cast.discord.guests else []
-        self._guests = {name: Guest(name, self.webhooks) for name in guests}
+        self._guests: dict[str, Guest] = {}
         self.speakers: dict[str, Account] = {}
         """Who can speak, by name: here, in another process, or through a webhook."""
-        wanted = [lease_of(name) for name in self.own]
-        if tokens.get(variable):
-            wanted.append(LISTENING)
         self.processes = Processes(
-            store, wanted, self._report, self._seat, name=process, lease_s=lease_s, beat_s=beat_s
+            store, (), self._report, self._seat, name=process, lease_s=lease_s, beat_s=beat_s
         )
         self._started = datetime.now(UTC)
-        self._seat()
+        self._recast = asyncio.Condition()
+        """Notified when the cast has changed."""
         self.rooms = Rooms(store, cast.discord.channels, self._room)
+        self.desk = Desk(
+            cast=cast,
+            store=store,
+            voice=voice,
+            speakers=self.speakers,
+            rooms=self.rooms,
+            registrar=self.registrar,
+        )
+        self._engage()
         self.timetable = Timetable(cast, store, self._play)
 
     async def run(self) -> None:
@@ -137,29 +136,64 @@ class Fleet:
             )
         works = [self.processes.run, self._errands, self.rooms.serve]
         works.append(lambda: self.processes.while_mine(LISTENING, self._lead))
-        works += [partial(self._run_self, name) for name in self.own]
+        works.append(self._run_selves)
         await all_of(works)
 
-    async def _run_self(self, name: str) -> None:
-        await self.processes.while_mine(lease_of(name), self.own[name].keep_online)
+    async def _run_selves(self) -> None:
+        """Keep the selves of this process online, whoever they are by now."""
+        running: dict[Account, asyncio.Task[None]] = {}
+        try:
+            while True:
+                own = set(self.own.values())
+                gone = [running.pop(account) for account in running.keys() - own]
+                await stop(gone)
+                for account in own - running.keys():
+                    running[account] = asyncio.create_task(self._run_self(account))
+                changed = asyncio.create_task(self._until_others(own))
+                ended, _ = await asyncio.wait(
+                    [changed, *running.values()], return_when=asyncio.FIRST_COMPLETED
+                )
+                await stop([changed])
+                for task in ended - {changed}:
+                    task.result()
+        finally:
+            await stop(running.values())
+
+    async def _run_self(self, account: Account) -> None:
+        await self.processes.while_mine(lease_of(account.name), account.keep_online)
+
+    async def _until_others(self, own: set[Account]) -> None:
+        async with self._recast:
+            await self._recast.wait_for(lambda: own != set(self.own.values()))
 
     async def _lead(self) -> None:
         """Listen, and have the floor, for as long as no other process does."""
+
+        async def listen() -> None:
+            await self._first_logins()
+            await self._begin_timetable()
+            await all_of([self.registrar.keep_online, self._keep_timetable])
+
+        try:
+            await all_of([self.rooms.lead, listen])
+        finally:
+            self.timetable.stop()
+
+    async def _begin_timetable(self) -> None:
         timetable = self.timetable = Timetable(self.cast, self.store, self._play)
         timetable.every(EXPIRY_S, self._expire)
         timetable.every(COMPARE_S, self.compare)
         if self._newcomers is not None:
             timetable.every(NEWCOMERS_S, self._newcomers.announce)
+        await timetable.start()
 
-        async def listen() -> None:
-            await self._first_logins()
-            await timetable.start()
-            await self.registrar.keep_online()
-
-        try:
-            await all_of([self.rooms.lead, listen])
-        finally:
-            timetable.stop()
+    async def _keep_timetable(self) -> None:
+        """Let the timetable be that of the cast, whenever that has changed."""
+        while True:
+            async with self._recast:
+                await self._recast.wait_for(lambda: self.cast is not self.timetable.cast)
+            self.timetable.stop()
+            await self._begin_timetable()
 
     async def _first_logins(self) -> None:
         """Wait for the selves, but not long: somebody whose login fails has tried, too."""
@@ -195,6 +229,68 @@ class Fleet:
         if not persona.token:
             return "no token in the cast file"
         return "not chosen" if self._tokens.get(persona.token) else f"{persona.token} is not set"
+
+    # ------------------------------------------------------------------ the cast as it is now
+
+    async def take(self, company: Company) -> None:
+        """Let this be the cast from now on: who is new logs in, who is gone logs out.
+
+        Raises UsageError or ConfigError when the selves could not be on Discord with it, and StoreError; then
+        all stays as it was.
+        """
+        cast, tokens = company
+        check(cast, tokens, self._only)
+        upcoming(cast.schedule, datetime.now(UTC), 1)
+        filters.load(cast.filter)
+        variable = cast.discord.registrar_token
+        if not self.registrar.is_for(variable, tokens.get(variable, "")):
+            log.warning("the registrar goes by its former token until the selves are started again")
+        await self.rooms.name(cast.discord.channels)
+        before = {**self.own, **self._guests}
+        self.cast, self._tokens, self.desk.cast = cast, tokens, cast
+        self._engage()
+        now = {**self.own, **self._guests}
+        self.rooms.leave([name for name in before if before[name] is not now.get(name)])
+        for room in self.rooms.values():
+            room.recast(cast)
+        async with self._recast:
+            self._recast.notify_all()
+        client = self.registrar.client_now
+        if isinstance(client, Registrar):
+            client.give_notice_soon()
+        for line in [
+            "the cast has changed",
+            *(f"{name} has come" for name in now if name not in before),
+            *(f"{name} has gone" for name in before if name not in now),
+        ]:
+            log.info("%s", line)
+
+    def _engage(self) -> None:
+        """Have an account ready for everybody in the cast, the same as before for whoever has not changed."""
+        cast, tokens = self.cast, self._tokens
+        former, self.own = self.own, {}
+        for persona in cast.persona:
+            token = tokens.get(persona.token)
+            if token and is_chosen(persona, self._only):
+                known = former.get(persona.name)
+                is_same = known is not None and known.is_for(persona.token, token)
+                self.own[persona.name] = known if known and is_same else self._account(persona, token)
+        others = {p.name: p.token for p in cast.persona if p.token}
+        self._elsewhere = {
+            name: self._elsewhere.get(name) or Elsewhere(name, variable, self.store, self._pauses)
+            for name, variable in others.items()
+        }
+        guests = [p.name for p in cast.persona if not p.token] if cast.discord.guests else []
+        self._guests = {name: self._guests.get(name) or Guest(name, self.webhooks) for name in guests}
+        wanted = [lease_of(name) for name in self.own]
+        if self._tokens.get(self.registrar.variable):
+            wanted.append(LISTENING)
+        self.processes.want(wanted)
+        self._seat()
+
+    def _account(self, persona: Persona, token: str) -> Account:
+        make_client = partial(self._speaker, persona.name, self._guild_wait_s)
+        return Account(persona.name, persona.token, token, make_client, self._pauses)
 
     # ------------------------------------------------------------------ among several processes
 
@@ -244,16 +340,6 @@ class Fleet:
             speakers={where.to: self.own[where.to]} if where.private else self.speakers,
             registrar=self.own[where.to] if where.private else self.registrar,
             pace=self._pace,
-        )
-
-    def _desk(self) -> Desk:
-        return Desk(
-            cast=self.cast,
-            store=self.store,
-            voice=self._voice,
-            speakers=self.speakers,
-            rooms=self.rooms,
-            registrar=self.registrar,
         )
 
     def _speaker(self, name: str, guild_wait_s: float) -> discord.Client:
@@ -347,25 +433,35 @@ async def all_of(works: Sequence[Callable[[], Awaitable[None]]]) -> None:
         for task in ended:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
+        await stop(tasks)
+
+
+async def stop(tasks: Collection[asyncio.Task[None] | asyncio.Future[None]]) -> None:
+    """Cancel these, and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
         await asyncio.wait(tasks)
 
 
 @asynccontextmanager
 async def open_fleet(
-    house: House, cast: Cast, tokens: Mapping[str, str], only: Collection[str] = ()
+    house: House,
+    company: Company,
+    only: Collection[str] = (),
+    on_newcomers: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Fleet]:
-    """Yield a fleet with an open store and an engine, ready to `run`."""
+    """Yield a fleet with an open store and an engine, ready to `run`; `on_newcomers` is told of new ages."""
     from memory.store import open_store
     from serving.address import serving_address
 
+    cast, tokens = company
     check(cast, tokens, only)
     async with (
         open_store(house.database_url) as store,
         serving_address(house, cast, on_wait=lambda what: log.info("%s", what)) as url,
         Voice(url, house.api_key) as voice,
     ):
-        newcomers = Newcomers(store, house.checkpoints)
+        newcomers = Newcomers(store, house.checkpoints, on_newcomers)
         await newcomers.look()
         yield Fleet(cast, store, voice, tokens, only=only, newcomers=newcomers)

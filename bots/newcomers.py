@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from memory.store import Store
@@ -16,8 +17,8 @@ log = logging.getLogger("selves.bots")
 class Newcomers:
     """Looks into the folder of ages. `look` may be called again and again; it registers each age once."""
 
-    def __init__(self, store: Store, checkpoints: Path) -> None:
-        self._store, self._checkpoints = store, checkpoints
+    def __init__(self, store: Store, checkpoints: Path, on_come: Callable[[], None] = lambda: None) -> None:
+        self._store, self._checkpoints, self._on_come = store, checkpoints, on_come
         self._known: set[tuple[str, str]] = set()
 
     async def look(self) -> list[str]:
@@ -38,6 +39,9 @@ class Newcomers:
         return came
 
     async def announce(self) -> None:
-        """Register what has come, and say so in the log."""
-        for address in await self.look():
+        """Register what has come, and say so, in the log and to `on_come`."""
+        came = await self.look()
+        for address in came:
             log.info("a new age: %s", address)
+        if came:
+            self._on_come()

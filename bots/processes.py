@@ -83,6 +83,11 @@ class Processes:
         self._beaten = asyncio.Condition()
         self._soon = asyncio.Event()
 
+    def want(self, leases_wanted: Collection[str]) -> None:
+        """Take these from now on, and give the others back, with the next beat."""
+        self._wanted = list(leases_wanted)
+        self.beat_soon()
+
     def beat_soon(self) -> None:
         """Something has changed that the others should know."""
         self._soon.set()
@@ -107,6 +112,9 @@ class Processes:
     async def beat(self) -> None:
         """Renew what is held, take what is free and wanted, tell, and hear what the others tell."""
         held = await leases.renew_all(self._store, self.name, self._lease_s)
+        for name in held.difference(self._wanted):
+            await leases.release(self._store, name, self.name)
+        held &= frozenset(self._wanted)
         if missing := [name for name in self._wanted if name not in held]:
             taken = {lease.name: lease.holder for lease in await leases.held(self._store)}
             for name in missing:

@@ -62,8 +62,7 @@ class Registrar(LeanClient):
 
     async def on_ready(self) -> None:
         await super().on_ready()
-        if self.desk.cast.discord.notice:
-            self._work(self._give_notice())
+        self.give_notice_soon()
 
     async def close(self) -> None:
         for task in self._works:
@@ -142,6 +141,11 @@ class Registrar(LeanClient):
         task = asyncio.create_task(carefully())
         self._works.add(task)
         task.add_done_callback(self._works.discard)
+
+    def give_notice_soon(self) -> None:
+        """Tell in each channel what is heard there, where that was not told yet."""
+        if self.desk.cast.discord.notice:
+            self._work(self._give_notice())
 
     async def _give_notice(self) -> None:
         for channel in self.desk.rooms.channels:

@@ -168,6 +168,11 @@ class Room:
         self._asks.clear()
         self._planned.clear()
 
+    def recast(self, cast: Cast) -> None:
+        """Let this be the cast from now on; a scene that is being played ends as it began."""
+        self._cast = cast
+        self._answerer.recast(cast)
+
     def belong_to(self, name: str) -> None:
         """From now on, what is said here to nobody is said to this self."""
         self._to = name

@@ -30,7 +30,7 @@ class Rooms(Mapping[int, Room]):
     """The rooms by the platform's ids of their channels."""
 
     def __init__(self, store: Store, named: Collection[int], make: MakeRoom) -> None:
-        self._store, self._make = store, make
+        self._store, self._make, self._named = store, make, frozenset(named)
         self._rooms: dict[int, Room] = {channel: make(Where(channel)) for channel in named}
         self._running: dict[bool, dict[int, list[asyncio.Task[None]]] | None] = {False: None, True: None}
         """The tasks of rooms by channel, those of private ones apart; None while nobody runs them."""
@@ -97,12 +97,36 @@ class Rooms(Mapping[int, Room]):
         await states.put(self._store, f"channel:{channel_id}", {"open": False})
         self._drop(channel_id)
 
+    async def name(self, channels: Collection[int]) -> None:
+        """Listen to the channels that the cast file names now, and no more to others that it named before.
+
+        What was said about a channel on Discord itself (`/config`) goes before. Raises StoreError.
+        """
+        said = await states.find(self._store, "channel:")
+        told = {int(key.partition(":")[2]): state.value["open"] for key, state in said.items()}
+        for channel_id in self._named - set(channels):
+            if not told.get(channel_id):
+                self._drop(channel_id)
+        for channel_id in set(channels) - self._named - set(self._rooms):
+            if told.get(channel_id, True):
+                room = self._open(Where(channel_id))
+                if self._running[False] is not None:
+                    await room.open_talk()
+                    room.take(CatchUp())
+        self._named = frozenset(channels)
+
+    def leave(self, names: Collection[str]) -> None:
+        """End the private conversations with these selves."""
+        for channel_id, room in list(self._rooms.items()):
+            if room.where.private and room.where.to in names:
+                self._drop(channel_id)
+
     def _drop(self, channel_id: int) -> None:
         for room_id, room in list(self._rooms.items()):
             if channel_id in (room_id, room.where.parent):
                 room.halt()
                 del self._rooms[room_id]
-                for task in (self._running[False] or {}).pop(room_id, []):
+                for task in (self._running[room.where.private] or {}).pop(room_id, []):
                     task.cancel()
 
     def _open(self, where: Where) -> Room:

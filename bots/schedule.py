@@ -214,13 +214,13 @@ class Timetable:
     def __init__(
         self, cast: Cast, store: Store, play: Rooms, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._cast, self._store, self._play, self._now = cast, store, play, now
+        self.cast, self._store, self._play, self._now = cast, store, play, now
         self._scheduler = AsyncIOScheduler(timezone=UTC)
 
     async def start(self) -> None:
         """Catch up with what was missed, and wait for what comes. Raises ConfigError, StoreError."""
         now = self._now()
-        for schedule in self._cast.schedule:
+        for schedule in self.cast.schedule:
             await self._catch_up(schedule, now)
             self._arm(schedule, now)
         await self.deliver()
@@ -229,9 +229,9 @@ class Timetable:
 
     async def deliver(self) -> None:
         """Have letters answered that have arrived: their age is registered, and one of the cast."""
-        for channel in self._cast.discord.channels:
+        for channel in self.cast.discord.channels:
             try:
-                await deliver_soon(self._store, self._cast, place_of(channel), partial(self._play, channel))
+                await deliver_soon(self._store, self.cast, place_of(channel), partial(self._play, channel))
             except StoreError as error:
                 log.error("letters could not be delivered: %s", error)
 
@@ -290,7 +290,7 @@ class Timetable:
             log.info("scene %r of %s is left out: these are quiet hours", schedule.scene, at)
             return
         try:
-            self._play(schedule.channel, self._cast.find_scene(schedule.scene), occurrence.key)
+            self._play(schedule.channel, self.cast.find_scene(schedule.scene), occurrence.key)
         except SelvesError as error:
             log.error("scene %r was to be played at %s: %s", schedule.scene, at, error)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import discord
 from discord import app_commands, ui
 
+from bots import filters
 from bots.buttons import Button, Press, row_of
 from bots.desk import Choice, Desk, choices, platform, tell
 from memory import feedback
@@ -25,18 +27,28 @@ REACTIONS = {"👍": "up", "❤️": "up", "👎": "down"}
 REPORT = "🚩"
 
 
-async def next_ballot(desk: Desk, lineage: str) -> Ballot | None:
-    """Return two samples to compare; none from private conversations."""
+async def next_ballot(desk: Desk, lineage: str, barred: Collection[str]) -> Ballot | None:
+    """Return two samples to compare: none from private conversations, of ages that are `barred`, or that a
+    filter refused.
+    """
     for ballot in await find_ballots(desk.store, lineage=lineage or None, limit=LOOKED_AT):
+        if any(_is_unfit(desk, sample, barred) for sample in ballot):
+            continue
         scene_id = ballot.first.scene_id
         if scene_id is None or not (await desk.store.scene(scene_id)).place.startswith("private:"):
             return ballot
     return None
 
 
-async def ballot_view(desk: Desk, lineage: str) -> tuple[str, ui.View]:
+def _is_unfit(desk: Desk, sample: Generation, barred: Collection[str]) -> bool:
+    if sample.address in barred:
+        return True
+    return filters.refuse(desk.cast.filter, sample.speaker or "", sample.text) is not None
+
+
+async def ballot_view(desk: Desk, interaction: discord.Interaction, lineage: str) -> tuple[str, ui.View]:
     """Return the next ballot in words, and as buttons."""
-    ballot = await next_ballot(desk, lineage)
+    ballot = await next_ballot(desk, lineage, await desk.barred(interaction))
     if ballot is None:
         return "There is nothing to vote on now. Scenes bring forth new samples.", row_of()
     first, second = ballot
@@ -116,7 +128,7 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, presses: dict[
 
     async def press_vote(interaction: discord.Interaction, about: str) -> None:
         lineage = await keep_vote(desk, interaction.user, about)
-        text, view = await ballot_view(desk, lineage)
+        text, view = await ballot_view(desk, interaction, lineage)
         await interaction.response.edit_message(content=f"Noted.\n\n{text}", view=view)
 
     presses["vote"] = press_vote
@@ -130,7 +142,7 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, presses: dict[
                 Address.parse(f"{lineage}@base-000000")
             except UsageError as error:
                 raise UsageError(f"{lineage!r} is no lineage.") from error
-        text, view = await ballot_view(desk, lineage)
+        text, view = await ballot_view(desk, interaction, lineage)
         await tell(interaction, text, view=view)
 
     @vote.autocomplete("lineage")

@@ -25,7 +25,7 @@ from serving.voice import Voice
 from tests.discord_double.server import Bot, Channel, Double, Human, Message
 
 QUICK = Pace(quiet_s=0.05, patience_s=0.3, retry_s=0.05)
-HASTY = Pauses(first_s=0.01, refused_s=0.1, longest_s=0.1, posts_s=(0.01,) * 5, login_s=60)
+HASTY = Pauses(first_s=0.01, refused_s=0.1, longest_s=0.1, posts_s=(0.01,) * 5, login_s=60, typing_s=0)
 SHORT = {"max_tokens": 12, "temperature": 1.0}
 POSTS = r"/channels/\d+/messages"
 
