@@ -132,8 +132,8 @@ def clean(text: str, persona_name: str, names: Collection[str] = ()) -> str:
     transcript mark stands inside a line. The persona's own prefixes, control characters and needless white
     space go. Cleaning twice is cleaning once.
     """
-    own = plain_name(persona_name)
-    others = [plain_name(name) for name in names if plain_name(name) != own]
+    own = plain_name(persona_name).casefold()
+    others = {plain_name(name).casefold() for name in names} - {own}
     while (cleaned := _clean_once(text, own, others)) != text:
         text = cleaned
     return text
@@ -212,20 +212,23 @@ def _largest(limit: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _clean_once(text: str, own: str, others: Sequence[str]) -> str:
-    own_prefix = re.compile(rf"(?:<{re.escape(own)}>|{re.escape(own)}:)\s*", re.IGNORECASE)
-    foreign = [r"<[^\W_][^<>\n]{0,31}>"]
-    if others:
-        either = "|".join(map(re.escape, others))
-        foreign.append(rf"(?:{either}):")
-        text = re.split(rf"<(?:{either})>", text, maxsplit=1, flags=re.IGNORECASE)[0]
-    foreign_prefix = re.compile("|".join(foreign), re.IGNORECASE)
+def _clean_once(text: str, own: str, others: Collection[str]) -> str:
+    """As `clean`, once; names are casefolded."""
+    # no pattern is made of the names: there may be many, and others in every turn
+    marks = re.finditer(r"<([^<>\n]*)>", text)
+    end = next((mark.start() for mark in marks if mark[1].casefold() in others), None)
     kept: list[str] = []
-    for line in text.splitlines():
+    for line in text[:end].splitlines():
         rest = _collapse(line)
-        while match := own_prefix.match(rest):
-            rest = rest[match.end() :]
-        if foreign_prefix.match(rest):
+        while (name := _prefix(rest)) and name.casefold() == own:
+            rest = rest[len(name) + (2 if rest[0] == "<" else 1) :].lstrip()
+        if re.match(r"<[^\W_][^<>\n]{0,31}>", rest) or _prefix(rest).casefold() in others:
             break
         kept.append(rest)
     return _collapse(" ".join(kept))
+
+
+def _prefix(line: str) -> str:
+    """The name in `<Name>` or `Name:` that a line begins with, if it begins like that."""
+    match = re.match(r"<([^<>]*)>|([^:<]*):", line)
+    return (match[1] or match[2] or "") if match else ""
