@@ -1,7 +1,9 @@
-"""The driver of SQLite gives all rows, in order, whether they came along with the statement or not."""
+"""The driver of SQLite gives all rows, in order, wherever the statement is executed, and loses no turn."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from memory.database import open_database, parse_url
-from memory.quick import AHEAD
+from memory.quick import AHEAD, QuickConnection, connect
+from memory.store import Store, open_store
+from selves.errors import StoreError
 
 ROWS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows) SELECT i FROM n"
 
@@ -41,3 +45,60 @@ async def test_who_stops_reading_a_long_answer_leaves_nothing_locked(engine: Asy
         assert (await streamed.first()) == (0,)
     async with engine.begin() as connection:
         await connection.execute(text("DROP TABLE things"))
+
+
+@pytest.fixture
+async def connection(tmp_path: Path) -> AsyncIterator[QuickConnection]:
+    opened = connect(str(tmp_path / "x.db"), isolation_level=None)
+    async with opened:
+        await opened.create_function("thread", 0, threading.get_ident)
+        yield opened
+
+
+async def found(connection: QuickConnection, sql: str) -> object:
+    return (await (await connection.cursor().execute(sql)).fetchone())[0]
+
+
+async def test_only_what_is_brief_is_done_in_the_thread_that_asks(connection: QuickConnection) -> None:
+    assert await found(connection, "SELECT thread()") != threading.get_ident()
+    connection.is_brief = True
+    assert await found(connection, "SELECT thread()") == threading.get_ident()
+
+
+async def test_what_comes_after_something_broken_off_waits_for_it(connection: QuickConnection) -> None:
+    connection.is_brief = True
+    go_on = threading.Event()
+    broken_off = asyncio.create_task(connection._execute(go_on.wait))
+    await asyncio.sleep(0)
+    broken_off.cancel()
+    await asyncio.wait([broken_off])
+    rollback = asyncio.create_task(connection.rollback())
+    statement = asyncio.create_task(found(connection, "SELECT thread()"))
+    await asyncio.sleep(0)
+    assert not rollback.done()
+    go_on.set()
+    await rollback
+    assert await statement != threading.get_ident()
+    assert await found(connection, "SELECT thread()") == threading.get_ident()
+
+
+async def test_writers_of_one_process_have_their_turns_and_do_not_wait_for_ever(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    async with open_store(url) as store:
+        began: list[int] = []
+
+        async def write(number: int) -> None:
+            async with store.writing(brief=True) as session:
+                began.append(number)
+                await session.execute(text("UPDATE house SET guests = guests + 1"))
+
+        await asyncio.gather(*map(write, range(50)))
+        assert began == list(range(50))
+    async with open_store(url, lock_wait_s=0.01) as store, store.writing():
+        with pytest.raises(StoreError, match="is locked"):
+            await write_into(store)
+
+
+async def write_into(store: Store) -> None:
+    async with store.writing():
+        pass

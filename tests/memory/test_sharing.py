@@ -8,7 +8,7 @@ from datetime import date
 from memory import leases, states
 from memory.spending import spend, spent
 from memory.store import Store, open_store
-from tests.memory.parts import Clock
+from tests.memory.parts import SPEC, Clock, utterance
 
 MAY_DAY = date(2026, 5, 1)
 
@@ -64,3 +64,18 @@ async def test_spending_adds_up_in_every_scope_of_the_day(store: Store, database
     wanted = ["self:Ember", "place:0", "place:9"]
     assert await spent(store, MAY_DAY, wanted) == {"self:Ember": 60, "place:0": 20, "place:9": 0}
     assert await spent(store, date(2026, 5, 2), ["self:Ember"]) == {"self:Ember": 0}
+
+
+async def test_what_a_turn_draws_is_spent_with_it_whether_it_is_said_or_not(
+    store: Store, clock: Clock
+) -> None:
+    scene = await store.begin_scene(SPEC, place="terminal")
+    samples = [utterance("Hello"), utterance("Hi")]
+    tokens = sum(len(sample.token_ids) for sample in samples)
+    for chosen in (0, None):
+        await store.keep_turn(
+            scene.id, speaker="Ember", utterances=samples, chosen=chosen, spent_in=["all", "self:Ember"]
+        )
+    today = clock.now.date()
+    assert tokens > 0
+    assert await spent(store, today, ["all", "self:Ember"]) == {"all": 2 * tokens, "self:Ember": 2 * tokens}
