@@ -91,7 +91,11 @@ async def sing(
                 await asyncio.wait(tasks)
                 stop_reason = "stopped"
             utterances = [utterance for task in tasks if (utterance := task.result()) is not None]
-        ended = await keep(database_url, question, utterances, stop_reason)
+        keeping = asyncio.ensure_future(keep(database_url, question, utterances, stop_reason))
+        try:
+            ended = await asyncio.shield(keeping)
+        except asyncio.CancelledError:
+            ended = await keeping  # what was said is kept, also when somebody stops it this late
     except SelvesError as error:
         put(Trouble(None, error))
     finally:

@@ -42,10 +42,16 @@ FLAGS = {
     "theme.light.backgroundColor": "#fbf8f2",
     "theme.light.secondaryBackgroundColor": "#f4eee3",
     "theme.light.textColor": "#25211c",
+    "theme.light.blueColor": "#a4371e",
+    "theme.light.blueBackgroundColor": "#f4eee3",
+    "theme.light.blueTextColor": "#25211c",
     "theme.dark.primaryColor": "#ea8a68",
     "theme.dark.backgroundColor": "#191613",
     "theme.dark.secondaryBackgroundColor": "#221e19",
     "theme.dark.textColor": "#e9e2d5",
+    "theme.dark.blueColor": "#ea8a68",
+    "theme.dark.blueBackgroundColor": "#221e19",
+    "theme.dark.blueTextColor": "#e9e2d5",
 }
 """Streamlit's options: on this machine only, no outside requests, and the colours of the pages."""
 

@@ -53,9 +53,9 @@ def new_key() -> str:
 
 
 def begin(house: House, play: Play) -> None:
-    """Let a scene play; the one that played until now pauses."""
+    """Let a scene play; the one that played until now stays where it is."""
     if "play" in st.session_state:
-        st.session_state["play"].pause()
+        st.session_state["play"].stop()
     st.session_state["play"] = play
     st.session_state.pop("again", None)
     play.begin(background(), serving_url(house), house)
@@ -167,14 +167,17 @@ def buttons(house: House, play: Play) -> None:
         return
     first, second, _ = st.columns([1, 1, 4])
     if play.running:
-        if first.button("Pause", key="pause", icon=":material/pause:"):
+        asked = play.pausing.is_set()
+        if first.button("Pause", key="pause", icon=":material/pause:", disabled=asked) and not asked:
             play.pause()
             st.rerun()
+        if asked:
+            st.caption("It pauses when this line has been said.")
     elif first.button("Go on", key="go_on", icon=":material/play_arrow:"):
         play.begin(background(), serving_url(house), house)
         st.rerun()
     if second.button("End it", key="end", icon=":material/stop_circle:"):
-        play.pause()
+        play.stop()
         if play.scene is not None:
             scene_id = play.scene.id
             tell_store(house, lambda store: store.end_scene(scene_id, "stopped"))
@@ -233,7 +236,7 @@ def step_in(house: House, play: Play) -> None:
 
 def regenerate(house: House, play: Play, message: Message) -> None:
     """Have a line said again, and ask which of the two is better."""
-    play.pause()
+    play.stop()
 
     async def draw() -> Again:
         async with open_store(house.database_url) as store, Voice(serving_url(house), house.api_key) as voice:

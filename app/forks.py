@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from app.votes import vote
 from bots import filters
+from bots.kinds import KINDS
 from bots.lines import finish
 from bots.purse import Purse
 from memory.posted import messages_until
@@ -35,8 +37,16 @@ class Branching(Store):
         own = await super().messages(scene_id, last=last)
         if last is not None and len(own) >= last:
             return own
-        found = [*await before(self, await self.scene(scene_id)), *own]
+        found = [*await before(self, await super().scene(scene_id)), *own]
         return found if last is None else found[-last:]
+
+    async def scene(self, scene_id: int) -> Scene:
+        """Return a scene as it is now; in a kind with parts, turns taken before the branch count too."""
+        scene = await super().scene(scene_id)
+        if KINDS[scene.spec.kind].order is None:
+            return scene
+        taken = sum(line.speaker in scene.spec.cast for line in await before(self, scene))
+        return replace(scene, turns=scene.turns + taken)
 
 
 async def before(store: Store, scene: Scene) -> list[Message]:
@@ -47,7 +57,7 @@ async def before(store: Store, scene: Scene) -> list[Message]:
             break
         origin = await store.message(scene.from_message_id)
         lines = [*await messages_until(store, origin, REMEMBERED), *lines]
-        scene = await store.scene(origin.scene_id)
+        scene = await Store.scene(store, origin.scene_id)  # as it is, without what was before it
     return lines
 
 

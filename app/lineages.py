@@ -73,6 +73,8 @@ def draw_curve(rows: list[dict[str, Any]], life: list[Age]) -> str | None:
             },
         ],
         "height": 260,
+        # so that each dot can be found and named by a screen reader
+        "usermeta": {"embedOptions": {"renderer": "svg"}},
     }
     event = st.vega_lite_chart(spec, key="curve", on_select="rerun", width="stretch")
     st.caption("Loss in nats per token; each dot is an age. Click one, or use the slider, to read its words.")

@@ -28,6 +28,7 @@ STYLE = """<style>
 [data-testid="stCaptionContainer"] { color: inherit; opacity: .8; }
 [data-testid="stCaptionContainer"] p { color: inherit; opacity: 1; }
 h2 { font-size: 1.4rem !important; }
+[data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
 [data-testid="stText"] { overflow-wrap: anywhere; }
 </style>"""
 

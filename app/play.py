@@ -1,11 +1,12 @@
 """A scene that plays for a page: lines that were posted, the line that grows, a person who steps in.
 
-No Streamlit here. Pausing cancels the play; the scene stays open, and `begin` goes on where it was.
+No Streamlit here. Pausing lets whoever speaks end the line; the scene stays open, and `begin` goes on.
 """
 
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
@@ -62,13 +63,18 @@ Event = Began | Said | Growing | Ended
 Put = Callable[[Event], None]
 
 
+class Paused(Exception):
+    """Whoever watches wants nobody else to speak for now."""
+
+
 class PageChannel:
     """A scene on a page. Satisfies `bots.channel.Channel`."""
 
     place = PLACE
 
-    def __init__(self, put: Put) -> None:
+    def __init__(self, put: Put, pausing: threading.Event) -> None:
         self._put = put
+        self._pausing = pausing
         self.speaker = ""
 
     async def post(self, message: Message) -> None:
@@ -77,7 +83,9 @@ class PageChannel:
 
     @asynccontextmanager
     async def thinking(self, persona: Persona) -> AsyncIterator[None]:
-        """Show who is about to speak while the block runs."""
+        """Show who is about to speak while the block runs. Raises Paused when nobody is to speak any more."""
+        if self._pausing.is_set():
+            raise Paused
         self.speaker = persona.name
         self._put(Growing(persona.name, ""))
         yield
@@ -107,11 +115,21 @@ class Overheard(Voice):
 
 
 async def perform(
-    url: str, house: House, cast: Cast, spec: SceneSpec, key: str, from_message_id: int | None, put: Put
+    url: str,
+    house: House,
+    cast: Cast,
+    spec: SceneSpec,
+    key: str,
+    from_message_id: int | None,
+    put: Put,
+    pausing: threading.Event,
 ) -> None:
-    """Play a scene to its end, or until it is cancelled, and `put` what happens; at last always `Ended`."""
+    """Play a scene to its end, and `put` what happens; at last always `Ended`.
+
+    It stays open when it is cancelled, or after the line that is being said when `pausing` is set.
+    """
     stop_reason, trouble = None, None
-    channel = PageChannel(put)
+    channel = PageChannel(put, pausing)
     try:
         async with open_store(house.database_url) as store, Overheard(url, house.api_key) as voice:
             voice.show = lambda _, text: put(Growing(channel.speaker, text))
@@ -132,6 +150,8 @@ async def perform(
                 age_restricted=True,
             )
             stop_reason = scene.stop_reason
+    except Paused:
+        pass
     except SelvesError as error:
         trouble = error
     finally:
@@ -153,6 +173,7 @@ class Play:
     stop_reason: str | None = None
     error: SelvesError | None = None
     running: bool = False
+    pausing: threading.Event = field(default_factory=threading.Event)
     events: queue.Queue[Event] = field(default_factory=queue.Queue)
     watch: Watch = field(default_factory=Watch)
     _work: Future[None] | None = None
@@ -160,11 +181,19 @@ class Play:
     def begin(self, background: Background, url: str, house: House) -> None:
         """Play, or go on."""
         self.running, self.error, self.events, self.watch = True, None, queue.Queue(), Watch()
-        work = perform(url, house, self.cast, self.spec, self.key, self.from_message_id, self.events.put)
-        self._work = background.start(self.watch.over(work))
+        self.pausing = threading.Event()
+        scene = house, self.cast, self.spec, self.key, self.from_message_id
+        self._work = background.start(self.watch.over(perform(url, *scene, self.events.put, self.pausing)))
 
     def pause(self) -> None:
-        """Let nobody say more for now; the line that grows is lost."""
+        """Let nobody else speak for now: at once, or when the line that grows has been said."""
+        if self.growing is None or not self.growing.text:
+            self.stop()
+        else:
+            self.pausing.set()
+
+    def stop(self) -> None:
+        """Let nobody say more; the line that grows is lost."""
         if self._work is not None:
             self._work.cancel()
         if self.running:

@@ -13,7 +13,9 @@ from selves.speech import Writing
 KINDS = {
     "diary": "Diary",
     "letter": "Letter to its future self",
+    "letter-past": "Letter to the one it was",
     "continuation": "What it made of the one prompt",
+    "portrait": "Self-portrait",
 }
 
 

@@ -1,4 +1,4 @@
-"""What leaves the house: books that were made, and exports that keep to what people allowed."""
+"""What leaves the house: exports, which keep to what people allowed."""
 
 from __future__ import annotations
 
@@ -16,36 +16,16 @@ from selves.lineage import list_ages
 from selves.settings import House
 
 FORMATS: tuple[Format, ...] = get_args(Format)
-BOOK_FILES = ("book.pdf", "book.epub")
 
 
 def read_out(house: House) -> None:
-    """Draw the books and the exports."""
-    st.header("Books", anchor=False)
-    draw_books(house)
-    st.header("Exports", anchor=False)
+    """Draw the form of an export, and those that were made."""
     ask_export(house)
     nothing: list[Exported] = []
     for made in reversed(ask_store(house, exports, nothing)):
         state = f"invalid: {made.invalid_reason}" if made.invalid_at else f"{made.rows} rows"
         st.text(f"{made.id}: {made.format}, {made.created_at:%d %B %Y}, {state}")
         st.caption(made.folder)
-
-
-def draw_books(house: House) -> None:
-    """Draw every book that was built."""
-    folder = house.home / "books"
-    made = [path for path in sorted(folder.glob("*")) if path.is_dir()] if folder.is_dir() else []
-    if not made:
-        st.caption("No book was made yet. In a terminal:")
-        st.code("selves book plan LINEAGE\nselves book build LINEAGE", language=None)
-    for book in made:
-        st.text(book.name)
-        for name in BOOK_FILES:
-            if (book / name).exists():
-                st.download_button(
-                    f"{book.name}: {name}", (book / name).read_bytes, name, key=f"book-{book.name}-{name}"
-                )
 
 
 def ask_export(house: House) -> None:

@@ -104,10 +104,13 @@ def draw_hit(house: House, hit: Hit, number: int) -> None:
         facts += [f"{name} {value:.2f}" for name, value in hit.scores.items()]
         if hit.alike:
             facts.append(f"and {len(hit.alike)} that say almost the same")
-        st.caption(" · ".join(facts))
-        if found.speaker:
-            st.text(visible(found.speaker))
-        if found.message_id is not None and st.button("Open", key=f"open-{number}", type="tertiary"):
+        row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+        if found.speaker and found.speaker != found.address:
+            row.text(visible(found.speaker))
+        row.caption(" · ".join(facts))
+        if found.message_id is not None and row.button(
+            "Open", key=f"open-{number}", type="tertiary", icon=":material/open_in_full:"
+        ):
             line_dialog(house, found.message_id)
 
 

@@ -1,4 +1,4 @@
-"""The reading room: scenes, search, diaries, letters, what was picked, and what goes out."""
+"""The reading room: scenes, search, diaries, letters, what was picked, books, and what goes out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from app.common import page
+from app.read_books import read_books
 from app.read_diaries import read_diaries
 from app.read_letters import read_letters
 from app.read_out import read_out
@@ -21,7 +22,8 @@ SHELVES: dict[str, Callable[[House], None]] = {
     "Diaries": read_diaries,
     "Letters": read_letters,
     "Picks": read_picks,
-    "Books and exports": read_out,
+    "Books": read_books,
+    "Exports": read_out,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from selves.files import sha256_file
-from selves.lineage import read_age
+from selves.lineage import METRICS_FILE, read_age
 from selves.settings import House
 from tests.servers import serving
 
@@ -56,6 +57,10 @@ def talkative(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         }
         card = read_age(folder).card.model_copy(update=changes)
         (folder / "age.json").write_text(card.model_dump_json())
+    curve = [
+        {"stage": "base", "step": step, "tokens": 100 * step, "loss": 6 - step / 16} for step in range(33)
+    ]
+    (copy / "tiny" / METRICS_FILE).write_text("".join(json.dumps(row) + "\n" for row in curve))
     return copy
 
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -15,13 +16,14 @@ import pytest
 from app import cli
 from memory.curate import Picked, picks
 from memory.feedback import Ratings, rate
+from memory.show import visible
 from memory.store import Store, open_store
 from memory.types import Generation, Scene
 from selves.errors import UsageError
 from selves.settings import House
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 Result = TypeVar("Result")
 
@@ -165,6 +167,30 @@ def test_a_blind_vote_and_a_pick_are_kept_and_the_link_shows_the_view_again(
     page.get_by_text(f"Kept as scene {scene.id}:").wait_for()
     assert sorted(answers.get_by_test_id("stText").all_inner_texts()) == sorted(said)
     assert kept(parlor_house)[0].id == scene.id, "a link must not ask anybody anything"
+
+
+@pytest.mark.browser
+def test_five_people_ask_at_once_and_each_reads_answers_of_their_own(
+    address: str, browser: Browser, parlor_house: House
+) -> None:
+    pages = [browser.new_page(viewport={"width": 800, "height": 900}) for _ in range(5)]
+    for number, page in enumerate(pages, 1):
+        page.goto(address)
+        page.get_by_role("textbox", name="Prompt").fill(f"I am number {number}.")
+    for page in pages:
+        page.get_by_role("button", name="Ask them").click()
+    for number, page in enumerate(pages, 1):
+        words = page.get_by_text("Kept as scene").inner_text(timeout=120_000)
+        scene_id = int(words.removeprefix("Kept as scene ").partition(":")[0])
+        asked, *answers = read(parlor_house, partial(lines_of, scene_id=scene_id))
+        shown = page.locator('[data-testid="stColumn"]').get_by_test_id("stText").all_inner_texts()
+        assert asked == f"I am number {number}."
+        said = [text.split() for text in shown[::2]]  # below each is how long it took
+        assert [visible(line).split() for line in answers if line.strip()] == list(filter(None, said))
+
+
+async def lines_of(store: Store, scene_id: int) -> list[str]:
+    return [message.text for message in await store.messages(scene_id)]
 
 
 def test_a_port_that_is_taken_is_named() -> None:

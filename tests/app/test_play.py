@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
 
 import pytest
 
@@ -12,7 +14,7 @@ from app.play import Began, Ended, Event, Growing, Play, Said, perform
 from memory.feedback import rate
 from memory.store import open_store
 from memory.types import Message
-from selves.cast import Cast, SceneSpec
+from selves.cast import Cast, Persona, SceneSpec
 from selves.errors import UsageError
 from selves.lineage import list_ages
 from selves.settings import House
@@ -42,7 +44,7 @@ async def play_through(house: House, url: str, cast: Cast, spec: SceneSpec, *whe
     key, origin = (*where, None)[:2] if where else ("web/test", None)
     events: list[Event] = []
     play = Play(cast, spec, str(key), origin if isinstance(origin, int) else None, running=True)
-    await perform(url, house, cast, spec, play.key, play.from_message_id, events.append)
+    await perform(url, house, cast, spec, play.key, play.from_message_id, events.append, play.pausing)
     for event in events:
         play.take(event)
     assert isinstance(events[0], Began)
@@ -77,7 +79,8 @@ async def test_a_scene_that_was_paused_goes_on_and_hears_who_stepped_in(
             said.set()
 
     spec = a_scene(turns=4)
-    work = asyncio.create_task(perform(url, served_house, everybody, spec, "web/test", None, put))
+    never = threading.Event()
+    work = asyncio.create_task(perform(url, served_house, everybody, spec, "web/test", None, put, never))
     await said.wait()
     work.cancel()
     await asyncio.wait([work])
@@ -92,9 +95,66 @@ async def test_a_scene_that_was_paused_goes_on_and_hears_who_stepped_in(
     assert any(stepped_in.id in generation.prompt_message_ids for generation in generations)
 
 
+async def test_a_pause_keeps_the_line_that_is_being_said(
+    served_house: House, url: str, everybody: Cast
+) -> None:
+    events: list[Event] = []
+    pausing = threading.Event()
+
+    def put(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Growing) and event.text:
+            pausing.set()
+
+    spec = a_scene(turns=40)
+    await perform(url, served_house, everybody, spec, "web/test", None, put, pausing)
+    assert events[-1] == Ended(None, None)
+    async with open_store(served_house.database_url) as store:
+        (scene,) = await store.scenes()
+        generations = await store.generations(scene.id)
+        lines = [message for message in await store.messages(scene.id) if message.address]
+    assert scene.status == "open"
+    assert all(generation.finish_reason in ("stop", "length") for generation in generations), (
+        "said to its end"
+    )
+    assert [event.message.id for event in events if isinstance(event, Said)][1:] == [m.id for m in lines]
+    assert scene.turns <= 1, "nobody else speaks"
+
+
+async def test_a_scene_between_two_lines_pauses_at_once() -> None:
+    cast = Cast(persona=(Persona(name="Ash", address="tiny@base-000000"),))
+    play = Play(cast, a_scene(), "web/test", running=True, events=queue.Queue())
+    play.events.put(Ended(None, None))
+    play.pause()
+    assert (play.running, play.pausing.is_set()) == (False, False)
+    play = Play(cast, a_scene(), "web/test", running=True, growing=Growing("Ash", "I am"))
+    play.pause()
+    assert (play.running, play.pausing.is_set()) == (True, True)
+
+
+async def test_a_fork_of_a_kind_with_parts_goes_on_with_whoever_is_next(
+    served_house: House, url: str, everybody: Cast
+) -> None:
+    tellers = (NEWBORN, CHILD, "Tiny base 16")
+    spec = SceneSpec(name="tale", kind="retelling", cast=tellers, opening="A fox found a hat.", max_turns=9)
+    async with open_store(served_house.database_url) as store:
+        told = await store.begin_scene(spec, place="web", key="web/told")
+        for speaker in ("Host", NEWBORN, CHILD):
+            line = await store.say(told.id, speaker=speaker, text=spec.opening, origin="operator")
+            await store.mark_posted(line.id)
+        _, first, second = await store.messages(told.id)
+    for key, origin, others in (("web/1", first, tellers[1:]), ("web/2", second, tellers[2:])):
+        fork = await play_through(served_house, url, everybody, spec, key, origin.id)
+        assert fork.scene is not None
+        assert fork.stop_reason == "all_spoken"
+        async with open_store(served_house.database_url) as store:
+            asked = {generation.address for generation in await store.generations(fork.scene.id)}
+        assert asked == {persona.address for persona in everybody.persona if persona.name in others}
+
+
 async def play_through_again(house: House, url: str, cast: Cast, spec: SceneSpec) -> Play:
     play = Play(cast, spec, "web/test", running=True)
-    await perform(url, house, cast, spec, play.key, None, play.take)
+    await perform(url, house, cast, spec, play.key, None, play.take, play.pausing)
     return play
 
 
@@ -142,7 +202,7 @@ async def test_what_no_self_said_cannot_be_said_again(served_house: House, url: 
 async def test_without_an_engine_the_scene_says_so(house: House, nobody: str) -> None:
     cast = company(None, list_ages(house.checkpoints))
     events: list[Event] = []
-    await perform(nobody, house, cast, a_scene(), "web/test", None, events.append)
+    await perform(nobody, house, cast, a_scene(), "web/test", None, events.append, threading.Event())
     (ended,) = [event for event in events if isinstance(event, Ended)]
     assert ended.error is not None
 

@@ -121,3 +121,42 @@ def test_a_scene_plays_and_a_person_steps_in(address: str, browser: Browser, par
     page.get_by_text("A person stopped them").wait_for()
     scene = read(parlor_house, lambda store: store.scenes(last=1))[0]
     assert (scene.status, scene.stop_reason, scene.place) == ("ended", "stopped", "web")
+
+
+@pytest.mark.browser
+def test_whoever_clicks_a_dot_of_the_curve_reads_what_that_age_wrote(
+    address: str, browser: Browser, parlor_house: House
+) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    open_at(page, address, "life")
+    dot = page.locator('.st-key-curve path[aria-label*="tiny@base-000004"]')
+    words = page.get_by_test_id("stMain").get_by_text("tiny@base-000004 · ")
+    assert words.count() == 0
+    dot.click()
+    words.wait_for()
+
+
+@pytest.mark.browser
+def test_a_book_is_read_where_it_was_made_and_runs_nothing(
+    address: str, browser: Browser, parlor_house: House
+) -> None:
+    site = parlor_house.home / "books" / "tiny" / "site"
+    site.mkdir(parents=True)
+    (site / "style.css").write_text("h1 { color: rgb(1, 2, 3) }")
+    (site / "index.html").write_text('<h1>A life</h1><a href="chapter-01.html#p2">At birth</a>')
+    (site / "chapter-01.html").write_text(
+        "<h1>Nothing yet</h1><p id='p2'>was</p><script>document.body.textContent = 'owned'</script>"
+        "<nav><a href='../../../selves.db'>out</a> <a href='index.html'>back</a></nav>"
+    )
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    open_at(page, address, "read")
+    page.get_by_test_id("stButtonGroup").get_by_text("Books").click()
+    book = page.frame_locator('iframe[title="tiny"]')
+    colour = book.get_by_role("heading", name="A life").evaluate("element => getComputedStyle(element).color")
+    assert colour == "rgb(1, 2, 3)"
+    book.get_by_role("link", name="At birth").click()
+    book.get_by_role("heading", name="Nothing yet").wait_for()
+    book.get_by_role("link", name="out").click()
+    book.get_by_role("link", name="back").click()
+    book.get_by_role("heading", name="A life").wait_for()
+    assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
