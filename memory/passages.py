@@ -2,7 +2,7 @@
 
 A book shows what selves said long after it was said, to people who were not there. So it keeps to the strict
 reading of the firewall: a sample whose prompt held the words of a person who did not allow publishing is not
-printed either, because selves repeat what they hear.
+printed either, because selves repeat what they hear; nor is one that heard them by way of another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from memory.firewall import Facts, Verdict, facts_of_generations, facts_of_messages, verdict
+from memory.firewall import Facts, Verdict, verdict
+from memory.hearsay import deep_facts_of_generations, deep_facts_of_messages
 from memory.models import (
     GenerationRow,
     MessageRow,
@@ -117,8 +118,8 @@ async def read_material(
             },
             siblings=siblings,
             copied={row.generation_id: row.value for row in copied},
-            sample_verdicts=_verdicts(await facts_of_generations(session, sorted(everything))),
-            line_verdicts=_verdicts(await facts_of_messages(session, sorted(line_rows))),
+            sample_verdicts=_verdicts(await deep_facts_of_generations(session, everything)),
+            line_verdicts=_verdicts(await deep_facts_of_messages(session, line_rows)),
             forgotten=await _forgotten(session),
         )
 
@@ -153,8 +154,8 @@ async def record_book(
         if await _forgotten(session) != forgotten:
             raise StoreError("a person was forgotten while the book was made", "run the same command again")
         verdicts = (
-            *_verdicts(await facts_of_generations(session, sorted(samples))).values(),
-            *_verdicts(await facts_of_messages(session, sorted(lines))).values(),
+            *_verdicts(await deep_facts_of_generations(session, samples)).values(),
+            *_verdicts(await deep_facts_of_messages(session, lines)).values(),
         )
         if refused := next((one.reason for one in verdicts if not one.allowed), None):
             raise StoreError(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import select
 
 from memory.export import Exported, exports
-from memory.firewall import Facts, facts_of_generations, facts_of_messages, verdict
+from memory.firewall import Facts, verdict
 from memory.formats import OF_SCENES
+from memory.hearsay import deep_facts_of_generations, deep_facts_of_messages
 from memory.models import ExportItemRow, ExportRow
 from memory.pages import PAGE
 from memory.people import in_parts
@@ -65,10 +66,10 @@ async def publishable(store: Store, export_id: int) -> Exported:
             facts: dict[int, Facts]
             if found.format in OF_SCENES:
                 shown = [item.message_id for item in part if item.message_id and not item.said("hidden")]
-                facts = await facts_of_messages(session, shown)
+                facts = await deep_facts_of_messages(session, shown)
             else:
                 ids = [i for item in part for i in item.generation_ids]
-                facts = await facts_of_generations(session, ids)
+                facts = await deep_facts_of_generations(session, ids)
             for fact in facts.values():
                 allowed, reason = verdict(
                     "publish", replace(fact, prompt_shown=found.format not in OF_SCENES)

@@ -202,6 +202,38 @@ def test_what_was_said_to_a_person_is_not_printed_without_their_consent(
     assert scene.left_out == 0
 
 
+def test_what_a_self_heard_by_way_of_another_is_not_printed_either(in_house: House, composed: Build) -> None:
+    scenes: list[int] = []
+
+    async def retell(store: Store) -> None:
+        told = (await store.messages(2))[0].id  # a person's
+        for name in ("day", "week"):
+            spec = SceneSpec(name=name, kind="retelling", cast=("Ember",), opening=name)
+            scene = await store.begin_scene(spec, place="diary")
+            prompt = Prompt(
+                form="transcript", text=f"of {name}", message_ids=(told,), has_human=name == "day"
+            )
+            utterance = say("tiny@chat-000008", "0" * 64, "She said: a private word", prompt)
+            line = await store.keep_turn(scene.id, speaker="Ember", utterances=[utterance], chosen=0)
+            assert line is not None
+            told = (await store.mark_posted(line.id)).id
+            scenes.append(scene.id)
+
+    asyncio.run(in_store(in_house, retell))
+    for scene in scenes:
+        with pytest.raises(UsageError, match="has no line that may be printed"):
+            composed(f"\n[[chapter.item]]\nscene = {scene}\n")
+
+    async def consent(store: Store) -> None:
+        person = (await store.messages(2))[0].person_id
+        assert person is not None
+        await allow(store, person, "publish", granted=True, notice="1", via="cli")
+
+    asyncio.run(in_store(in_house, consent))
+    items = composed("".join(f"\n[[chapter.item]]\nscene = {scene}\n" for scene in scenes)).chapters[0].items
+    assert len(items) == 2
+
+
 def test_an_edit_is_marked_and_what_was_said_is_kept(in_house: House, composed: Build) -> None:
     sample = of_kind(in_house, "diary")[0]
     book = composed(f'\n[[chapter.item]]\nsample = {sample}\nedited = "was better."\nnote = "I helped."\n')
