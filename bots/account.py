@@ -43,6 +43,8 @@ class Pauses(NamedTuple):
     """Before each new attempt to post; discord.py has tried several times by itself before each."""
     login_s: float = 60.0
     """How long a post waits for an account that is not logged in."""
+    goodbye_s: float = 5.0
+    """How long a client may take to leave before it is told so again."""
     typing_s: float = 0.2
     """Who answers within this is not shown typing: nobody would see it."""
 
@@ -98,8 +100,11 @@ class Account:
                 await asyncio.wait([life])
             finally:
                 # cancelled ourselves: let the client say goodbye
-                life.cancel()
-                await asyncio.wait([life])
+                while not life.done():
+                    # again: in Python 3.11 `asyncio.wait_for`, by which discord.py waits for its connection,
+                    # misses a cancellation that comes at the same moment
+                    life.cancel()
+                    await asyncio.wait([life], timeout=self._pauses.goodbye_s)
             error = life.exception() if not life.cancelled() else None
             failures = 1 if loop.time() - started > STEADY_S else failures + 1
             refused, why, fix = explain(error, self.variable)

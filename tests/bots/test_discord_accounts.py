@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from bots.account import Account
 from bots.checkup import examine
 from bots.discord_api import Endpoints, HideSecrets, pointed_at
 from bots.fleet import check
+from bots.speaker import Speaker
 from selves.errors import UsageError
-from tests.bots.discord_house import DiscordHouse, LogLines, open_house
+from tests.bots.discord_house import HASTY, DiscordHouse, LogLines, open_house
 from tests.discord_double.state import READ_MESSAGE_HISTORY, SEND_MESSAGES
 
 
@@ -71,6 +75,25 @@ async def test_a_fatal_close_code_stops_only_one(house: DiscordHouse) -> None:
         house.double.close(spark, 4004)
         await house.double.until(lambda: house.double.gateway.session_of(spark) not in (None, old))
         assert [house.double.gateway.session_of(bot) for bot in bots] == others
+
+
+async def test_a_client_that_did_not_hear_that_it_is_to_leave_is_told_again(house: DiscordHouse) -> None:
+    class Deaf(Speaker):
+        async def connect(self, *, reconnect: bool = True) -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+    token = house.selves["Ember"].token
+    pauses = HASTY._replace(goodbye_s=0.01)
+    with pointed_at(Endpoints.from_environment(house.double.environment)):
+        ember = Account("Ember", "TOKEN_EMBER", token, lambda: Deaf(lambda: None), pauses)
+        staying = asyncio.create_task(ember.keep_online())
+        await ember.online.wait()
+        staying.cancel()
+        await asyncio.wait([staying], timeout=60)
+    assert staying.cancelled()
+    assert not ember.online.is_set()
 
 
 async def test_no_line_of_the_log_has_a_token_in_it(house: DiscordHouse) -> None:
