@@ -114,7 +114,7 @@ def environment(checkpoints: Path, serving_url: str, tmp_path: Path) -> Mapping[
 
 def run(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "selves", "scene", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
 
 
 def test_a_letter_from_a_diary_is_delivered_and_answered(environment: Mapping[str, str]) -> None:

@@ -68,7 +68,7 @@ def command(*arguments: str) -> Sequence[str]:
 
 def run(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=environment, timeout=120, check=False
+        command(*arguments), capture_output=True, text=True, env=environment, timeout=600, check=False
     )
 
 

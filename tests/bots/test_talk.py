@@ -136,7 +136,7 @@ def test_a_pipe_gets_one_answer_a_line(environment: Mapping[str, str], tmp_path:
         text=True,
         env=environment,
         cwd=tmp_path,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     answers = done.stdout.splitlines()
@@ -153,7 +153,7 @@ def test_a_wrong_command_in_a_pipe_is_said_and_fails(environment: Mapping[str, s
         text=True,
         env=environment,
         cwd=tmp_path,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 1
     assert "there is no command /sing" in done.stderr

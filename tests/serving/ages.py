@@ -104,7 +104,7 @@ class Heard:
         self._queue.put(item)
 
     def next(self) -> Delivery:
-        return self._queue.get(timeout=120)
+        return self._queue.get(timeout=600)
 
     def now(self) -> list[Delivery]:
         """Return what has come so far."""

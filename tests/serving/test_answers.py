@@ -23,7 +23,7 @@ HELLO = [{"role": "user", "content": "Hi!"}]
 
 @pytest.fixture
 async def http(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as http:
         yield http
 
 

@@ -28,7 +28,7 @@ BASE, CHAT, ILL = "tiny@base-000016", "tiny@chat-000008", "tiny@base-000004"
 
 @contextmanager
 def client(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
+    with httpx.Client(base_url=url, timeout=600, trust_env=False) as http:
         yield http
 
 
@@ -141,7 +141,7 @@ def test_two_hundred_requests_at_once_are_all_answered(house: Path) -> None:
 
     async def crowd(url: str) -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=6000, limits=limits, trust_env=False) as http:
             asked = [
                 {
                     "model": addresses[i % 4],
@@ -177,7 +177,7 @@ async def speaking(url: str, model: str) -> AsyncIterator[AsyncIterator[str]]:
     """An answer without end, after its first line."""
     asked = {"model": model, "prompt": "Hi", "max_tokens": 900_000, "ignore_eos": True, "stream": True}
     async with (
-        httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http,
+        httpx.AsyncClient(base_url=url, timeout=600, trust_env=False) as http,
         http.stream("POST", "/v1/completions", json=asked) as response,
     ):
         lines = response.aiter_lines()

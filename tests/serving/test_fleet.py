@@ -45,7 +45,7 @@ EMPTY = Plan(program="", engines=(), ages=(), left_out=(), notes=())
 def fleet(checkpoints: Path, members: Sequence[Member], plan: Plan = EMPTY) -> Iterator[httpx.Client]:
     """A client of an address with these engines behind it."""
     app = make_app(Catalog(checkpoints), Fleet(members, plan), house="fleet")
-    with listening(app) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
+    with listening(app) as url, httpx.Client(base_url=url, timeout=600, trust_env=False) as http:
         yield http
 
 
@@ -362,7 +362,7 @@ async def test_a_process_that_died_is_started_again_and_ends_with_us() -> None:
     async def when_ready() -> None:
         ready.put_nowait("ready")
 
-    async with httpx.AsyncClient(base_url=unused_url(), timeout=60, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=unused_url(), timeout=600, trust_env=False) as http:
         watched = Watched(
             "the server",
             http,

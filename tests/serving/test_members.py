@@ -99,7 +99,7 @@ def on_a_gpu(checkpoints: Path, program: Path, *, sleep_s: float, **changes: Any
     )
     whole = Plan(program=str(program), engines=(plan,), ages=(), left_out=(), notes=())
     app = make_app(Catalog(checkpoints), Fleet([member], whole), house="gpu")
-    with listening(app) as url, httpx.Client(base_url=url, timeout=60, trust_env=False) as http:
+    with listening(app) as url, httpx.Client(base_url=url, timeout=600, trust_env=False) as http:
         yield http
 
 

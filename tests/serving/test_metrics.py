@@ -48,7 +48,7 @@ def test_an_engine_that_measures_nonsense_is_a_defect() -> None:
 
 async def test_requests_are_counted_and_timed_with_their_tokens(url: str) -> None:
     asked = {"model": BASE, "prompt": "Hi", "max_tokens": 5, "ignore_eos": True}
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=600) as http:
 
         async def read() -> dict[tuple[str, frozenset[str]], float]:
             answer = await http.get("/metrics")

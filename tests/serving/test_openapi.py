@@ -46,7 +46,7 @@ NARROW: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def document(url: str) -> Any:
-    return httpx.get(f"{url}/openapi.json", timeout=60, trust_env=False).json()
+    return httpx.get(f"{url}/openapi.json", timeout=600, trust_env=False).json()
 
 
 def aim(document: Any, mode: GenerationMode) -> Any:
@@ -94,7 +94,7 @@ def test_nothing_that_is_sent_gets_an_answer_that_is_not_documented(
             case.call_and_validate(
                 base_url=url,
                 session=session,
-                timeout=60,
+                timeout=600,
                 excluded_checks=[schemathesis.checks.positive_data_acceptance],
             )
 

@@ -67,7 +67,7 @@ async def test_closing_the_stream_cancels_on_the_server(voice: Voice, url: str, 
     sampling = Sampling(max_tokens=900_000, temperature=1.0, seed=1)
     async with aclosing(voice.stream(endless, TEXT, sampling)) as pieces:
         await anext(pieces)
-    async with httpx.AsyncClient(timeout=60) as http:
+    async with httpx.AsyncClient(timeout=600) as http:
         while "selves_requests_active 0" not in (await http.get(f"{url}/metrics")).text:
             pass
 
