@@ -27,7 +27,7 @@ from memory import feedback
 from memory.consent import ledger_of
 from memory.rows import HUMAN_TEXT_KEPT
 from memory.store import Store
-from selves.cast import Cast, SceneSpec
+from selves.cast import Cast, Filter, SceneSpec
 from serving.prompt import Line
 from serving.voice import Voice
 
@@ -92,6 +92,16 @@ def texts(parts: Sequence[Any]) -> list[str]:
         found += [part.label or ""] if isinstance(part, discord.Button) else []
         found += texts(getattr(part, "children", ()))
     return found
+
+
+def told(result: Any) -> str:
+    """What whoever used a command was told, at once or later."""
+    return " ".join(m.content for m in (result.response, *result.followups) if m is not None)
+
+
+def refuse_all(_text: str, _speaker: str) -> str:
+    """A filter that nothing passes."""
+    return "not today"
 
 
 def shown(server: Server) -> list[str]:
@@ -214,6 +224,31 @@ async def test_they_tell_who_they_are_and_what_they_wrote(desk: Desk) -> None:
         assert "has written none" in diary.response.content
         letters = await server.anna.slash(server.channel, "letters", who="Ember")
         assert "has written none" in letters.response.content
+
+
+async def test_ages_for_adults_are_neither_asked_nor_shown_in_an_open_channel(desk: Desk) -> None:
+    cast = desk.cast.model_dump()
+    cast["persona"][0]["age_restricted"] = True
+    desk.cast = Cast.model_validate(cast)
+    async with opened(desk) as server:
+        refused = await server.anna.slash(
+            server.channel, "ask-ages", prompt="How are you?", ages="Ember, Spark"
+        )
+        assert "Nobody answers to tiny@chat-000008 in this channel." in told(refused)
+        await server.anna.slash(server.channel, "ask-ages", prompt="How are you?", lineage="tiny", count=2)
+        [scene] = await desk.store.scenes(name="ask-ages")
+        assert "tiny@chat-000008" not in {sample.address for sample in await desk.store.generations(scene.id)}
+
+
+async def test_what_a_filter_refuses_is_no_answer_and_no_ballot(desk: Desk) -> None:
+    desk.cast = desk.cast.model_copy(update={"filter": Filter(function=f"{__name__}:refuse_all")})
+    async with opened(desk) as server:
+        refused = await server.anna.slash(server.channel, "ask-ages", prompt="How are you?", count=2)
+        assert "Too few of them gave an answer" in told(refused)
+        [scene] = await desk.store.scenes(name="ask-ages")
+        [question] = await desk.store.messages(scene.id)
+        assert question.human
+        assert len(await desk.store.generations(scene.id)) == 2
 
 
 async def test_two_samples_are_voted_on_blind_and_each_pair_once(desk: Desk) -> None:
