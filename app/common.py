@@ -59,9 +59,12 @@ def notice_clicks() -> None:
     _ = "answers" in st.session_state
 
 
-def all_ages(house: House) -> list[Age]:
-    """Return all ages; when there are none, say on the page what to do, and end it. Raises AgeError."""
-    ages = list_ages(house.checkpoints)
+def all_ages(house: House, *, away: bool = False) -> list[Age]:
+    """Return all ages, with `away` also those that are on the Hub alone. Raises AgeError.
+
+    When there are none, say on the page what to do, and end it.
+    """
+    ages = list_ages(house.checkpoints, away=away)
     if not ages:
         st.info(
             "Nobody lives here yet. Raise a model from random weights first, in a terminal:",

@@ -21,7 +21,7 @@ GREY = "#9a8f80"
 def lineages(house: House) -> None:
     """Draw the page."""
     st.title("The life of a lineage", anchor=False)
-    ages = all_ages(house)
+    ages = all_ages(house, away=True)
     lives: dict[str, list[Age]] = {}
     for age in ages:
         lives.setdefault(age.address.lineage, []).append(age)
@@ -130,7 +130,10 @@ def draw_family(ages: list[Age]) -> None:
 def draw_space(house: House, ages: list[Age]) -> None:
     """Draw what every age takes, and where it is."""
     found = space(house.checkpoints, ages)
-    total = sum(row.bytes for row in found if row.where == "here")
-    st.caption(f"{total / 1e6:,.0f} MB here in all. `selves ages prune` gives space back.")
+    total = sum(row.bytes for row in found if row.where.startswith("here"))
+    st.caption(
+        f"{total / 1e6:,.0f} MB here in all. `selves ages prune` gives space back, and `selves ages fetch` "
+        "brings back what is on the Hub."
+    )
     with st.expander("Every age"):
         st.table([{"age": r.address, "MB": f"{r.bytes / 1e6:,.1f}", "where": r.where} for r in found])

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from selves.errors import AgeError
 from selves.lineage import METRICS_FILE, Age
+from training.prune import PRUNED_FILE, remembered
+from training.receipts import read_receipts, receipt_of
 
 POINTS = 1500
 """So many points of a curve are drawn at most."""
@@ -63,12 +65,15 @@ def kinship(ages: Sequence[Age]) -> str:
     lineages = list(dict.fromkeys(age.address.lineage for age in ages))
     lines = [
         'digraph { rankdir=LR; bgcolor="transparent";',
-        'node [shape=box, style="rounded", fontname="serif", color="#a4371e", fontcolor="#25211c"];',
-        'edge [fontname="serif", fontsize=10, color="#7a6f60", fontcolor="#5c5347"];',
+        # readable on paper and in the dark
+        'node [shape=box, style="rounded,filled", fontname="serif", color="#a4371e", fillcolor="#f4eee3",',
+        'fontcolor="#25211c"];',
+        'edge [fontname="serif", fontsize=10, color="#8a7a66", fontcolor="#8a7a66"];',
     ]
     for lineage in lineages:
         life = [age for age in ages if age.address.lineage == lineage]
         count = "one age" if len(life) == 1 else f"{len(life)} ages"
+        count += "" if life[0].card.origin == "trained" else ", raised by others"
         lines.append(f'"{lineage}" [label="{lineage}\\n{count}"];')
     for parent, child in branches(ages):
         source = parent.partition("@")[0]
@@ -87,19 +92,31 @@ def branches(ages: Sequence[Age]) -> list[tuple[str, str]]:
 
 
 def space(checkpoints: Path, ages: Sequence[Age]) -> list[Space]:
-    """Return what each age takes and where it is: here, on the Hub, or let go."""
-    found = [
-        Space(age.card.address, sum(f.stat().st_size for f in age.folder.iterdir() if f.is_file()), "here")
-        for age in ages
-    ]
-    here = {row.address for row in found}
-    for path in sorted(checkpoints.glob("*/pruned.jsonl")):
-        for line in path.read_text("utf-8").split("\n"):
-            try:
-                gone = json.loads(line)
-                address, size, receipt = gone["address"], gone["bytes"], gone.get("receipt")
-            except (ValueError, LookupError, TypeError):
-                continue
-            if address not in here:
-                found.append(Space(address, size, "on the Hub" if receipt else "let go"))
+    """Return what each age takes or took, and where it is: here, on the Hub, or let go.
+
+    Raises AgeError or HubError when a record of that is damaged.
+    """
+    found = []
+    for lineage in sorted(
+        {age.address.lineage for age in ages} | {p.parent.name for p in _records(checkpoints)}
+    ):
+        receipts = read_receipts(checkpoints / lineage)
+        gone = remembered(checkpoints / lineage)
+        for age in ages:
+            address = age.card.address
+            if age.address.lineage == lineage and age.folder.parent.name == lineage:
+                gone.pop(address, None)
+                sent = receipt_of(receipts, address)
+                where = f"here, and on the Hub: {sent.repo}" if sent else "here"
+                size = sum(f.stat().st_size for f in age.folder.iterdir() if f.is_file())
+                found.append(Space(address, size, where))
+        for address, line in gone.items():
+            away = (
+                f"on the Hub: {line.receipt.repo}" if line.receipt else f"let go, {line.pruned_at:%d %B %Y}"
+            )
+            found.append(Space(address, line.bytes, away))
     return found
+
+
+def _records(checkpoints: Path) -> list[Path]:
+    return list(checkpoints.glob(f"*/{PRUNED_FILE}"))

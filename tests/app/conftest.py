@@ -142,7 +142,7 @@ def address(parlor_house: House) -> Iterator[str]:
         yield url
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(240) == 0
         process.stdout.close()
 
 
@@ -153,6 +153,6 @@ def page(address: str, browser: Browser) -> Iterator[Page]:
     outside: list[str] = []
     page.on("request", lambda request: outside.append(request.url))
     page.goto(address)
-    page.get_by_role("button", name="Ask them").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Ask them").wait_for()
     yield page
     assert [url for url in outside if not url.startswith((address, "data:", "blob:"))] == []

@@ -24,7 +24,7 @@ HOSTILE = "<script>alert(1)</script> **bold** :red[x] ![](http://example.org/x) 
 
 
 def open_parlor() -> AppTest:
-    return AppTest.from_file(str(MAIN), default_timeout=60).run()
+    return AppTest.from_file(str(MAIN), default_timeout=600).run()
 
 
 def open_reading_room(shelf: str = "Scenes") -> AppTest:
@@ -33,7 +33,7 @@ def open_reading_room(shelf: str = "Scenes") -> AppTest:
 
         reading_room()
 
-    page = AppTest.from_function(script, default_timeout=60)
+    page = AppTest.from_function(script, default_timeout=600)
     page.session_state["shelf"] = shelf
     return page.run()
 
@@ -44,7 +44,7 @@ def open_room(name: str) -> AppTest:
 
         getattr(importlib.import_module(f"app.{name}"), name)()
 
-    return AppTest.from_function(script, default_timeout=60, args=(name,)).run()
+    return AppTest.from_function(script, default_timeout=600, args=(name,)).run()
 
 
 def words(page: AppTest) -> list[str]:

@@ -38,8 +38,8 @@ def said(parlor_house: House) -> str:
 
 def open_at(page: Page, address: str, path: str) -> None:
     page.goto(f"{address}/{path}")
-    page.get_by_role("heading", level=1).wait_for(timeout=60_000)
-    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=60_000)
+    page.get_by_role("heading", level=1).wait_for()
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
 
 
 @pytest.mark.browser
@@ -88,7 +88,7 @@ def test_with_the_keyboard_alone_one_talks_and_switches_consent(
     page.get_by_placeholder("Say something to").focus()
     page.keyboard.type("Hi!")
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="A new talk").wait_for(timeout=60_000)
+    page.get_by_role("button", name="A new talk").wait_for()
     (talk,) = [s for s in read(parlor_house, lambda store: store.scenes()) if s.name == "talk"]
     heard = read(parlor_house, lambda store: store.messages(talk.id))[0]
     assert (talk.place, heard.text, heard.origin) == ("web", "Hi!", "parlor")
@@ -109,9 +109,11 @@ def test_with_the_keyboard_alone_one_talks_and_switches_consent(
 def test_a_scene_plays_and_a_person_steps_in(address: str, browser: Browser, parlor_house: House) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     open_at(page, address, "scenes")
+    # enough turns that they are not over before they are paused
+    page.get_by_role("slider", name="Turns").press("End")
     page.get_by_label("First line").fill("Hi! How are you?")
     page.get_by_role("button", name="Play").click()
-    page.locator('[class*="st-key-line-"]').get_by_text("Hi! How are you?").wait_for(timeout=60_000)
+    page.locator('[class*="st-key-line-"]').get_by_text("Hi! How are you?").wait_for()
     page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Go on").wait_for()
     page.get_by_placeholder("Step in").fill("Do you like the sea?")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,11 +14,16 @@ from app.asking import spread
 from app.background import Watch
 from app.chorus import Question, make_prompt
 from app.link import View, read_link
+from app.lives import kinship, space
 from app.surprise import Token, shade, surprises
 from app.votes import shuffled
+from selves.lineage import list_ages
 from selves.settings import House
 from selves.speech import Sampling
 from serving.voice import Voice
+from training.hub import Receipt
+from training.prune import remove
+from training.receipts import add_receipt
 
 ADDRESSES = ("tiny@base-000000", "tiny@base-000004", "tiny@chat-000008")
 
@@ -90,3 +97,31 @@ async def test_work_that_nobody_looks_at_is_ended() -> None:
 
     await Watch().over(sing(), limit_s=0.05)
     assert ended.is_set()
+
+
+def test_every_age_is_somewhere_and_the_family_is_drawn(checkpoints: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "checkpoints"
+    shutil.copytree(checkpoints, copy)
+    newborn, child, *_, newest = list_ages(copy)
+    files = {"kind": "model", "commit": "0" * 40, "files": {}, "bytes": 1}
+    sent = [
+        Receipt(
+            what=age.card.address, endpoint="https://hub", repo="me/tiny", revision=age.address.age, **files
+        )
+        for age in (child, newest)
+    ]
+    remove(newborn)
+    remove(child, sent[0])
+    add_receipt(copy / "tiny", sent[1])
+    ages = list_ages(copy, away=True)
+    where = {row.address: row.where for row in space(copy, ages)}
+    assert where[newborn.card.address].startswith("let go, ")
+    assert where[child.card.address] == "on the Hub: me/tiny"
+    assert where[newest.card.address] == "here, and on the Hub: me/tiny"
+    assert set(where.values()) >= {"here"}
+    assert all(row.bytes > 0 for row in space(copy, ages))
+
+    card = newest.card.model_copy(update={"address": "kin@base-000001", "parent": newest.card.address})
+    tree = kinship([*ages, newest._replace(card=card)])
+    assert '"tiny" -> "kin" [label="chat-000008"];' in tree
+    assert f"tiny\\n{len(ages)} ages" in tree
