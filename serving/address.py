@@ -99,7 +99,9 @@ async def _start(house: House, log: IO[bytes]) -> asyncio.subprocess.Process:
 async def _wait_until_ready(process: asyncio.subprocess.Process, log: IO[bytes]) -> str:
     assert process.stdout is not None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), START_S)
+        # not `asyncio.wait_for`, which in Python 3.11 misses a cancellation that comes with the line
+        async with asyncio.timeout(START_S):
+            line = await process.stdout.readline()
         url = str(json.loads(line)["url"])
     except (TimeoutError, ValueError, KeyError) as error:
         raise EngineError(f"the engine did not start; the end of its log:\n{_tail(log)}") from error
@@ -120,7 +122,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        await asyncio.wait_for(process.wait(), STOP_S)
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
