@@ -285,12 +285,16 @@ class Account:
             await asyncio.wait([task])
 
     async def _type(self, channel_id: int) -> None:
+        await asyncio.sleep(self._pauses.typing_s)
+        while True:
+            await self.type_once(channel_id)
+            await asyncio.sleep(TYPING_S)
+
+    async def type_once(self, channel_id: int) -> None:
+        """Show "typing" for some seconds. That it cannot is no trouble."""
         try:
-            await asyncio.sleep(self._pauses.typing_s)
-            while True:
-                client = await self.client()
-                await client.http.send_typing(channel_id)
-                await asyncio.sleep(TYPING_S)
+            client = await self.client()
+            await client.http.send_typing(channel_id)
         except (discord.HTTPException, aiohttp.ClientError, OSError, DiscordError, RuntimeError) as error:
             log.debug("%s cannot show that it is typing: %s", self.name, error)
 

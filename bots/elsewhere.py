@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import discord
 
-from bots.account import PATIENT, Account, Pauses
+from bots.account import PATIENT, TYPING_S, Account, Pauses
 from bots.discord_channel import DiscordChannel
+from memory import states
 from memory.outbox import posted_as
 from memory.store import Store
 from memory.types import Message
@@ -28,6 +28,8 @@ LOOK_S = 0.1
 AGAIN_S = 30.0
 """What could not be posted is tried again after so long."""
 PLACE = "discord:"
+TYPING = "typing:"
+"""Begins the keys of states that say where a self of another process thinks."""
 
 
 class Elsewhere(Account):
@@ -82,10 +84,12 @@ class Elsewhere(Account):
     async def react(self, channel_id: int, message_id: int, emoji: str) -> None:
         """Left out: reactions are the registrar's."""
 
-    @asynccontextmanager
-    async def typing(self, channel_id: int) -> AsyncIterator[None]:  # noqa: ARG002
-        """Left out: nobody waits for another process to show this."""
-        yield
+    async def type_once(self, channel_id: int) -> None:
+        """Have the other process show it."""
+        try:
+            await states.put(self._store, TYPING + self.name, {"channel": str(channel_id)})
+        except StoreError as error:
+            log.debug("%s cannot show that it is typing: %s", self.name, error)
 
 
 def _no_client() -> discord.Client:
@@ -104,17 +108,37 @@ class Errands:
         """`is_wanted` says whether another process has the floor."""
         self._store, self._mine, self._is_wanted = store, mine, is_wanted
         self._not_before: dict[int, float] = {}
+        self._typed: dict[str, datetime] = {}
+        """When it was asked for what is shown, by self."""
+        self._works: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
             try:
-                for message in await self._store.unposted() if self._is_wanted() else ():
-                    await self._post(message)
+                if self._is_wanted():
+                    unposted = await self._store.unposted()
+                    await self._type({message.speaker for message in unposted})
+                    for message in unposted:
+                        await self._post(message)
             except StoreError as error:
                 log.error("what is to be posted here could not be read: %s", error)
                 await asyncio.sleep(AGAIN_S)
             await asyncio.sleep(LOOK_S)
+
+    async def _type(self, speaking: Collection[str]) -> None:
+        """Show who thinks, and is not about to speak. Whatever was asked for long ago is over."""
+        now = self._store.clock()
+        for key, state in (await states.find(self._store, TYPING)).items():
+            name = key.removeprefix(TYPING)
+            if name in speaking or name not in self._mine() or self._typed.get(name) == state.at:
+                continue
+            self._typed[name] = state.at
+            if now - state.at < timedelta(seconds=TYPING_S):
+                channel = int(state.value["channel"])
+                work = asyncio.create_task(self._mine()[name].type_once(channel))
+                self._works.add(work)
+                work.add_done_callback(self._works.discard)
 
     async def _post(self, message: Message) -> None:
         account = self._mine().get(message.speaker)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -16,6 +17,8 @@ from bots.status import read_status
 from memory import states
 from memory.models import LeaseRow
 from selves.errors import DiscordError
+from selves.speech import Utterance
+from serving.voice import Voice
 from tests.bots.discord_house import DiscordHouse, eventually, open_house
 from tests.bots.test_discord_crash import bots, write_cast
 
@@ -68,6 +71,32 @@ async def test_selves_of_two_processes_answer_once_each_and_play_scenes_together
         (True, ["Ember"]),
         (False, ["Spark"]),
     ]
+
+
+async def test_a_self_of_another_process_is_seen_typing_while_it_thinks(
+    house: DiscordHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spark = house.selves["Spark"]
+    stream = Voice.stream
+
+    async def stream_until_seen(*arguments: Any, **options: Any) -> AsyncIterator[str | Utterance]:
+        await house.double.until(lambda: house.double.requests("POST", "/typing", by=spark))
+        async for piece in stream(*arguments, **options):
+            yield piece
+
+    monkeypatch.setattr(Voice, "stream", stream_until_seen)
+    async with (
+        house.awake(only=["Ember"], process="one", wait=False) as one,
+        house.awake(only=["Spark"], process="two"),
+    ):
+
+        async def they_know_each_other() -> bool:
+            spoken_for = one.fleet.speakers.get("Spark")
+            return spoken_for is not None and spoken_for.online.is_set()
+
+        await eventually(they_know_each_other)
+        house.anna.post(house.room, f"{house.double.mention(spark)} hello")
+        assert len(await house.until_said(1, "Spark")) == 1
 
 
 async def test_when_the_process_that_listens_is_killed_another_takes_over(house: DiscordHouse) -> None:
