@@ -219,7 +219,7 @@ async def check_book(arguments: argparse.Namespace, house: House) -> int:
     """Check a built book; 1 if anything is not as it says."""
     from book.again import say_again
     from book.manuscript import MANUSCRIPT_FILE, read_manuscript
-    from book.verify import check_figures, check_files, verify
+    from book.verify import check_figures, check_files, check_frame, verify
     from memory.passages import read_material
     from memory.store import open_store
 
@@ -233,7 +233,9 @@ async def check_book(arguments: argparse.Namespace, house: House) -> int:
             lines={p.source.message_id for p in passages if p.source.message_id is not None},
         )
     checked = verify(manuscript, material)
-    others = check_figures(manuscript, material) + check_files(path.parent, manuscript)
+    ages = list_ages(house.checkpoints, manuscript.lineage, away=True)
+    others = check_frame(manuscript, material, ages) + check_figures(manuscript, material)
+    others += check_files(path.parent, manuscript)
     said = [(p.source.number, material.samples.get(p.source.generation_id or 0)) for p in passages]
     known = [(number, sample) for number, sample in said if sample is not None]
     again = await say_again(house, known) if arguments.again else []

@@ -32,7 +32,7 @@ from book.outline import ChapterPlan, Outline, Piece
 from book.passage import plain, runs, said_to
 from book.tally import reckon
 from memory.figures import written_by_model
-from memory.passages import Material
+from memory.passages import Material, Written
 from memory.types import Generation, Message, Scene
 from selves.endings import ending
 from selves.errors import UsageError
@@ -142,19 +142,7 @@ class _Composer:
         if age is None:
             self._wrong(f"there is no age {name} of {self._outline.lineage}")
             return None
-        card = age.card
-        return Opener(
-            address=card.address,
-            age=age.address.age,
-            stage=age.address.stage,
-            step=age.address.step,
-            tokens_seen=card.tokens_seen,
-            train_loss=_finite(card.train_loss),
-            bits_per_byte=_finite(card.bits_per_byte),
-            parameters=card.parameters,
-            weights_sha256=card.weights_sha256,
-            born=card.created_at.astimezone(UTC).isoformat(),
-        )
+        return opener_of(age)
 
     def _item(self, piece: Piece) -> Item | None:
         match piece.kind:
@@ -169,7 +157,7 @@ class _Composer:
 
     def _across(self, numbers: Sequence[int]) -> Item | None:
         known = [self._material.samples[number] for number in numbers if number in self._material.samples]
-        given = {_given(sample)[0] for sample in known}
+        given = {given_to(sample)[0] for sample in known}
         shared = given.pop() if len(given) == 1 else ""
         found = [self._sample(number, Piece(sample=number), apart=bool(shared)) for number in numbers]
         passages = tuple(one for one in found if one is not None)
@@ -208,8 +196,8 @@ class _Composer:
         if written is None:
             label, given, asked = sample.speaker or sample.address, "", False
         else:
-            label = self._kind(written.kind, written.to)
-            given, asked = _given(sample)
+            label = kind_of(written, self._outline.lineage)
+            given, asked = given_to(sample)
         return self._passage(
             piece,
             label,
@@ -220,22 +208,6 @@ class _Composer:
             asked=asked,
             indented=(bool(given) and not asked and not apart) or label.startswith(PICTURE),
         )
-
-    def _kind(self, kind: str, to: str | None) -> str:
-        """`poem`, `last words to the future`, `letter to base-000400`."""
-        name = kind.removesuffix("-past").replace("-", " ")
-        return f"{name} to {self._reader(to)}" if to else name
-
-    def _reader(self, to: str) -> str:
-        return "the future" if to == "future" else to.removeprefix(f"{self._outline.lineage}@")
-
-    def _title(self, scene: Scene, speaker: str) -> str:
-        """`Ash, week 48 of 2026`; `Ember base 400 to the future`; or what the cast calls the scene."""
-        if scene.kind == DAY:
-            return f"{speaker}, {_when(scene.spec.opening)}"
-        if scene.place == DIARY or scene.name == ANSWER:
-            return f"{speaker} to {self._reader(scene.spec.to)}" if scene.spec.to else f"{speaker} answers"
-        return scene.name.replace("-", " ")
 
     def _line(self, number: int, piece: Piece) -> Passage | None:
         line = self._material.lines.get(number)
@@ -272,22 +244,15 @@ class _Composer:
                 given = ""
         shown = stored[start:end] if piece.edited is None else piece.edited
         self._number += 1
-        source = Source(
-            number=self._number,
-            generation_id=sample.id if sample else None,
-            message_id=line.id if line else None,
-            address=line.address if line else (sample.address if sample else None),
-            origin=line.origin if line else "self",
-            text_sha256=sha256_text(stored),
-            sample_sha256=sha256_text(sample.text) if sample else "",
+        source = source_of(
+            self._number,
+            sample,
+            line,
+            self._material,
             start=start,
             end=end,
             length=len(stored.strip()) if piece.quote is None else len(stored),
             edited=piece.edited is not None and piece.edited != stored[start:end],
-            drawn=1 + len(self._material.siblings.get(sample.id, ())) if sample else 0,
-            copied=self._material.copied.get(sample.id) if sample else None,
-            said_at=(line.created_at if line else sample.started_at if sample else None).isoformat(),  # type: ignore[union-attr]
-            **(_drawn(sample) if sample else {}),
         )
         return Passage(
             label=plain(runs(label)),
@@ -320,19 +285,98 @@ class _Composer:
         letter, alone = scene.kind in LETTERS, scene.kind in (*LETTERS, DAY)
         whole = piece.last is None or piece.last >= scene.messages
         return Played(
-            title=runs(self._title(scene, said[0].speaker)),
+            title=runs(title_of(scene, said[0].speaker, self._outline.lineage)),
             letter=letter,
             entry=scene.kind == DAY,
             premise=runs(scene.premise.strip()) if (piece.first or 1) == 1 else ("",),
-            date=scene.started_at.astimezone(UTC).date().isoformat(),
-            speakers=tuple(dict.fromkeys((plain(runs(m.speaker)), m.address) for m in said if m.address)),
+            date=date_of(scene),
+            speakers=speakers_of(said),
             lines=tuple(line for line in lines if line is not None),
             left_out=len(ids) - len(said),
             ending=ending(scene.stop_reason) if whole and scene.status == "ended" and not alone else "",
         )
 
 
-def _given(sample: Generation) -> tuple[str, bool]:
+def opener_of(age: Age) -> Opener:
+    """Return how a chapter about an age begins."""
+    card = age.card
+    return Opener(
+        address=card.address,
+        age=age.address.age,
+        stage=age.address.stage,
+        step=age.address.step,
+        tokens_seen=card.tokens_seen,
+        train_loss=_finite(card.train_loss),
+        bits_per_byte=_finite(card.bits_per_byte),
+        parameters=card.parameters,
+        weights_sha256=card.weights_sha256,
+        born=card.created_at.astimezone(UTC).isoformat(),
+    )
+
+
+def source_of(
+    number: int,
+    sample: Generation | None,
+    line: Message | None,
+    material: Material,
+    *,
+    start: int,
+    end: int,
+    length: int,
+    edited: bool,
+) -> Source:
+    """Return where a passage comes from, as memory has it. There must be a sample or a line."""
+    said_at = line.created_at if line else sample.started_at if sample else datetime.max
+    stored = line.text if line else sample.text if sample else ""
+    return Source(
+        number=number,
+        generation_id=sample.id if sample else None,
+        message_id=line.id if line else None,
+        address=line.address if line else sample.address if sample else None,
+        origin=line.origin if line else "self",
+        text_sha256=sha256_text(stored),
+        sample_sha256=sha256_text(sample.text) if sample else "",
+        start=start,
+        end=end,
+        length=length,
+        edited=edited,
+        drawn=1 + len(material.siblings.get(sample.id, ())) if sample else 0,
+        copied=material.copied.get(sample.id) if sample else None,
+        said_at=said_at.isoformat(),
+        **(_drawn(sample) if sample else {}),
+    )
+
+
+def kind_of(written: Written, lineage: str) -> str:
+    """Return what a writing is called: `poem`, `last words to the future`, `letter to base-000400`."""
+    name = written.kind.removesuffix("-past").replace("-", " ")
+    return f"{name} to {_reader(written.to, lineage)}" if written.to else name
+
+
+def title_of(scene: Scene, speaker: str, lineage: str) -> str:
+    """Return `Ash, week 48 of 2026`; `Ember base 400 to the future`; or what the cast calls the scene."""
+    if scene.kind == DAY:
+        return f"{speaker}, {_when(scene.spec.opening)}"
+    if scene.place == DIARY or scene.name == ANSWER:
+        return f"{speaker} to {_reader(scene.spec.to, lineage)}" if scene.spec.to else f"{speaker} answers"
+    return scene.name.replace("-", " ")
+
+
+def date_of(scene: Scene) -> str:
+    """Return the day on which a scene began."""
+    return scene.started_at.astimezone(UTC).date().isoformat()
+
+
+def speakers_of(said: Sequence[Message]) -> tuple[tuple[str, str], ...]:
+    """Return the selves that spoke, in the order they did."""
+    return tuple(dict.fromkeys((plain(runs(m.speaker)), m.address) for m in said if m.address))
+
+
+def _reader(to: str, lineage: str) -> str:
+    return "the future" if to == "future" else to.removeprefix(f"{lineage}@")
+
+
+def given_to(sample: Generation) -> tuple[str, bool]:
     """What a writing began with on the page, without the name in front of it; or what the self was asked."""
     if sample.prompt is None:
         return "", False

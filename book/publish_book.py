@@ -4,7 +4,7 @@
     base-000400     its card is the chapter about that age, and after it what the age is
     ed-1            a tag: the first edition, as it was
 
-The ages must be there already; only cards and the two files are sent.
+The ages must be there already; only cards, the two files and the manuscript are sent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from memory.passages import Material
     from training.hub import Hub, Receipt
 
-FILES = ("book.pdf", "book.epub")
+FILES = ("book.pdf", "book.epub", MANUSCRIPT_FILE)
+"""The manuscript says what all of it is, and by its hash a book is known that was called back."""
 README = "README.md"
 
 
@@ -54,17 +55,16 @@ def publish_book(options: Namespace, house: House) -> int:
         )
     edition = f"ed-{options.edition}"
     is_named = hub.tagged(repo, "model", edition, {README: cards["main"], **files})
-    receipt: Receipt | None = None
+    main = _send(hub, repo, "main", {README: cards.pop("main"), **files}, manuscript)
+    _keep(house, main)  # before anything else is there that would have to be called back
+    tell(f"{'main':<16} {main.commit[:12]}")
     for revision, card in cards.items():
-        of_main = files if revision == "main" else {}
-        receipt = _send(hub, repo, revision, {README: card, **of_main}, manuscript)
-        tell(f"{revision:<16} {receipt.commit[:12]}")
-    assert receipt is not None
+        chapter = _send(hub, repo, revision, {README: card}, manuscript)
+        tell(f"{revision:<16} {chapter.commit[:12]}")
     if not is_named:
-        hub.tag(receipt, edition)
-        tell(f"{edition} is {repo} at {receipt.commit[:12]}")
-    _keep(house, receipt)
-    finish(hub, options, [receipt])
+        hub.tag(main, edition)
+        tell(f"{edition} is {repo} at {main.commit[:12]}")
+    finish(hub, options, [main])
     return 0
 
 
@@ -73,7 +73,7 @@ def check(house: House, folder: Path) -> Manuscript:
 
     Raises StoreError if not, or if there is no memory to ask.
     """
-    from book.verify import check_figures, check_files, verify
+    from book.verify import check_figures, check_files, check_frame, verify
     from memory.passages import read_material
     from memory.store import open_store
 
@@ -90,6 +90,8 @@ def check(house: House, folder: Path) -> Manuscript:
 
     material = asyncio.run(read())
     wrong = [f"{one.where}: {problem}" for one in verify(manuscript, material) for problem in one.problems]
+    ages = list_ages(house.checkpoints, manuscript.lineage, away=True)
+    wrong += check_frame(manuscript, material, ages)
     wrong += check_figures(manuscript, material) + check_files(folder, manuscript)
     if wrong:
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
@@ -154,10 +156,8 @@ def _send(
 ) -> Receipt:
     from training.hub import Parcel
 
-    everything = frozenset(hub.tree(repo, "model", revision))  # all else of the revision stays
     title = f"{plain(manuscript.title)}, {manuscript.edition or 'an edition'}"
-    parcel = Parcel(repo, "model", revision, files, title, keep=everything)
-    return hub.send(parcel, f"book {manuscript.lineage}")
+    return hub.send(Parcel(repo, "model", revision, files, title), f"book {manuscript.lineage}")
 
 
 def _keep(house: House, receipt: Receipt) -> None:

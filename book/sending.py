@@ -29,15 +29,16 @@ def send_folder(
 
     Raises HubError, also when the name is taken by something that is not `made` here.
     """
-    from training.hub import MANIFEST, Parcel
-    from training.publish import read_manifest
+    from training.hub import EXAMPLE, MANIFEST, Parcel
+    from training.publish import read_manifest, sent_before
     from training.receipts import add_receipt
 
     hub.claim(repo, kind, public=public, sdk="static" if kind == "space" else None)
-    read_manifest(hub, repo, kind, made)
-    manifest = {"made_by": "selves", "kind": made, **(facts or {})}
+    known = read_manifest(hub, repo, kind, made)
+    before = EXAMPLE if known is None else sent_before(known)
+    manifest = {"made_by": "selves", "kind": made, **(facts or {}), "files": sorted(files)}
     everything = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
-    receipt = hub.send(Parcel(repo, kind, "main", everything, what), what)
+    receipt = hub.send(Parcel(repo, kind, "main", everything, what, replaces=before), what)
     add_receipt(home, receipt)
     return receipt
 

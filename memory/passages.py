@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from memory.firewall import Facts, Verdict, verdict
-from memory.hearsay import deep_facts_of_generations, deep_facts_of_messages
+from memory.hearsay import Hearsay
 from memory.models import (
     GenerationRow,
     MessageRow,
@@ -93,7 +93,7 @@ async def read_material(
         more = {row.scene_id for row in line_rows.values()} - {row.id for row in scene_rows}
         scene_rows += await _rows(session, SceneRow, more)
         wanted = {*samples, *(row.generation_id for row in line_rows.values() if row.generation_id)}
-        siblings = await _siblings(session, wanted)
+        siblings = _both_ways(await _siblings(session, wanted))
         everything = wanted.union(*siblings.values())
         sample_rows = await _rows(session, GenerationRow, everything)
         writing_rows = [
@@ -108,6 +108,7 @@ async def read_material(
                 select(ScoreRow).where(ScoreRow.generation_id.in_(part), ScoreRow.name == "copied")
             )
         ]
+        hearsay = Hearsay(session)
         return Material(
             samples={g.id: g for g in await read_generations(session, sample_rows)},
             lines={m.id: m for m in await read_messages(session, list(line_rows.values()))},
@@ -118,8 +119,8 @@ async def read_material(
             },
             siblings=siblings,
             copied={row.generation_id: row.value for row in copied},
-            sample_verdicts=_verdicts(await deep_facts_of_generations(session, everything)),
-            line_verdicts=_verdicts(await deep_facts_of_messages(session, line_rows)),
+            sample_verdicts=_verdicts(await hearsay.of_generations(everything)),
+            line_verdicts=_verdicts(await hearsay.of_messages(line_rows)),
             forgotten=await _forgotten(session),
         )
 
@@ -153,9 +154,10 @@ async def record_book(
     async with store.writing() as session:
         if await _forgotten(session) != forgotten:
             raise StoreError("a person was forgotten while the book was made", "run the same command again")
+        hearsay = Hearsay(session)
         verdicts = (
-            *_verdicts(await deep_facts_of_generations(session, samples)).values(),
-            *_verdicts(await deep_facts_of_messages(session, lines)).values(),
+            *_verdicts(await hearsay.of_generations(samples)).values(),
+            *_verdicts(await hearsay.of_messages(lines)).values(),
         )
         if refused := next((one.reason for one in verdicts if not one.allowed), None):
             raise StoreError(
@@ -175,7 +177,7 @@ async def _rows(session: AsyncSession, model: type[Row], ids: Iterable[int]) -> 
 
 
 def _verdicts(facts: Mapping[int, Facts]) -> dict[int, Verdict]:
-    return {row_id: verdict("publish", replace(one, prompt_shown=True)) for row_id, one in facts.items()}
+    return {row_id: verdict("publish", one) for row_id, one in facts.items()}
 
 
 async def _siblings(session: AsyncSession, ids: Collection[int]) -> dict[int, tuple[int, ...]]:
@@ -212,6 +214,15 @@ async def _siblings(session: AsyncSession, ids: Collection[int]) -> dict[int, tu
             for one, another in await session.execute(query):
                 found[one].append(another)
     return {one: tuple(sorted(set(others))) for one, others in found.items()}
+
+
+def _both_ways(siblings: Mapping[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
+    """Whoever is drawn beside one is drawn beside all of them."""
+    found = dict(siblings)
+    for one, others in siblings.items():
+        turn = {one, *others}
+        found |= {other: tuple(sorted(turn - {other})) for other in others}
+    return found
 
 
 async def _forgotten(session: AsyncSession) -> int:

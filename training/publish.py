@@ -18,15 +18,13 @@ from selves.errors import HubError
 from selves.lineage import METRICS_FILE, Age
 from training.cards import age_card, lineage_card
 from training.evals.results import EVALS_FILE, read_results
-from training.hub import MANIFEST, Hub, Parcel, Receipt
-from training.receipts import add_receipt, receipt_of
+from training.hub import MANIFEST, Hub, Parcel, Receipt, differences
+from training.receipts import add_receipt, read_receipts, receipt_of
 from training.words import folder_bytes
 
 README = "README.md"
 CHAPTER = "<!-- a chapter of "
 """How the card of a revision begins its text that a book wrote; publishing ages leaves such cards alone."""
-OF_BOOK = frozenset({"book.pdf", "book.epub"})
-"""What a book puts into `main`."""
 
 
 class Planned(NamedTuple):
@@ -114,13 +112,17 @@ def publish_ages(
         files: dict[str, Path | bytes] = dict(_files(age))
         writings, evals = age.writings(), results.get(age.card.address, {})
         revision = age.address.age
-        if README not in files and not _is_chapter(hub, repo, revision):
-            files[README] = age_card(age, repo, writings, evals).encode()
-        title = f"{age.card.address}"
-        letter = next((w.utterance.text for w in writings if w.kind == "letter"), "")
-        parcel = Parcel(repo, "model", revision, files, title, letter[:4000], frozenset({README}))
-        receipt = hub.send(parcel, age.card.address)
-        add_receipt(folder, receipt)
+        chapter = _chapter(hub, repo, revision)
+        receipt = _is_there(hub, repo, age, files) if chapter else None
+        if receipt is None:
+            if README not in files and chapter is None:
+                files[README] = age_card(age, repo, writings, evals).encode()
+            title = f"{age.card.address}"
+            letter = next((w.utterance.text for w in writings if w.kind == "letter"), "")
+            receipt = hub.send(Parcel(repo, "model", revision, files, title, letter[:4000]), title)
+            add_receipt(folder, receipt)
+            if chapter is not None:  # its receipt has the README of the age; its reader sees the chapter
+                hub.send(Parcel(repo, "model", revision, {README: chapter}, title), title)
         receipts.append(receipt)
         tell(f"{age.card.address}  {receipt.bytes / 1e6:,.1f} MB  {repo} {revision} {receipt.commit[:12]}")
         known = {"revision": revision, "commit": receipt.commit, "weights_sha256": age.card.weights_sha256}
@@ -134,16 +136,16 @@ def _send_main(
 ) -> None:
     newest = next(age for age in reversed(ages) if (age.folder / age.weights_file).exists())
     folder = newest.lineage_folder
-    files: dict[str, Path | bytes] = dict(_files(newest))
+    files: dict[str, Path | bytes] = {name: path for name, path in _files(newest) if name != README}
     files |= {name: folder / name for name in (METRICS_FILE, EVALS_FILE) if (folder / name).exists()}
+    before, manifest = sent_before(manifest), {**manifest, "files": sorted(files)}
     files[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
-    keep = OF_BOOK | {README}
-    if not _is_chapter(hub, repo, "main"):
+    if _chapter(hub, repo, "main") is None:
         here = {age.card.address for age in ages}
         away = [known["revision"] for address, known in manifest["ages"].items() if address not in here]
         files[README] = lineage_card(ages, away, repo, results).encode()
     title = f"{newest.address.lineage} is {newest.address.age}"
-    hub.send(Parcel(repo, "model", "main", files, title, "", keep), newest.address.lineage)
+    hub.send(Parcel(repo, "model", "main", files, title, "", before), newest.address.lineage)
 
 
 def _files(age: Age) -> Iterator[tuple[str, Path]]:
@@ -152,9 +154,21 @@ def _files(age: Age) -> Iterator[tuple[str, Path]]:
             yield path.name, path
 
 
-def _is_chapter(hub: Hub, repo: str, revision: str) -> bool:
+def _chapter(hub: Hub, repo: str, revision: str) -> bytes | None:
+    """Return the card of a revision if a book wrote it."""
     card = hub.read(repo, "model", README, revision)
-    return card is not None and CHAPTER.encode() in card
+    return card if card is not None and CHAPTER.encode() in card else None
+
+
+def _is_there(hub: Hub, repo: str, age: Age, files: Mapping[str, Path | bytes]) -> Receipt | None:
+    """Return proof that all files of an age are in a commit, beneath a chapter that came later."""
+    known = receipt_of(read_receipts(age.lineage_folder), age.card.address, repo)
+    if known is None or files.keys() - known.files.keys():
+        return None
+    try:
+        return None if differences(files, hub.tree(repo, "model", known.commit)) else known
+    except HubError:  # its commit is gone; sending it again says whether the Hub is there
+        return None
 
 
 def _manifest(hub: Hub, repo: str, ages: Sequence[Age], lineage: str) -> dict[str, Any]:
@@ -178,10 +192,10 @@ def read_manifest(hub: Hub, repo: str, kind: Any, made: str) -> dict[str, Any] |
     """Return selves.json of a repository, None if it is empty. Raises HubError if something else is there."""
     data = hub.read(repo, kind, MANIFEST)
     if data is None:
-        foreign = sorted(hub.tree(repo, kind, "main").keys() - {README})
-        if foreign and not hub.untouched(repo, kind):  # a new Space has an example in it
+        if not hub.is_new(repo, kind):
+            foreign = min(hub.tree(repo, kind, "main").keys() - {README})
             raise HubError(
-                f"the name {repo} is taken: it holds {foreign[0]} and was not made by selves",
+                f"the name {repo} is taken: it holds {foreign} and was not made by selves",
                 "choose another name: --to NAMESPACE/NAME",
             )
         return None
@@ -193,3 +207,8 @@ def read_manifest(hub: Hub, repo: str, kind: Any, made: str) -> dict[str, Any] |
     if not right:
         raise HubError(f"the name {repo} is taken: it holds no {made}", "choose another: --to NAMESPACE/NAME")
     return dict(said)
+
+
+def sent_before(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """Return what `main` holds of us, as selves.json says; anything else there is its owner's."""
+    return frozenset(map(str, manifest.get("files", ())))

@@ -1,4 +1,6 @@
-"""What was published, as lines of JSON beside what it is of: one Receipt for each thing and repository.
+"""What was published, as lines of JSON beside what it is of: one Receipt for each commit.
+
+A commit stays readable under its tag and in the history after newer ones came, so none replaces another.
 
 home/checkpoints/LINEAGE/published.jsonl     its ages
 home/published.jsonl                         books, sites, data sets
@@ -19,7 +21,7 @@ PUBLISHED_FILE = "published.jsonl"
 
 
 def read_receipts(folder: Path) -> list[Receipt]:
-    """Return the receipts of a folder, one of each thing in each repository. Raises HubError if damaged."""
+    """Return the receipts of a folder, the newest last. Raises HubError if damaged."""
     path = folder / PUBLISHED_FILE
     if not path.exists():
         return []
@@ -32,7 +34,7 @@ def read_receipts(folder: Path) -> list[Receipt]:
 
 
 def add_receipt(folder: Path, receipt: Receipt) -> None:
-    """Keep a receipt in place of an earlier one of the same thing and repository. Raises DiskError."""
+    """Keep a receipt, in place of one of the same commit. Raises DiskError."""
     kept = [known for known in read_receipts(folder) if _of(known) != _of(receipt)]
     write_file(folder / PUBLISHED_FILE, "".join(f"{r.model_dump_json()}\n" for r in (*kept, receipt)))
 
@@ -43,5 +45,5 @@ def receipt_of(receipts: Iterable[Receipt], what: str, repo: str | None = None) 
     return found[-1] if found else None
 
 
-def _of(receipt: Receipt) -> tuple[str, str, str, str]:
-    return (receipt.what, receipt.endpoint, receipt.repo, receipt.kind)
+def _of(receipt: Receipt) -> tuple[str, ...]:
+    return (receipt.what, receipt.endpoint, receipt.repo, receipt.kind, receipt.revision, receipt.commit)

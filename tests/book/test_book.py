@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from book import cli
+from book.build import build, write_book
 from book.compose import compose, wanted_by
 from book.manuscript import (
     MANUSCRIPT_FILE,
@@ -87,6 +88,13 @@ date = 2026-01-01
 title = "One"
 age = "base-000004"
 """
+
+
+@pytest.fixture
+def written_book(in_house: House) -> Path:
+    """The folder of a book that was built as EPUB."""
+    assert cli.main(["build", "tiny", "--only", "epub"]) == 0
+    return in_house.home / "books" / "tiny"
 
 
 def of_kind(house: House, kind: str) -> list[int]:
@@ -349,6 +357,53 @@ def test_verifying_finds_what_was_changed(in_house: House, capsys: pytest.Captur
     said = capsys.readouterr().out
     assert "what is printed is not what was said, and it is not marked as edited" in said
     assert "site/chapter-02.html is not what the manuscript gives" in said
+
+
+FORGED = {
+    "another speaker": ('"label": "Spark"', '"label": "Ember"'),
+    "another seed": ('"seed": 7', '"seed": 8'),
+    "another engine": ('"engine": "training"', '"engine": "embedded"'),
+    "a rarer choice": ('"drawn": 1', '"drawn": 99'),
+    "another title": ("first meeting", "last meeting"),
+    "another premise": ("They meet.", "They part."),
+    "another beginning": ("When I grow up, I", "When I am old, I"),
+    "another age at a chapter's head": ('"tokens_seen": ', '"tokens_seen": 1'),
+    "the operator's words as a self's": ('"origin": "operator"', '"origin": "self"'),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_whatever_the_book_says_of_a_passage_is_compared_with_memory(
+    written_book: Path, capsys: pytest.CaptureFixture[str], forged: str
+) -> None:
+    path = written_book / MANUSCRIPT_FILE
+    before, after = FORGED[forged]
+    text = path.read_text("utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after, 1), "utf-8")
+    write_book(written_book, build(read_manuscript(path), ("epub",)))  # its files agree with it
+    capsys.readouterr()
+    assert cli.main(["verify", "tiny"]) == 1
+    assert (
+        "that in memory" in (said := capsys.readouterr().out)
+        or "another than it is" in said
+        or "other figures" in said
+    )
+
+
+def test_a_file_that_no_list_names_is_compared_too(
+    in_house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["build", "tiny", "--only", "epub"]) == 0
+    folder = in_house.home / "books" / "tiny"
+    (folder / "book.pdf").write_bytes(b"%PDF- of somebody else")
+    assert cli.main(["verify", "tiny"]) == 1
+    assert "book.pdf is not what the manuscript gives" in capsys.readouterr().out
+    (folder / "book.pdf").unlink()
+    assert cli.main(["verify", "tiny"]) == 0
+    (folder / "SHA256SUMS").unlink()
+    assert cli.main(["verify", "tiny"]) == 1
+    assert "SHA256SUMS is missing" in capsys.readouterr().out
 
 
 def test_verifying_tells_when_memory_has_other_words_or_they_may_no_longer_be_printed(

@@ -316,6 +316,82 @@ def test_an_upload_that_is_killed_leaves_everything_here_and_is_gone_on_from(
     assert run("ages", "prune", YOUNG, "--on-hub", "--yes") == 0
 
 
+def test_what_nobody_sent_is_nobodys_to_delete(run: Run, hub: Hub) -> None:
+    from huggingface_hub import HfApi
+
+    assert run("publish", "ages", "tiny") == 0
+    for revision in ("main", "base-000004"):
+        HfApi().upload_file(path_or_fileobj=b"mine", path_in_repo="LICENSE", repo_id=REPO, revision=revision)
+    assert run("publish", "ages", "tiny") == 0
+    assert hub.files(REPO)["LICENSE"] == hub.files(REPO, "base-000004")["LICENSE"] == b"mine"
+
+
+def test_what_the_newest_age_had_and_the_next_has_not_goes_from_main(
+    run: Run, hub: Hub, house: House
+) -> None:
+    (house.checkpoints / "tiny" / "base-000016" / "extra.json").write_text("{}")
+    assert run("publish", "ages", YOUNG, OLD) == 0
+    assert "extra.json" in hub.files(REPO)
+    assert run("publish", "ages", CHAT) == 0
+    assert "extra.json" not in hub.files(REPO)
+    assert "extra.json" in hub.files(REPO, "base-000016")
+    assert not {"extra.json", "selves.json"} & hub.files(REPO, "chat-000008").keys()
+
+
+def test_a_squashed_repository_of_somebody_is_taken(
+    run: Run, hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    api.create_repo(REPO)
+    api.upload_file(path_or_fileobj=b"mine", path_in_repo="poem.txt", repo_id=REPO)
+    hub.repo(REPO).squash()
+    assert run("publish", "ages", "tiny") == 1
+    assert "the name anna/tiny is taken" in capsys.readouterr().err
+    assert "poem.txt" in hub.files(REPO)
+
+
+def test_an_age_comes_back_though_its_history_was_squashed(run: Run, hub: Hub, house: House) -> None:
+    before = folder_bytes(house.checkpoints / "tiny" / "base-000004")
+    assert run("publish", "ages", "tiny") == 0
+    assert run("ages", "prune", YOUNG, "--on-hub", "--yes") == 0
+    hub.repo(REPO).squash("base-000004")
+    assert run("ages", "fetch", YOUNG) == 0
+    assert folder_bytes(house.checkpoints / "tiny" / "base-000004") == before
+
+
+def test_what_came_before_the_connection_was_cut_is_not_fetched_again(
+    run: Run, hub: Hub, house: House
+) -> None:
+    import shutil
+
+    before = folder_bytes(house.checkpoints / "tiny" / "base-000004")
+    assert run("publish", "ages", "tiny") == 0
+    assert run("ages", "prune", YOUNG, "--on-hub", "--yes") == 0
+    shutil.rmtree(house.checkpoints / "tiny" / ".away")
+    hub.fail("GET", "/resolve/.*/tokenizer.json", 404, times=1)
+    hub.fail("HEAD", "/resolve/.*/tokenizer.json", 404, times=1)
+    assert run("ages", "fetch", YOUNG) == 1
+    assert YOUNG not in here(house)
+    hub.requests.clear()
+    assert run("ages", "fetch", YOUNG) == 0
+    assert not [path for _, path in hub.requests if path.endswith("model.safetensors")]
+    assert folder_bytes(house.checkpoints / "tiny" / "base-000004") == before
+
+
+@pytest.mark.parametrize("name", [".notes", "folder"])
+def test_what_was_not_sent_with_an_age_keeps_it_here(
+    run: Run, house: House, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run("publish", "ages", YOUNG) == 0
+    mine = house.checkpoints / "tiny" / "base-000004" / name
+    mine.write_text("mine") if name == ".notes" else mine.mkdir()
+    assert run("ages", "prune", YOUNG, "--on-hub", "--yes") == 1
+    assert "move it somewhere else first" in capsys.readouterr().err
+    assert mine.exists()
+
+
 def test_what_was_published_is_listed_and_put_into_a_collection(
     run: Run, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from book import cli, publish_cli
 from memory.export import export
 from memory.firewall import facts_of_generations, verdict
+from memory.models import ExportRow
 from memory.store import open_store
 from memory.wanted import Wanted
 from selves.cli import run_command
@@ -94,6 +95,30 @@ def test_an_edition_is_not_moved(run: Run, hub: Hub, book: Path, capsys: pytest.
     assert hub.repo(REPO).branches == before
     assert run("publish", "book", "tiny", "--edition", "2") == 0
     assert hub.repo(REPO).tags["ed-1"] == first["ed-1"]
+
+
+def test_an_older_edition_that_is_called_back_is_named_too(
+    run: Run, hub: Hub, book: Path, storied_house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def call_back(number: int) -> None:
+        async with open_store(storied_house.database_url) as store, store.writing() as session:
+            (await session.get_one(ExportRow, number)).invalid_at = store.clock()
+
+    assert run("publish", "ages", "tiny") == 0
+    assert run("publish", "book", "tiny") == 0
+    outline = book / "outline.toml"
+    outline.write_text(outline.read_text("utf-8").replace("\ntitle = ", '\ntitle = "Another" # ', 1), "utf-8")
+    assert run("book", "build", "tiny", "--only", "site") == 0
+    assert run("publish", "book", "tiny", "--edition", "2") == 0
+    capsys.readouterr()
+    asyncio.run(call_back(1))
+    assert run("publish", "list", "--json") == 0
+    books = [row for row in json.loads(capsys.readouterr().out) if row["what"] == "book tiny"]
+    assert [row["called_back"] for row in books] == [True, False]
+    asyncio.run(call_back(2))  # of it only the manuscript is there, and the text in the card
+    assert run("publish", "list", "--json") == 0
+    books = [row for row in json.loads(capsys.readouterr().out) if row["what"] == "book tiny"]
+    assert [row["called_back"] for row in books] == [True, True]
 
 
 def test_a_book_whose_ages_are_not_there_waits_for_them(
