@@ -165,24 +165,24 @@ def buttons(house: House, play: Play) -> None:
     """Draw Pause, Go on and End."""
     if play.stop_reason:
         return
-    first, second, _ = st.columns([1, 1, 4])
+    row = st.container(horizontal=True, vertical_alignment="center")
     if play.running:
         asked = play.pausing.is_set()
-        if first.button("Pause", key="pause", icon=":material/pause:", disabled=asked) and not asked:
+        if row.button("Pause", key="pause", icon=":material/pause:", disabled=asked) and not asked:
             play.pause()
             st.rerun()
-        if asked:
-            st.caption("It pauses when this line has been said.")
-    elif first.button("Go on", key="go_on", icon=":material/play_arrow:"):
+    elif row.button("Go on", key="go_on", icon=":material/play_arrow:"):
         play.begin(background(), serving_url(house), house)
         st.rerun()
-    if second.button("End it", key="end", icon=":material/stop_circle:"):
+    if row.button("End it", key="end", icon=":material/stop_circle:"):
         play.stop()
         if play.scene is not None:
             scene_id = play.scene.id
             tell_store(house, lambda store: store.end_scene(scene_id, "stopped"))
         play.stop_reason = "stopped"
         st.rerun()
+    if play.running and play.pausing.is_set():
+        row.caption("It pauses when this line has been said.")
 
 
 def draw_line(house: House, play: Play, message: Message) -> None:

@@ -101,19 +101,21 @@ def draw_sleep(house: House, cast: Cast) -> None:
     st.header("Halt and wake", anchor=False)
     st.caption("Who sleeps says nothing anywhere: not in scenes, not on Discord.")
     sleepers = ask_store(house, settings.asleep, set[str]())
-    all_at, none_at, _ = st.columns([1, 1, 3])
+    row = st.container(horizontal=True)
     names = [persona.name for persona in cast.persona]
-    if all_at.button("Halt all", key="halt", icon=":material/bedtime:", disabled=sleepers >= set(names)):
+    if row.button("Halt all", key="halt", icon=":material/bedtime:", disabled=sleepers >= set(names)):
         tell_store(house, lambda store: put_to_sleep(store, names))
         st.rerun()
-    if none_at.button("Wake all", key="wake", icon=":material/wb_sunny:", disabled=not sleepers):
+    if row.button("Wake all", key="wake", icon=":material/wb_sunny:", disabled=not sleepers):
         tell_store(house, lambda store: wake(store, names))
         st.rerun()
     for name in names:
-        who, switch = st.columns([4, 1], vertical_alignment="center")
-        who.text(f"{name} sleeps" if name in sleepers else f"{name} is awake")
+        row = st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap="small"
+        )
+        row.text(f"{name} sleeps" if name in sleepers else f"{name} is awake")
         words = f"Wake {name}" if name in sleepers else f"Let {name} sleep"
-        if switch.button(words, key=f"sleep-{name}", type="tertiary"):
+        if row.button(words, key=f"sleep-{name}", type="tertiary"):
             act = wake if name in sleepers else put_to_sleep
             tell_store(house, lambda store, act=act, name=name: act(store, [name]))  # type: ignore[misc]
             st.rerun()

@@ -30,6 +30,14 @@ STYLE = """<style>
 h2 { font-size: 1.4rem !important; }
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
 [data-testid="stText"] { overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  [class*="st-key-line-"] { position: relative; }
+  [class*="st-key-line-"] [data-testid="stHorizontalBlock"] { gap: 0; }
+  [class*="st-key-line-"] [data-testid="stColumn"] [data-testid="stHorizontalBlock"] { gap: .9rem; }
+  [class*="st-key-line-"] [data-testid="stColumn"]:first-child { font-weight: 600; }
+  [class*="st-key-line-"] [data-testid="stColumn"]:last-child {
+    position: absolute; top: 0; right: 0; width: auto; min-width: 0; }
+}
 </style>"""
 
 st.html(STYLE)

@@ -94,11 +94,11 @@ def ways(house: House, talk: Talk) -> None:
         return
     if not talk.messages:
         return
-    again, anew = st.columns(2)
-    if again.button("Another answer", key="another", icon=":material/refresh:"):
+    row = st.container(horizontal=True)
+    if row.button("Another answer", key="another", icon=":material/refresh:"):
         talk.begin(background(), serving_url(house), house, None)
         st.rerun()
-    if anew.button("A new talk", key="anew", icon=":material/add:"):
+    if row.button("A new talk", key="anew", icon=":material/add:"):
         st.session_state["talk"] = Talk(talk.persona)
         st.rerun()
 

@@ -22,7 +22,10 @@ def read_out(house: House) -> None:
     """Draw the form of an export, and those that were made."""
     ask_export(house)
     nothing: list[Exported] = []
-    for made in reversed(ask_store(house, exports, nothing)):
+    found = ask_store(house, exports, nothing)
+    if not found:
+        st.info("Nothing was exported yet. Count first what a format would hold.")
+    for made in reversed(found):
         state = f"invalid: {made.invalid_reason}" if made.invalid_at else f"{made.rows} rows"
         st.text(f"{made.id}: {made.format}, {made.created_at:%d %B %Y}, {state}")
         st.caption(made.folder)

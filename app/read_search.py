@@ -104,7 +104,7 @@ def draw_hit(house: House, hit: Hit, number: int) -> None:
         facts += [f"{name} {value:.2f}" for name, value in hit.scores.items()]
         if hit.alike:
             facts.append(f"and {len(hit.alike)} that say almost the same")
-        row = st.container(horizontal=True, vertical_alignment="center", gap="medium")
+        row = st.container(horizontal=True, vertical_alignment="center", gap="small")
         if found.speaker and found.speaker != found.address:
             row.text(visible(found.speaker))
         row.caption(" · ".join(facts))

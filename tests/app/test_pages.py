@@ -219,11 +219,37 @@ def test_the_reading_room_shows_scenes_as_text_whatever_was_said(house: House) -
     assert not page.exception
 
 
+def test_a_letter_of_a_scene_lies_on_its_shelf_with_its_answer(house: House) -> None:
+    async def write() -> None:
+        async with open_store(house.database_url) as store:
+            spec = SceneSpec(name="home", kind="letter", cast=("Ember", "Spark"))
+            scene = await store.begin_scene(spec, place="terminal")
+            for name, text in (("Ember", "Dear Spark, read more."), ("Spark", "Dear Ember, at import.")):
+                utterance = Utterance(
+                    address="tiny@base-000000",
+                    weights_sha256="0" * 64,
+                    engine="embedded",
+                    engine_version="1",
+                    prompt=Prompt(form="transcript", text="Dear"),
+                    sampling=Sampling(),
+                    text=text,
+                    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+                )
+                line = await store.keep_turn(scene.id, speaker=name, utterances=[utterance], chosen=0)
+                assert line is not None
+                await store.mark_posted(line.id)
+
+    asyncio.run(write())
+    shown = words(open_reading_room("Letters"))
+    assert shown[0].startswith("Ember (tiny@base-000000) to Spark")
+    assert [shown[1], shown[3]] == ["Dear Spark, read more.", "Dear Ember, at import."]
+
+
 def test_the_reading_room_walks_through_the_diaries_of_a_life(house: House, talkative: Path) -> None:
     (house.home / "checkpoints").unlink()
     shutil.copytree(talkative, house.home / "checkpoints")
-    for folder in (house.home / "checkpoints" / "tiny").iterdir():
-        card = json.loads((folder / "age.json").read_text())
+    for path in (house.home / "checkpoints" / "tiny").glob("*/age.json"):
+        card = json.loads(path.read_text())
         utterance = Utterance(
             address=card["address"],
             weights_sha256=card["weights_sha256"],
@@ -235,7 +261,7 @@ def test_the_reading_room_walks_through_the_diaries_of_a_life(house: House, talk
             started_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
         line = json.dumps({"kind": "diary", "utterance": utterance.model_dump(mode="json")})
-        (folder / "diary.jsonl").write_text(line + "\n")
+        (path.parent / "diary.jsonl").write_text(line + "\n")
     page = open_reading_room("Diaries")
     assert "Dear diary, today I was tiny@chat-000008" in words(page)
     page.select_slider(key="age").set_value("base-000004").run()
