@@ -89,9 +89,7 @@ def _pages(book: Manuscript) -> dict[str, bytes]:
 
 def _spine(pages: dict[str, bytes]) -> list[str]:
     """The order in which pages are read: cover, front, the chapters, then all the sources."""
-    return sorted(
-        pages, key=lambda name: (name != COVER, name != "front.xhtml", name.startswith("sources"), name)
-    )
+    return sorted(pages, key=lambda name: (name != COVER, name != "front.xhtml", name.startswith("sources")))
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -91,7 +91,8 @@ class Passage(Frozen):
 
     @property
     def characters(self) -> int:
-        return sum(map(len, self.text))
+        """How many are printed; one that cannot be seen counts once, however its name is written out."""
+        return sum(map(len, self.text[::2])) + len(self.text[1::2])
 
 
 class Prose(Frozen):

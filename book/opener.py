@@ -7,6 +7,7 @@ the height of the loss that was logged there: where held-out text would put them
 from __future__ import annotations
 
 import re
+from html import escape
 from itertools import pairwise
 
 from book.curve import Curve, Dot
@@ -23,7 +24,7 @@ def draw_opener(curve: Curve, age: str) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{curve.left:g} {curve.top - 12:g} '
         f"{curve.right - curve.left:g} "
-        f'{curve.bottom - curve.top + 18:g}" role="img" aria-label="The loss curve; {age} is marked">'
+        f'{curve.bottom - curve.top + 18:g}" role="img" aria-label="The loss curve; {escape(age)} is marked">'
     ]
     reached = curve.panels.index(here[0]) if here else -1
     for number, panel in enumerate(curve.panels):

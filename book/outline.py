@@ -99,7 +99,7 @@ class Outline(Frozen):
     title: str
     subtitle: str = ""
     author: str = ""
-    language: str = Field("en", pattern=r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+    language: str = Field("en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$")
     """Of your own words and the headings: a tag such as `en` or `pt-BR`."""
     lineage: str = Field(pattern=f"^{LINEAGE_PATTERN}$")
     edition: str = "1"

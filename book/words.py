@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from book.manuscript import Figures, Manuscript, Opener, Passage, Source
 from book.page import many, thin
+from book.passage import plain, runs
 
 APPENDIX = "Where it all comes from"
 APPENDIX_SAYS = (
@@ -37,7 +38,12 @@ def colophon(source: Source, *, beside: bool = False) -> str:
         parts.append("excerpt")
     if source.copied:
         parts.append(f"{source.copied:.0%} copied")
-    return " · ".join(parts)
+    return _seen(" · ".join(parts))
+
+
+def _seen(text: str) -> str:
+    """Return a text whose unseen characters are written out: engines have versions of any kind."""
+    return plain(runs(text))
 
 
 _WHO = {"operator": "written by the operator", "self": "a self"}
@@ -117,7 +123,8 @@ def _shared(source: Source) -> tuple[str, tuple[tuple[str, str], ...]]:
         if name != "seed" and value not in ([], ())
     )
     engine = f"{source.engine} {source.engine_version}"
-    return source.address, (("weights", source.weights_sha256), ("engine", engine), ("sampling", drawn))
+    facts = (("weights", source.weights_sha256), ("engine", engine), ("sampling", drawn))
+    return _seen(source.address), tuple((name, _seen(value)) for name, value in facts)
 
 
 def _cited(passage: Passage) -> Cited:
@@ -140,15 +147,15 @@ def _cited(passage: Passage) -> Cited:
         facts.append(("edited", "by the author; what was said follows"))
     elif source.excerpt:
         facts.append(("excerpt", f"characters {source.start} to {source.end} of {source.length}"))
-    return Cited(passage, " · ".join(head), facts)
+    return Cited(passage, _seen(" · ".join(head)), [(name, _seen(value)) for name, value in facts])
 
 
 def about(manuscript: Manuscript) -> list[str]:
     """Return the paragraphs on how the book was made."""
     figures = manuscript.figures
     said = [
-        f"Edition {manuscript.edition}, {manuscript.date:%-d %B %Y}. Its passages were written by ages "
-        f"of the language model {manuscript.lineage}; under each stands which age, and with which seed."
+        f"Edition {_seen(manuscript.edition)}, {manuscript.date:%-d %B %Y}. Its passages were written by "
+        f"ages of the language model {manuscript.lineage}; under each stands which age, and with which seed."
     ]
     if figures.contribution is not None:
         said.append(

@@ -11,6 +11,7 @@ import sys
 import unicodedata
 import zipfile
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -53,6 +54,15 @@ def text_of(page: bytes) -> str:
     body = root.find("{http://www.w3.org/1999/xhtml}body")
     assert body is not None
     return "".join(body.itertext())
+
+
+def words_of_html(page: bytes) -> str:
+    """Return the words of a page of HTML, as a browser reads it."""
+    found: list[str] = []
+    parser = HTMLParser(convert_charrefs=True)
+    parser.handle_data = found.append  # type: ignore[method-assign]
+    parser.feed(page.decode())
+    return "".join(found)
 
 
 def squeezed(text: str) -> str:
@@ -99,9 +109,9 @@ def test_any_text_goes_through_epub_and_website_as_itself(text: str) -> None:
         (make_site(book), "chapter-01.html"),
     ):
         page = files[name]
-        if name.endswith(".xhtml"):
-            # as XML reads it: what the manuscript holds must be legal there
-            assert text_of(page).count(shown) >= 1 or not shown.strip()
+        # as XML reads it: what the manuscript holds must be legal there
+        said = text_of(page) if name.endswith(".xhtml") else words_of_html(page)
+        assert said.count(shown) >= 1 or not shown.strip()
         assert "<script" not in page.decode()
         assert all(
             letter in "\t\n" or unicodedata.category(letter) not in ("Cc", "Cs") for letter in page.decode()
@@ -208,6 +218,34 @@ def test_every_passage_of_the_pdf_has_its_source_and_every_hash_stands_on_one_li
         assert one.source.text_sha256 in lines
         assert f"message {one.source.message_id}" in lines.replace("\xa0", " ")
     assert "a" * 64 in lines
+
+
+def test_an_epub_of_more_than_a_hundred_chapters_is_read_in_their_order() -> None:
+    book = manuscript(["x"])
+    chapter = book.chapters[0].model_copy(update={"items": book.chapters[0].items[1:2]})
+    files = chapters_of(make_epub(book.model_copy(update={"chapters": (chapter,) * 101})))
+    spine = re.findall(r'idref="([^"]+)"', files["OEBPS/book.opf"].decode())
+    assert spine[:3] == ["front", "chapter-01", "chapter-02"]
+    assert spine[101:103] == ["chapter-101", "sources-01"]
+
+
+def test_an_edition_and_an_engine_of_any_name_leave_the_epub_whole() -> None:
+    book = manuscript(["x"])
+    one = book.chapters[0].items[1]
+    assert isinstance(one, Alone)
+    source = one.passage.source.model_copy(update={"engine_version": "1\x01", "address": "a\x02@b"})
+    item = one.model_copy(update={"passage": one.passage.model_copy(update={"source": source})})
+    chapter = book.chapters[0].model_copy(update={"items": (item,)})
+    files = chapters_of(make_epub(book.model_copy(update={"edition": "1\x01", "chapters": (chapter,)})))
+    for name, page in files.items():
+        if name.endswith((".xhtml", ".opf")):
+            ElementTree.fromstring(page)
+    assert "embedded 1\\x01" in text_of(files["OEBPS/sources-01.xhtml"])
+
+
+def test_what_cannot_be_seen_counts_as_what_a_self_wrote() -> None:
+    one = passage("\x00\x01hello\x02" * 10, 1)
+    assert one.characters == one.model_characters == 80
 
 
 def test_a_manuscript_is_read_back_as_it_was(tmp_path: Path) -> None:
