@@ -6,15 +6,17 @@ Only ids are read here; words are opened later, for a few rows at a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.candidates import judged, posted
-from memory.firewall import facts_of_generations, facts_of_messages, verdict
+from memory.firewall import Facts, facts_of_generations, facts_of_messages, verdict
 from memory.formats import OF_SCENES
+from memory.hearsay import Hearsay
 from memory.likeness import split_of
 from memory.models import GenerationRow, MessageRow
 from memory.people import in_parts
@@ -55,10 +57,11 @@ async def choose(session: AsyncSession, wanted: Wanted) -> Chosen:
 
 async def refused(session: AsyncSession, wanted: Wanted, items: Sequence[Item]) -> str:
     """Return why something of an export may not be used any more; "" if all of it may."""
+    facts_of = _facts_for(wanted, session)
     for part in in_parts(items):
         if wanted.format in OF_SCENES:
             shown = [item.message_id for item in part if item.message_id and not item.said("hidden")]
-            facts = await facts_of_messages(session, shown)
+            facts = await facts_of(shown)
         else:
             facts = await facts_of_generations(session, [i for item in part for i in item.generation_ids])
             gone = select(GenerationRow.id).where(
@@ -113,8 +116,9 @@ async def _permitted_lines(
     """
     kept: list[Item] = []
     row, last, parted = 0, None, False
+    facts_of = _facts_for(wanted, session)
     for part in in_parts(lines):
-        facts = await facts_of_messages(session, [line.message_id for line in part])
+        facts = await facts_of([line.message_id for line in part])
         for line in part:
             allowed, reason = verdict(wanted.purpose, facts[line.message_id])
             if not allowed:
@@ -140,6 +144,13 @@ async def _permitted_lines(
                 )
             )
     return _shown(kept, left_out)
+
+
+def _facts_for(wanted: Wanted, session: AsyncSession) -> Callable[[list[int]], Awaitable[dict[int, Facts]]]:
+    """What decides about lines; for the public also what came to selves by way of others."""
+    if wanted.purpose == "publish":
+        return Hearsay(session).of_messages
+    return partial(facts_of_messages, session)
 
 
 def _shown(items: Sequence[Item], left_out: Counter[str]) -> Chosen:

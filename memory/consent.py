@@ -31,10 +31,12 @@ Consents = dict[Purpose, bool]
 
 
 async def consents_of(session: AsyncSession, person_ids: Iterable[int]) -> dict[int, Consents]:
-    """Return what people last said, by person id."""
+    """Return what people last said, by person id. What they said who were forgotten counts no more."""
     said: dict[int, Consents] = {person_id: {} for person_id in person_ids}
+    forgotten = select(PersonRow.id).where(PersonRow.forgotten_at.is_not(None))
+    newest = select(func.max(ConsentRow.id)).group_by(ConsentRow.person_id, ConsentRow.purpose)
+    newest = newest.where(ConsentRow.person_id.not_in(forgotten))
     for part in in_parts(said):
-        newest = select(func.max(ConsentRow.id)).group_by(ConsentRow.person_id, ConsentRow.purpose)
         query = select(ConsentRow).where(ConsentRow.id.in_(newest.where(ConsentRow.person_id.in_(part))))
         for row in await session.scalars(query):
             said[row.person_id][cast(Purpose, row.purpose)] = row.granted

@@ -10,8 +10,10 @@
       that was reported or deleted
 
 Discord's developer policy (rule 21) forbids training on message content unless Discord expressly permits it:
-a person's own consent is not enough there. Publishing and diaries need the author's consent alone. A vote or
-a reaction is a label on a sample: it goes wherever the sample may, without saying whose it is.
+a person's own consent is not enough there. Publishing and diaries need the author's consent alone. What a
+self said after reading a person's words is published only if these may be, since selves repeat what they
+read; `hearsay.py` finds those that came to it by way of others. Who was forgotten allows nothing. A vote or a
+reaction is a label on a sample: it goes wherever the sample may, without saying whose it is.
 """
 
 from __future__ import annotations
@@ -61,8 +63,6 @@ class Facts:
     """People's words that were in the prompt."""
     read_unknown: bool = False
     """Whether there were some that nobody knows the author of."""
-    prompt_shown: bool = False
-    """Whether the prompt goes out too. (To train on a sample is to train on its prompt.)"""
     addressed: bool = False
     """Whether a person said it to a self: it may be answered."""
     edited: bool = False
@@ -83,7 +83,7 @@ def verdict(purpose: Purpose, facts: Facts) -> Verdict:
     if outward and facts.edited:
         return Verdict(False, "a person edited it")
     own = _of_source(purpose, facts.source, addressed=facts.addressed)
-    if not own.allowed or not outward or not (purpose == "train" or facts.prompt_shown):
+    if not own.allowed or purpose not in ("publish", "train"):
         return own
     if facts.read_unknown:
         return Verdict(False, "its prompt holds a person's words, and nobody knows whose")
@@ -111,7 +111,7 @@ def _of_source(purpose: Purpose, source: Source, *, addressed: bool) -> Verdict:
 
 
 async def facts_of_generations(session: AsyncSession, ids: Sequence[int]) -> dict[int, Facts]:
-    """Return what decides about samples, by id. `prompt_shown` is for the caller to say."""
+    """Return what decides about samples, by id."""
     facts: dict[int, Facts] = {}
     permitted = await permissions(session)
     for part in in_parts(dict.fromkeys(ids)):

@@ -18,68 +18,96 @@ from memory.firewall import Facts, Source, facts_of_generations, facts_of_messag
 from memory.models import GenerationRow, MessageRow
 from memory.people import in_parts
 
-
-async def deep_facts_of_generations(session: AsyncSession, ids: Collection[int]) -> dict[int, Facts]:
-    """Return what decides about samples, by id; `read` has also what came to them by way of others."""
-    facts = await facts_of_generations(session, sorted(set(ids)))
-    return await _widened(session, facts, {number: number for number in facts})
+UNKNOWN = None
+"""Stands for a person's words of which nobody knows the author."""
 
 
-async def deep_facts_of_messages(session: AsyncSession, ids: Collection[int]) -> dict[int, Facts]:
-    """Return what decides about lines, by id, likewise."""
-    ids = sorted(set(ids))
-    samples = await _samples_of(session, ids)
-    return await _widened(session, await facts_of_messages(session, ids), samples)
+class Hearsay:
+    """What decides about samples and lines that everybody may come to read.
+
+    `read` of their facts has also what came to them by way of others. What was found of a sample is kept, so
+    that a long scene can be asked about in parts.
+    """
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+        self._sources: dict[Any, Source] = {}
+        self._heard: dict[int, frozenset[Any]] = {}
+        """Sample -> keys of all that is behind it."""
+        self._same: dict[frozenset[Any], frozenset[Any]] = {}
+
+    async def of_generations(self, ids: Collection[int]) -> dict[int, Facts]:
+        """Return what decides about samples, by id."""
+        facts = await facts_of_generations(self._session, sorted(set(ids)))
+        return await self._widened(facts, {number: number for number in facts})
+
+    async def of_messages(self, ids: Collection[int]) -> dict[int, Facts]:
+        """Return what decides about lines, by id."""
+        ids = sorted(set(ids))
+        samples = await _samples_of(self._session, ids)
+        return await self._widened(await facts_of_messages(self._session, ids), samples)
+
+    async def _widened(self, facts: Mapping[int, Facts], sample_of: Mapping[int, int]) -> dict[int, Facts]:
+        await self._look_at(set(sample_of.values()))
+        wide = dict(facts)
+        for row, sample in sample_of.items():
+            heard = self._heard[sample]
+            read = tuple(self._sources[key] for key in sorted(heard - {UNKNOWN}))
+            wide[row] = replace(facts[row], read=read, read_unknown=UNKNOWN in heard)
+        return wide
+
+    async def _look_at(self, samples: Collection[int]) -> None:
+        parents = await _behind(self._session, samples, self._heard)
+        own = await facts_of_generations(self._session, sorted(parents))
+        for sample in sorted(parents):  # what is in a prompt was said before, so it has a smaller number
+            heard: set[Any] = {UNKNOWN} if own[sample].read_unknown else set()
+            for source in own[sample].read:
+                key = source.origin, tuple(sorted(source.said.items())), tuple(sorted(source.permitted))
+                self._sources[key] = source
+                heard.add(key)
+            found = frozenset(heard.union(*(self._heard[parent] for parent in parents[sample])))
+            self._heard[sample] = self._same.setdefault(found, found)
 
 
-async def _widened(
-    session: AsyncSession, facts: Mapping[int, Facts], sample_of: Mapping[int, int]
-) -> dict[int, Facts]:
-    parents = await _parents(session, set(sample_of.values()))
-    own = await facts_of_generations(session, sorted(parents))
-    sources: dict[Any, Source] = {}
-    heard: dict[int, set[Any]] = {}
-    unknown: set[int] = set()
-    for sample in sorted(parents):  # what is in a prompt was said before, so it has a smaller number
-        mine = own.get(sample)
-        keys = {_key(source): source for source in (mine.read if mine else ())}
-        sources.update(keys)
-        heard[sample] = set(keys).union(*(heard.get(parent, set()) for parent in parents[sample]))
-        if (mine and mine.read_unknown) or not unknown.isdisjoint(parents[sample]):
-            unknown.add(sample)
-    return {
-        row: replace(
-            fact,
-            read=tuple(sources[key] for key in sorted(heard[sample_of[row]])),
-            read_unknown=fact.read_unknown or sample_of[row] in unknown,
-        )
-        if row in sample_of
-        else fact
-        for row, fact in facts.items()
-    }
+async def retold_in(session: AsyncSession, samples: Collection[int], prompts: Collection[int]) -> set[int]:
+    """Return those of these samples that can say what was read in one of these prompts, at whatever hand."""
+    if not prompts:
+        return set()
+    prompts, first = set(prompts), min(prompts)
+    parents = await _behind(session, {sample for sample in samples if sample >= first}, (), first)
+    found: set[int] = set()
+    for sample in sorted(parents):
+        if sample in prompts or not found.isdisjoint(parents[sample]):
+            found.add(sample)
+    return found.intersection(samples)
 
 
-async def _parents(session: AsyncSession, samples: Collection[int]) -> dict[int, set[int]]:
-    """Return these samples and all behind them, each with the samples that were said in its prompt."""
-    prompts: dict[int, tuple[int, ...]] = {}
-    sample_of: dict[int, int] = {}
-    asked: set[int] = set()
-    todo = set(samples)
+async def _behind(
+    session: AsyncSession, samples: Collection[int], known: Collection[int], first: int = 0
+) -> dict[int, set[int]]:
+    """Return these samples and all behind them but the `known`, each with the samples said in its prompt.
+
+    Samples before the `first` are passed over.
+    """
+    parents: dict[int, set[int]] = {}
+    sample_of: dict[int, int | None] = {}
+    todo = {sample for sample in samples if sample not in known}
     while todo:
+        prompts: dict[int, list[int]] = {}
         for part in in_parts(sorted(todo)):
-            found = select(GenerationRow.id, GenerationRow.prompt_message_ids).where(
-                GenerationRow.id.in_(part)
-            )
-            prompts |= {number: tuple(ids) for number, ids in await session.execute(found)}
-        new = {line for number in todo for line in prompts.get(number, ())} - asked
-        asked |= new
-        said = await _samples_of(session, sorted(new))
-        sample_of |= said
-        todo = set(said.values()) - prompts.keys()
-    return {
-        number: {sample_of[line] for line in lines if line in sample_of and sample_of[line] < number}
-        for number, lines in prompts.items()
-    }
+            read = select(GenerationRow.id, GenerationRow.prompt_message_ids)
+            for number, ids in await session.execute(read.where(GenerationRow.id.in_(part))):
+                prompts[number] = ids
+        lines = {line for ids in prompts.values() for line in ids if line not in sample_of}
+        sample_of |= dict.fromkeys(lines)
+        sample_of |= await _samples_of(session, sorted(lines))
+        for number, ids in prompts.items():
+            said = (sample_of[line] for line in ids)
+            parents[number] = {one for one in said if one is not None and first <= one < number}
+        todo = {
+            one for number in prompts for one in parents[number] if one not in parents and one not in known
+        }
+    return parents
 
 
 async def _samples_of(session: AsyncSession, lines: Collection[int]) -> dict[int, int]:
@@ -91,7 +119,3 @@ async def _samples_of(session: AsyncSession, lines: Collection[int]) -> dict[int
         )
         found |= {line: sample for line, sample in await session.execute(query) if sample is not None}
     return found
-
-
-def _key(source: Source) -> Any:
-    return source.origin, tuple(sorted(source.said.items())), tuple(sorted(source.permitted))

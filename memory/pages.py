@@ -7,7 +7,6 @@ back.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +16,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.firewall import verdict
-from memory.hearsay import deep_facts_of_messages
+from memory.hearsay import Hearsay
 from memory.models import ExportItemRow, ExportRow, WritingRow
 from memory.types import Message
 from selves.files import sha256_file
@@ -35,10 +34,8 @@ async def without_unpublishable(store: Store, messages: Sequence[Message]) -> li
     People's lines stay, so that whoever makes a page sees that people were there.
     """
     async with store.reading() as session:
-        facts = await deep_facts_of_messages(session, [message.id for message in messages])
-    return [
-        m for m in messages if m.human or verdict("publish", replace(facts[m.id], prompt_shown=True)).allowed
-    ]
+        facts = await Hearsay(session).of_messages([message.id for message in messages])
+    return [m for m in messages if m.human or verdict("publish", facts[m.id]).allowed]
 
 
 async def record_page(

@@ -18,7 +18,7 @@ from memory.models import (
     PersonRow,
 )
 from memory.people import find_person, in_parts, read_messages
-from memory.spoilt import exports_holding
+from memory.spoilt import exports_holding, exports_retelling
 from memory.types import Message
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ async def everything_of(store: Store, who: str) -> Kept:
             )
             read_by += [{"message": m, "generation": g, "address": address} for m, g, address in heard]
             exports |= await exports_holding(session, part)
+        exports |= await exports_retelling(session, {read["generation"] for read in read_by})
         feedback = await session.scalars(
             select(FeedbackRow).where(FeedbackRow.person_id == person.id).order_by(FeedbackRow.id)
         )

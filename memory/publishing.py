@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
 from memory.export import Exported, exports
-from memory.firewall import Facts, verdict
+from memory.firewall import verdict
 from memory.formats import OF_SCENES
-from memory.hearsay import deep_facts_of_generations, deep_facts_of_messages
+from memory.hearsay import Hearsay
 from memory.models import ExportItemRow, ExportRow
 from memory.pages import PAGE
 from memory.people import in_parts
@@ -62,18 +61,15 @@ async def publishable(store: Store, export_id: int) -> Exported:
     async with store.reading() as session:
         rows = await session.scalars(select(ExportItemRow).where(ExportItemRow.export_id == export_id))
         items = [to_item(row) for row in rows]
+        hearsay = Hearsay(session)
         for part in in_parts(items):
-            facts: dict[int, Facts]
             if found.format in OF_SCENES:
                 shown = [item.message_id for item in part if item.message_id and not item.said("hidden")]
-                facts = await deep_facts_of_messages(session, shown)
+                facts = await hearsay.of_messages(shown)
             else:
-                ids = [i for item in part for i in item.generation_ids]
-                facts = await deep_facts_of_generations(session, ids)
+                facts = await hearsay.of_generations([i for item in part for i in item.generation_ids])
             for fact in facts.values():
-                allowed, reason = verdict(
-                    "publish", replace(fact, prompt_shown=found.format not in OF_SCENES)
-                )
+                allowed, reason = verdict("publish", fact)
                 if not allowed:
                     refused[reason] = refused.get(reason, 0) + 1
     if refused:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.formats import OF_SCENES
+from memory.hearsay import retold_in
 from memory.models import ExportItemRow, ExportRow, HeardInRow, MessageRow
 from memory.people import in_parts
 from selves.files import sha256_file
@@ -63,6 +65,27 @@ async def exports_showing(session: AsyncSession, message_ids: Collection[int]) -
         )
         exports.update(export_id for export_id, detail in items if not (detail or {}).get("hidden"))
     return exports
+
+
+async def exports_retelling(session: AsyncSession, prompts: Collection[int]) -> set[int]:
+    """Return the exports for everybody that show what was said after one of these samples' prompts was read.
+
+    By whoever read it, or heard of it by way of others.
+    """
+    if not prompts:
+        return set()
+    sample = func.coalesce(ExportItemRow.generation_id, MessageRow.generation_id)
+    items = await session.execute(
+        select(ExportItemRow.export_id, sample)
+        .join(ExportRow, ExportRow.id == ExportItemRow.export_id)
+        .outerjoin(MessageRow, MessageRow.id == ExportItemRow.message_id)
+        .where(ExportRow.purpose == "publish", sample >= min(prompts))
+    )
+    shown_in: dict[int, set[int]] = defaultdict(set)
+    for export_id, number in items:
+        shown_in[number].add(export_id)
+    found = await retold_in(session, shown_in, prompts)
+    return set().union(*(shown_in[number] for number in found))
 
 
 async def exports_made_of(session: AsyncSession, *conditions: ColumnElement[bool]) -> set[int]:

@@ -31,7 +31,7 @@ from memory.models import (
 )
 from memory.people import in_parts, keys_of
 from memory.quotes import Quotes
-from memory.spoilt import HOLDS_PROMPTS, exports_made_of, exports_showing
+from memory.spoilt import HOLDS_PROMPTS, exports_made_of, exports_retelling, exports_showing
 
 AT_ONCE = 2000
 """So many samples are held in memory at a time."""
@@ -276,6 +276,7 @@ async def _exports_of(session: AsyncSession, traces: Traces) -> None:
             traces.exports |= await exports_made_of(session, column.in_(part))
         for part in in_parts(sorted(traces.prompts)):
             traces.exports |= await exports_made_of(session, column.in_(part), read)
+    traces.exports |= await exports_retelling(session, traces.prompts)
     traces.checkpoints = await _ages_that_read(session, traces.exports)
 
 

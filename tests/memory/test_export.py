@@ -291,11 +291,12 @@ async def test_a_transcript_keeps_the_place_of_words_that_may_not_be_shown(
     open_ = await store.hear(scene.id, platform_id=2, user_id=2, text="For all.", created_at=NOON)
     assert open_.person_id is not None
     await consent.allow(store, open_.person_id, "publish", granted=True, notice="1", via="test")
+    await a_turn(store, "Hello, you.", prompt=talk("you", open_.id), scene=scene)
     await a_turn(store, "Hello, both.", prompt=talk("you", shy.id, open_.id), scene=scene)
     wanted = Wanted(format="transcript", purpose="publish")
     exported = await export(store, wanted, tmp_path / "scenes")
     (row,) = lines(tmp_path / "scenes/data/train.jsonl")
-    assert row["turns"] == [["somebody", "…"], ["guest-2", "For all."], ["Ember", "Hello, both."]]
+    assert row["turns"] == [["somebody", "…"], ["guest-2", "For all."], ["Ember", "Hello, you."]]
     assert row["premise"] == "They meet."
     assert exported.summary["origins"] == {"discord": 1, "self": 1}
     await export(store, Wanted(format="dce", purpose="publish"), tmp_path / "dce")

@@ -29,7 +29,6 @@ facts = st.builds(
     source=sources,
     read=st.lists(sources, max_size=3).map(tuple),
     read_unknown=st.booleans(),
-    prompt_shown=st.booleans(),
     addressed=st.booleans(),
     edited=st.booleans(),
     unwanted=st.booleans(),
@@ -68,10 +67,9 @@ def test_in_the_parlor_the_authors_word_decides() -> None:
     assert verdict("train", sample(Source("selfhosted", {"train": True}))).allowed
 
 
-def test_a_reply_to_a_person_may_be_published_without_the_prompt() -> None:
-    reply = sample(Source("discord"))
-    assert verdict("publish", reply).allowed
-    assert not verdict("publish", replace(reply, prompt_shown=True)).allowed
+def test_a_reply_to_a_person_is_published_if_their_words_may_be() -> None:
+    assert not verdict("publish", sample(Source("discord"))).allowed
+    assert verdict("publish", sample(Source("discord", {"publish": True}))).allowed
 
 
 def test_a_person_is_answered_where_they_speak_to_a_self() -> None:

@@ -441,11 +441,12 @@ async def test_exports_with_their_words_are_invalid_and_ages_that_read_them_are_
         (of_quote.id, (str(tmp_path / "train.jsonl"),)),
         (of_reply.id, ()),
         (of_line.id, ()),
+        (shown_reply.id, ()),
     ]
     assert report.checkpoints == ("ember@chat-000100", "ember@chat-000200")
     async with store.reading() as session:
         found = (await session.scalars(select(ExportRow).order_by(ExportRow.id))).all()
-        assert [e.invalid_at is not None for e in found] == [True, True, True, False, False]
+        assert [e.invalid_at is not None for e in found] == [True, True, True, True, False]
         assert found[0].invalid_reason == "somebody whose words were used asked to be forgotten"
 
 
