@@ -82,6 +82,8 @@ class DiaryCallback(TrainerCallback):
         self.due: list[Occasion] = []
         self.before: str | None = None
         """The age that wrote last."""
+        self.saved: int | None = None
+        """The step whose checkpoint this run wrote last; any other on the disk may be of another run."""
         self.spent_s = 0.0
         """What writing took so far."""
 
@@ -93,6 +95,8 @@ class DiaryCallback(TrainerCallback):
         if state.global_step == 0:
             self.due.append("birth" if self.born else "before")
             self._write(args, state, **more)
+        else:
+            self.before = self._last_before(args, state.global_step)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ARG002
         self._write(args, state, **more)
@@ -135,6 +139,7 @@ class DiaryCallback(TrainerCallback):
             self.best = loss
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:  # noqa: ARG002
+        self.saved = state.global_step
         if state.global_step < state.max_steps:
             self.due.append("age")
             self._write(args, state, **more)
@@ -160,19 +165,45 @@ class DiaryCallback(TrainerCallback):
                 "the trainer knows no tokenizer", "give it processing_class, or DiaryCallback tokenizer"
             )
         tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
-        path = (self.folder or Path(args.output_dir)) / DIARY_FILE
-        address = f"{self.life.lineage}@{age_name(STAGE, state.global_step)}"
-        already = [w for w in read_diary(path) if w.utterance.address == address]
+        step, kept = self._moment(args, state, ended="last" in occasions or "after" in occasions)
+        sha256 = sha256_file(kept) if kept else weights_sha256(model)
+        path = self._file(args)
+        address = f"{self.life.lineage}@{age_name(STAGE, step)}"
+        already = [
+            w
+            for w in read_diary(path)
+            if w.utterance.address == address and w.utterance.weights_sha256 == sha256
+        ]
         occasions = [o for o in occasions if o not in {w.occasion for w in already}]
         # entangled: a number from the training's own source, which is another afterwards
         seed = int(torch.randint(2**31, ())) if self.life.diary.entangled else self.life.seed
-        sha256 = weights_sha256(model, Path(args.output_dir) / f"checkpoint-{state.global_step}")
         with listening(model):
             own = pen(model, tokenizer, ends_of(model, tokenizer), form_of(tokenizer), address, sha256)
             said = diary.write_with(own, self.life._replace(seed=seed), occasions, self.before, already)
         add_to_diary(path, said)
         self.before = address
         self.spent_s += time.monotonic() - begun
+
+    def _moment(self, args: Any, state: Any, *, ended: bool) -> tuple[int, Path | None]:
+        """Return the step whose weights the model has now, and the file that keeps them, if one does."""
+        best = getattr(state, "best_model_checkpoint", None)
+        if ended and args.load_best_model_at_end and best:
+            step, folder = int(Path(best).name.rpartition("-")[2]), Path(best)
+        else:
+            step, folder = state.global_step, Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            if self.saved != step:
+                return step, None
+        kept = folder / WEIGHTS_FILE
+        return step, kept if kept.exists() else None
+
+    def _file(self, args: Any) -> Path:
+        return (self.folder or Path(args.output_dir)) / DIARY_FILE
+
+    def _last_before(self, args: Any, step: int) -> str | None:
+        """Return the age that wrote last in the run that goes on."""
+        addresses = [w.utterance.address for w in read_diary(self._file(args))]
+        own = [a for a in addresses if a.startswith(f"{self.life.lineage}@")]
+        return next((a for a in reversed(own) if Address.parse(a).step <= step), None)
 
 
 def form_of(tokenizer: Any) -> Any:
@@ -187,13 +218,8 @@ def ends_of(model: Any, tokenizer: Any) -> list[int]:
     return sorted(token for token in ids if token is not None)
 
 
-def weights_sha256(model: Any, kept: Path) -> str:
-    """Return the sha256 of the file in which these weights are kept, or where there is none, of all weights.
-
-    The latter is over name, dtype, shape and bytes of each tensor, in the order of names.
-    """
-    if (kept / WEIGHTS_FILE).exists():
-        return sha256_file(kept / WEIGHTS_FILE)
+def weights_sha256(model: Any) -> str:
+    """Return the sha256 of weights that are in no file: over name, dtype, shape and bytes of each tensor."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from selves.lineage import read_diary
 from selves.speech import Writing
@@ -19,6 +21,17 @@ Train = Callable[..., tuple[dict[str, torch.Tensor], list[Writing]]]
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # TRL's own
+
+
+class Killed(TrainerCallback):  # type: ignore[misc]
+    """Ends a run in the step after one that was saved, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -33,7 +46,12 @@ def train(request: pytest.FixtureRequest, checkpoints: Path, tmp_path: Path) -> 
     texts = [f"Number {n} is a fine number, and so is {n * n}." for n in range(32)]
 
     def run(
-        callback: DiaryCallback | None, name: str = "out", **changes: Any
+        callback: DiaryCallback | None,
+        name: str = "out",
+        *,
+        stop_after: int = 0,
+        resume: bool = False,
+        **changes: Any,
     ) -> tuple[dict[str, torch.Tensor], list[Writing]]:
         set_seed(3)
         model = AutoModelForCausalLM.from_pretrained(source, attention_dropout=0.2)
@@ -49,7 +67,8 @@ def train(request: pytest.FixtureRequest, checkpoints: Path, tmp_path: Path) -> 
             "disable_tqdm": True,
             "use_cpu": True,
         } | changes
-        callbacks = [callback] if callback else []
+        callbacks: list[Any] = [callback] if callback else []
+        callbacks += [Killed(stop_after)] if stop_after else []
         trainer: Any
         if getattr(request, "param", "") == "trl":
             from trl import SFTConfig, SFTTrainer
@@ -67,11 +86,13 @@ def train(request: pytest.FixtureRequest, checkpoints: Path, tmp_path: Path) -> 
                 model=model,
                 args=TrainingArguments(**settings),
                 train_dataset=datasets.Dataset.from_list([{**r, "labels": r["input_ids"]} for r in rows]),
+                eval_dataset=datasets.Dataset.from_list([{**r, "labels": r["input_ids"]} for r in rows[:4]]),
                 data_collator=_padded(tokenizer.pad_token_id),
                 processing_class=tokenizer,
                 callbacks=callbacks,
             )
-        trainer.train()
+        with contextlib.suppress(KeyboardInterrupt):
+            trainer.train(resume_from_checkpoint=resume)
         weights = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
         return weights, read_diary(tmp_path / name / "diary.jsonl")
 
@@ -120,10 +141,49 @@ def test_it_writes_before_on_its_way_and_after(train: Train, tmp_path: Path) -> 
     )
 
 
-def test_a_run_that_goes_on_writes_nothing_twice(train: Train, tmp_path: Path) -> None:
+def test_a_run_that_is_done_again_writes_nothing_twice(train: Train) -> None:
     _, said = train(DiaryCallback("ember", diary=Diary(**SHORT)))
     _, again = train(DiaryCallback("ember", diary=Diary(**SHORT)))
     assert again == said
+
+
+def test_a_run_that_goes_on_from_a_checkpoint_knows_whom_it_was_before(train: Train) -> None:
+    _, whole = train(DiaryCallback("ember", diary=Diary(**SHORT)), "whole")
+    train(DiaryCallback("ember", diary=Diary(**SHORT)), "cut", stop_after=3)
+    _, resumed = train(DiaryCallback("ember", diary=Diary(**SHORT)), "cut", resume=True)
+
+    def told(written: list[Writing]) -> list[tuple[str, str, str | None]]:
+        return [(w.utterance.address, w.kind, w.to) for w in written]
+
+    assert told(resumed) == told(whole)
+
+
+def test_another_run_in_the_same_folder_writes_of_its_own_weights(train: Train, tmp_path: Path) -> None:
+    from selves.files import sha256_file
+
+    _, first = train(DiaryCallback("ember", diary=Diary(**SHORT)))
+    kept = {n: sha256_file(tmp_path / "out" / f"checkpoint-{n}" / "model.safetensors") for n in (3, 6)}
+    _, both = train(DiaryCallback("ember", diary=Diary(**SHORT)), save_steps=4, learning_rate=2e-3)
+    second = both[len(first) :]
+    assert {w.occasion for w in second} == {"age", "after"}  # it began as the same weights
+    assert not {w.utterance.weights_sha256 for w in second} & set(kept.values())
+
+
+def test_the_last_words_of_the_best_model_are_those_of_its_age(train: Train, tmp_path: Path) -> None:
+    from selves.files import sha256_file
+
+    _, said = train(
+        DiaryCallback("ember", diary=Diary(**SHORT)),
+        eval_strategy="steps",
+        eval_steps=3,
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+        greater_is_better=True,
+    )
+    (address,) = {w.utterance.address for w in said if w.occasion == "after"}
+    step = int(address[-6:])
+    kept = tmp_path / "out" / f"checkpoint-{step}" / "model.safetensors"
+    assert {w.utterance.weights_sha256 for w in said if w.occasion == "after"} == {sha256_file(kept)}
 
 
 def test_a_rate_that_is_far_too_high_is_written_about(train: Train) -> None:
