@@ -15,7 +15,7 @@ from typing import Any
 
 from selves.errors import AgeError, CorpusError, UsageError
 from selves.files import PARTIAL_PREFIX, disk_error, new_folder, sha256_file
-from selves.lineage import CARD_FILE, Address, Age, AgeCard, read_age
+from selves.lineage import CARD_FILE, Address, Age, AgeCard, read_age, read_json
 from selves.settings import House
 from selves.speech import Form
 from training import packages
@@ -74,8 +74,17 @@ def import_folder(source: Path, address: Address, house: House, tell: Tell) -> A
         raise AgeError(f"{source} has no config.json", "name a folder that save_pretrained wrote")
     tell(f"reading {source}")
     tokenizer, model = load_tokenizer(source), load_model(source)
-    where = str(source.absolute())
-    return keep_model(folder, address, model, tokenizer, license=read_license(source), source=where)
+    card = source / CARD_FILE  # of an age of some house, whose mark stays with it
+    return keep_model(
+        folder,
+        address,
+        model,
+        tokenizer,
+        license=read_license(source),
+        source=str(source.absolute()),
+        age_restricted=card.is_file()
+        and bool(read_json(card, str(source), "repair or delete it").get("age_restricted")),
+    )
 
 
 def read_license(source: Path) -> str:
@@ -153,6 +162,7 @@ def keep_model(
     source: str,
     tokens_seen: int = 0,
     train_loss: float | None = None,
+    age_restricted: bool = False,
 ) -> Age:
     """Write a model as an imported age, whole or not at all. Raises DiskError."""
     form: Form = "chat" if tokenizer.chat_template else "transcript"
@@ -175,6 +185,7 @@ def keep_model(
             tokens_seen=tokens_seen,
             train_loss=train_loss,
             license=license,
+            age_restricted=age_restricted,
             source=source,
             weights_sha256=sha256_file(partial / WEIGHTS_FILE),
             files=other_files(partial),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from selves.files import disk_error
+from selves.files import disk_error, sha256_text
 from selves.speech import ChatMessage, Prompt, Sampling, seed_from
 from training.generate import Speaker, say
 from training.post import models
@@ -15,9 +15,15 @@ from training.post.models import Base
 from training.post.rows import Message
 from training.post.speaking import Stepper, listening, prompt_ids
 
-SAID_FILE = "said.jsonl"
 MAX_TOKENS = 128
 TEMPERATURE = 0.8
+
+
+def said_file(base: Base, seed: int) -> str:
+    """Return the name of the file with what this base answered by this seed and in this way (pure)."""
+    return (
+        f"said-{sha256_text(f'{base.age.card.weights_sha256} {seed} {MAX_TOKENS} {TEMPERATURE}')[:16]}.jsonl"
+    )
 
 
 class Asking:

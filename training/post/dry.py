@@ -43,7 +43,7 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
             return "\n".join([*lines, "reads no data"])
         for name in (*recipe.reward.functions, *recipe.probes.rewards):
             rewards.load(name)
-        say = asking.Asking(base, recipe.seed, Path(scratch) / asking.SAID_FILE)
+        say = asking.Asking(base, recipe.seed, Path(scratch) / asking.said_file(base, recipe.seed))
         prepared = data.prepare(recipe, figures.questions(recipe, base.form), say)
         limit = limit_of(recipe, age.card.context_tokens)
         rows, lengths = fitting(recipe, prepared.train, base.tokenizer, limit)

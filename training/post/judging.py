@@ -7,7 +7,7 @@
     options = { judge = "critic@reward-000100" }
 
 A judge is an age like any other, so it speaks, writes its diary and is served; beside its weights lies
-`score.safetensors`, one row with which its last state becomes a number (Ouyang et al. 2022,
+`score.json`, one row of weights by which its last state becomes a number (Ouyang et al. 2022,
 arXiv:2203.02155).
 What the number is worth alone means nothing: only that of one answer against that of another.
 """
@@ -31,7 +31,8 @@ from training.post.models import Base
 from training.post.recipe import PostRecipe
 from training.post.rows import Message, Row
 
-HEAD_FILE = "score.safetensors"
+HEAD_FILE = "score.json"
+"""No safetensors: an engine would take it for a part of the model."""
 HEAD = "score"
 """What transformers calls the row that makes a number of a state."""
 KEPT = 2
@@ -100,7 +101,8 @@ def keep_head(folder: Path, judge: Any) -> None:
 
     head = getattr(_inner(judge), HEAD)
     head = getattr(head, "modules_to_save", {"default": head})["default"]
-    save_file({HEAD: head.weight.detach().float().cpu().contiguous()}, folder / HEAD_FILE)
+    row = head.weight.detach().float().cpu()[0].tolist()
+    (folder / HEAD_FILE).write_text(json.dumps({HEAD: row}) + "\n", "utf-8")
     path = folder / ADAPTER_FILE
     if path.exists():
         pairs = {name: tensor for name, tensor in load_file(path).items() if f".{HEAD}." not in name}
@@ -134,7 +136,7 @@ def measure(recipe: PostRecipe, judge: Any, base: Base, rows: Sequence[Row]) -> 
 @lru_cache(KEPT)
 def open_judge(house: House, address: str) -> Judge:
     """Return an age that judges. Raises AgeError if it is none."""
-    from safetensors.torch import load_file
+    import torch
 
     from training.listening import undrawn
 
@@ -150,7 +152,7 @@ def open_judge(house: House, address: str) -> Judge:
         if under is not None:
             voice = models.folded(age, under)
             setattr(model, model.base_model_prefix, getattr(voice, voice.base_model_prefix))
-        getattr(model, HEAD).weight.data.copy_(load_file(age.folder / HEAD_FILE)[HEAD])
+        getattr(model, HEAD).weight.data.copy_(torch.tensor([age.read_json(HEAD_FILE)[HEAD]]))
     return Judge(model, tokenizer, age.card.context_tokens)
 
 

@@ -50,7 +50,7 @@ def keep(
     """Write one age. Raises DiskError; AgeError if it is an adapter that not every engine can put on."""
     adapter = recipe.lora is not None and recipe.keep == "adapter"
     judges = recipe.method == "reward"
-    learned = model if recipe.lora is None or adapter else copy.deepcopy(model).merge_and_unload()
+    learned = model if recipe.lora is None or adapter else copy.deepcopy(model).float().merge_and_unload()
     voice = judging.voice_of(learned, base, recipe.seed) if judges else learned
     with new_folder(folder) as partial:
         try:
@@ -97,6 +97,7 @@ def keep(
 def _is_restricted(recipe: PostRecipe, base: Base) -> bool:
     """Whether it is marked, or anybody that it comes from is."""
     others = [*recipe.merge.others, *([recipe.distill.teacher] if recipe.method == "distill" else [])]
+    others += [recipe.ageing.toward] if recipe.method == "ageing" and "@" in recipe.ageing.toward else []
     from_others = (find_age(base.age.lineage_folder.parent, address) for address in others)
     return recipe.age_restricted or any(age.card.age_restricted for age in (base.age, *from_others))
 
@@ -124,17 +125,20 @@ def _check_adapter(partial: Path, base: Base) -> None:
 
 
 def _write_whole(partial: Path, base: Base, model: Any) -> None:
-    """Write a model in its base's dtype, with the base's own configuration: trainers change theirs."""
-    import torch
+    """Write a model as it was learned, with the base's own configuration: trainers change theirs.
 
-    config = json.loads((base.folder / "config.json").read_text("utf-8"))
-    dtype = getattr(torch, config.get("dtype") or config.get("torch_dtype") or "float32")
-    kept = model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
-    kept.save_pretrained(str(partial), max_shard_size="1TB")
+    Small steps would be rounded away in a smaller dtype, so it is written in that of what was learned.
+    """
+    model.save_pretrained(str(partial), max_shard_size="1TB")
     for name in ("config.json", "generation_config.json"):
         (partial / name).unlink(missing_ok=True)
         if (base.folder / name).exists():
             shutil.copyfile(base.folder / name, partial / name)
+    config = json.loads((base.folder / "config.json").read_text("utf-8"))
+    dtype = str(model.dtype).removeprefix("torch.")
+    told = {key: dtype for key in ("dtype", "torch_dtype") if config.get(key, dtype) != dtype}
+    if told:
+        (partial / "config.json").write_text(json.dumps(config | told, indent=2) + "\n", "utf-8")
 
 
 def _write_tokenizer(partial: Path, base: Base, recipe: PostRecipe) -> None:

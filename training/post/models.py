@@ -49,9 +49,22 @@ def find_base(recipe: PostRecipe, house: House, tell: Tell) -> Age:
     source = Path(recipe.base).expanduser()
     name = "".join(c if c.isalnum() else "-" for c in source.name.lower()).strip("-")
     address = Address.parse(f"{name}@import-000000")
+    folder = source if source.is_dir() else _from_hub(recipe.base)
     if (house.checkpoints / address.lineage / address.age).exists():
-        return find_age(house.checkpoints, str(address))
-    return import_folder(source if source.is_dir() else _from_hub(recipe.base), address, house, tell)
+        age = find_age(house.checkpoints, str(address))
+        if age.card.source != str(folder.absolute()):
+            raise UsageError(
+                f"{address} is here already, and it came from {age.card.source or 'elsewhere'}, not {folder}",
+                "bring it in under another name, `selves ages import`, and say that address as `base`",
+            )
+        written = max((path.stat().st_mtime for path in folder.glob("*.safetensors")), default=0.0)
+        if written > age.card.created_at.timestamp():
+            raise UsageError(
+                f"{folder} has changed since {address} was made of it",
+                "bring it in under another name, `selves ages import`, and say that address as `base`",
+            )
+        return age
+    return import_folder(folder, address, house, tell)
 
 
 def _from_hub(name: str) -> Path:
@@ -82,7 +95,7 @@ def open_base(recipe: PostRecipe, age: Age, state: Path) -> Base:
                 f"{age.card.address} is an adapter itself, and an adapter on an adapter cannot be kept",
                 'say keep = "merged", or make a whole age of it first: method = "merge"',
             )
-        folder = state / "base"
+        folder = state / f"base-{age.card.weights_sha256[:16]}"
         if not folder.exists():
             fold(age, under, folder)
     tokenizer = load_tokenizer(age.folder)

@@ -4,7 +4,7 @@
         run.json           what is being run: the recipe, the hash of the rows, and what was measured before
         checkpoint-N/      transformers' own state: weights, optimizer, schedule, random states
             whole.json     written last: without it the folder is what a killed run left, and is deleted
-        base/              an adapter that the run begins as, folded into its base
+        base-*/            an adapter that the run begins as, folded into its base
 
 One that is newer and whole stands before an older one is deleted. All of it goes when the last age is kept.
 """
@@ -22,7 +22,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from selves.errors import DiskError, TrainingError
-from selves.files import disk_error, write_file
+from selves.files import disk_error, sha256_file, write_file
 from selves.lineage import AgeCard
 from training.post.recipe import IDLE, PostRecipe
 from training.recipe import differences
@@ -75,11 +75,27 @@ def check_kept(card: AgeCard, recipe: PostRecipe) -> None:
         changed = differences(essence(PostRecipe.model_validate(card.recipe)), essence(recipe))
     except ValidationError:
         changed = ["it is no age of post-training"]
+    changed += [f"{name} is not what it was" for name in _other_files(card)]
     if changed:
         raise TrainingError(
             f"{card.address} was made otherwise: {'; '.join(changed)}",
             "put the recipe back as it was, choose another lineage or stage, or begin anew with --fresh",
         )
+
+
+def _other_files(card: AgeCard) -> list[str]:
+    """Return the files that an age read and that are others by now; those that are gone may be."""
+    read = [
+        (source["file"], source["sha256"])
+        for source in card.sources
+        if "file" in source and "sha256" in source
+    ]
+    for source in card.sources:
+        if "folder" in source:
+            read += [
+                (str(Path(source["folder"]) / name), sha) for name, sha in source.get("files", {}).items()
+            ]
+    return [name for name, sha256 in read if Path(name).is_file() and sha256_file(Path(name)) != sha256]
 
 
 def note(state: Path, **facts: Any) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import shutil
 import time
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selves.errors import TrainingError
-from selves.files import write_file
+from selves.files import PARTIAL_PREFIX, write_file
 from selves.lineage import Address, AgeCard, age_name, read_age
 from selves.settings import House
 from training.checkpoint import STATE_FOLDER, only_trainer
@@ -42,6 +43,7 @@ from training.post import (
 from training.post.figures import Figure
 from training.post.lengths import fitting, limit_of
 from training.post.recipe import BY_REWARD, IN_WEIGHTS, ON_POLICY, PostRecipe
+from training.post.rows import fingerprint
 from training.watch import Watch
 
 if TYPE_CHECKING:
@@ -114,7 +116,8 @@ def fresh_start(recipe: PostRecipe, house: House) -> list[str]:
         for step in recipe.age_steps:
             path = folder / age_name(recipe.stage_name, step)
             if path.exists():
-                shutil.rmtree(path)
+                # under another name first: killed midway, it is still whole or off the list
+                shutil.rmtree(path.rename(folder / f"{PARTIAL_PREFIX}gone-{path.name}"))
                 gone.append(f"{recipe.lineage}@{path.name}")
         shutil.rmtree(folder / STATE_FOLDER / recipe.stage_name, ignore_errors=True)
     return gone
@@ -149,11 +152,13 @@ class Run:
             machine.how == "fsdp"
             or (machine.how == "auto" and base.age.card.parameters > parallel.WHOLE_UP_TO)
         )
-        say = asking.Asking(base, recipe.seed, state / asking.SAID_FILE)
+        say = asking.Asking(base, recipe.seed, state / asking.said_file(base, recipe.seed))
         read = data.prepare(recipe, figures.questions(recipe, base.form), say) if world.first else None
         self.prepared: data.Prepared = parallel.told(read, world)
         limit = limit_of(recipe, base.age.card.context_tokens)
         self.rows, self.lengths = fitting(recipe, self.prepared.train, base.tokenizer, limit)
+        if recipe.method == "kto":  # TRL reads them in order, and compares each with its neighbour
+            random.Random(recipe.seed).shuffle(self.rows)
         known = (
             resume.begin(state, recipe, self.prepared.sha256, base.age.card.weights_sha256, self.sharded)
             if world.first
@@ -177,6 +182,8 @@ class Run:
         ):
             if count:
                 self.watch.warn(f"{count} rows are left out: they {why}")
+        if not self.prepared.test and self.recipe.held_out:
+            self.watch.warn("no row is held out, so nothing is measured by rows: few prompts differ")
         follower = Follower(self, until)
         with resume.writable(self.state):
             self.trainer = trainer = trainers.build(
@@ -228,9 +235,10 @@ class Run:
         return time.monotonic() - self.begun
 
     def _measure_before(self, model: Any) -> None:
-        if "before" not in self.known:
+        asked = fingerprint([self.recipe.probes.model_dump(mode="json"), *self.prepared.test])
+        if "before" not in self.known or self.known.get("asked") != asked:
             found = [figure.model_dump() for figure in self.measure(model)]
-            resume.note(self.state, before=found)
+            resume.note(self.state, before=found, asked=asked)
             self.known["before"] = found
 
     @property

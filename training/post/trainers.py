@@ -192,7 +192,9 @@ def _beginning(recipe: PostRecipe, base: Base) -> Any:
     """Return the model that learns, as it is before."""
     if recipe.method == "reward":
         return judging.load(base.folder, base.tokenizer.pad_token_id, recipe.seed)
-    return models.load(base, recipe.seed)
+    model = models.load(base, recipe.seed)
+    # in a smaller dtype the steps of all weights would be lost in rounding
+    return model if recipe.lora else model.float()
 
 
 def _configured(configuration: Any, own: dict[str, Any], recipe: PostRecipe) -> Any:

@@ -197,5 +197,12 @@ def test_a_run_does_not_go_on_as_another(post_house: House, make_post: MakePost)
     train(make_post(steps=2), post_house, threads=1)
     with pytest.raises(TrainingError, match=r"quill@sft-000002 was made otherwise: rate: 0.003 -> 0.1"):
         train(make_post(steps=2, rate=0.1), post_house, threads=1)
+    answers = Path("answers.jsonl")
+    read = answers.read_text("utf-8")
+    answers.write_text(read + read[: read.index("\n") + 1].replace("fine", "well"), "utf-8")
+    with pytest.raises(
+        TrainingError, match=r"quill@sft-000002 was made otherwise: .*answers.jsonl is not what"
+    ):
+        train(make_post(steps=2), post_house, threads=1)
     assert fresh_start(make_post(steps=2), post_house) == ["quill@sft-000002"]
     assert train(make_post(steps=2, rate=0.1), post_house, threads=1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from selves.errors import AgeError
+from selves.errors import AgeError, UsageError
 from selves.lineage import find_age, list_ages
 from selves.settings import House
 from tests.training.post.parts import BASE, MakePost, figures, trained
@@ -195,3 +197,32 @@ def test_a_model_in_a_folder_becomes_an_age_first(post_house: House, make_post: 
     folder = find_age(post_house.checkpoints, BASE).folder
     age = trained(make_post(base=str(folder), steps=1), post_house)
     assert age.card.parent == "chat-000008@import-000000"
+
+
+def test_what_a_model_in_half_precision_learned_is_kept_as_it_was_measured(
+    post_house: House, make_post: MakePost, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    source = find_age(post_house.checkpoints, BASE).folder
+    shutil.copytree(source, tmp_path / "half")
+    AutoModelForCausalLM.from_pretrained(str(source), dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
+    age = trained(make_post(base=str(tmp_path / "half"), rate=1e-5, steps=2), post_house)
+    base = find_age(post_house.checkpoints, "half@import-000000")
+    before, after = (load_file(one.folder / "model.safetensors") for one in (base, age))
+    moved = [float((after[name] - before[name].float()).abs().max()) for name in before]
+    assert all(tensor.dtype == torch.float32 for tensor in after.values())
+    assert 0 < max(moved) < 3e-5
+    assert AutoModelForCausalLM.from_pretrained(str(age.folder)).dtype == torch.float32
+
+
+def test_a_folder_of_the_same_name_is_not_taken_for_another(
+    post_house: House, make_post: MakePost, tmp_path: Path
+) -> None:
+    source = find_age(post_house.checkpoints, BASE).folder
+    for place in ("a", "b"):
+        shutil.copytree(source, tmp_path / place / "run")
+    train(make_post(base=str(tmp_path / "a" / "run"), steps=1), post_house, threads=1)
+    with pytest.raises(UsageError, match="run@import-000000 is here already, and it came from .*/a/run"):
+        train(make_post(base=str(tmp_path / "b" / "run"), steps=1, lineage="other"), post_house, threads=1)
+    assert not list_ages(post_house.checkpoints, "other")
