@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from selves.errors import AgeError, HubError
-from selves.files import PARTIAL_PREFIX, disk_error
+from selves.files import PARTIAL_PREFIX, disk_error, new_folder
 from selves.lineage import AWAY_FOLDER, CARD_FILE, Address, Age, read_age
 from training.hub import Hub, Receipt
 from training.prune import Pruned, remembered
@@ -38,15 +38,17 @@ def check(hub: Hub, age: Age, receipt: Receipt, *, read_back: bool) -> None:
     `read_back` fetches all of it and compares the bytes themselves, not only what the Hub says of them.
     """
     age.verify()
-    files: dict[str, Path | bytes] = {
-        path.name: path for path in sorted(age.folder.iterdir()) if path.is_file() and path.name[0] != "."
-    }
-    hub.verify(receipt, files)
-    if not read_back:
-        return
+    here = sorted(age.folder.iterdir())
+    if foreign := next((path for path in here if not path.is_file() or path.name[0] == "."), None):
+        raise AgeError(
+            f"{foreign} is no file of the age, and was not sent with it",
+            "nothing was deleted; move it somewhere else first",
+        )
+    hub.verify(receipt, {path.name: path for path in here})
     try:
-        with TemporaryDirectory(prefix=f"{PARTIAL_PREFIX}read-back-", dir=age.folder.parent) as place:
-            hub.fetch(receipt, files, Path(place) / "copy")
+        for path in here if read_back else ():  # one after the other: who makes room has little
+            with TemporaryDirectory(prefix=f"{PARTIAL_PREFIX}read-back-", dir=age.folder.parent) as place:
+                hub.fetch(receipt, path.name, Path(place))
     except OSError as error:
         raise disk_error(error, age.folder.parent) from error
 
@@ -61,7 +63,10 @@ def away(lineage_folder: Path) -> dict[str, Pruned]:
 
 
 def bring_back(hub: Hub, checkpoints: Path, address: str) -> Age:
-    """Fetch an age that went to the Hub, whole and verified. Raises HubError, AgeError or DiskError."""
+    """Fetch an age that went to the Hub, whole and verified. Raises HubError, AgeError or DiskError.
+
+    What came before a connection was cut is not fetched again.
+    """
     parsed = Address.parse(address)
     parent = checkpoints / parsed.lineage
     if (parent / parsed.age / CARD_FILE).exists():
@@ -72,19 +77,28 @@ def bring_back(hub: Hub, checkpoints: Path, address: str) -> Age:
         raise AgeError(f"{address} is not away on the Hub", f"those that are: {known}")
     receipt = line.receipt
     stub = parent / AWAY_FOLDER / parsed.age
-    names = [path.name for path in stub.iterdir()] if stub.is_dir() else []
-    card = read_age(stub).card if CARD_FILE in names else None
+    card = read_age(stub).card if (stub / CARD_FILE).exists() else None
     # the card on the Hub is for readers; what the age is made of is named in its own
-    wanted = {CARD_FILE, *(card.files if card else receipt.files), *names} & receipt.files.keys()
+    wanted = {CARD_FILE, *(card.files if card else receipt.files)} & receipt.files.keys()
     wanted |= {name for name in receipt.files if name.endswith("model.safetensors")}
-    hub.fetch(receipt, sorted(wanted), parent / f"{PARTIAL_PREFIX}back-{parsed.age}")
-    fetched = parent / f"{PARTIAL_PREFIX}back-{parsed.age}"
     try:
-        Age(read_age(fetched).card, fetched).verify()
-        fetched.rename(parent / parsed.age)
+        stub.mkdir(parents=True, exist_ok=True)
+        for name in sorted(wanted):
+            hub.fetch(receipt, name, stub)
+        shutil.rmtree(stub / ".cache", ignore_errors=True)  # what huggingface_hub notes beside its downloads
+        with new_folder(parent / parsed.age) as whole:
+            _move(stub, whole)
+            try:
+                Age(read_age(whole).card, whole).verify()
+            except AgeError:
+                _move(whole, stub)
+                raise
         shutil.rmtree(stub, ignore_errors=True)
     except OSError as error:
         raise disk_error(error, parent / parsed.age) from error
-    finally:
-        shutil.rmtree(fetched, ignore_errors=True)
     return read_age(parent / parsed.age)
+
+
+def _move(one: Path, other: Path) -> None:
+    for path in sorted(one.iterdir()):
+        path.rename(other / path.name)

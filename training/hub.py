@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from selves.errors import HubError
-from selves.files import new_folder, sha256_file
+from selves.files import sha256_file
 from selves.speech import Frozen
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ ATTRIBUTES = ".gitattributes"
 """The Hub's own file in every repository."""
 MANIFEST = "selves.json"
 """Says of a repository that it was made here, and of what."""
+EXAMPLE = frozenset({"README.md", "index.html", "style.css"})
+"""What the Hub puts into a new static Space."""
 
 
 class Receipt(Frozen):
@@ -64,8 +66,8 @@ class Parcel:
     title: str
     """Of the commit."""
     message: str = ""
-    keep: frozenset[str] = frozenset()
-    """Files of the revision that stay though they are not in `files`; all others go."""
+    replaces: Collection[str] = ()
+    """What was sent there before and goes if it is not in `files`. Whatever else is there stays."""
 
     @property
     def bytes(self) -> int:
@@ -110,10 +112,12 @@ class Hub:
                 self.api.create_repo(repo, repo_type=kind, private=not public, space_sdk=sdk)
                 return True
 
-    def untouched(self, repo: str, kind: Kind) -> bool:
-        """Return whether nothing was committed but what the Hub puts into a new repository."""
-        with asked(f"looking at {repo}"):
-            return len(self.api.list_repo_commits(repo, repo_type=kind)) <= 1
+    def is_new(self, repo: str, kind: Kind) -> bool:
+        """Return whether nothing is in a repository but a README and what the Hub puts into a new Space."""
+        names = self.tree(repo, kind, "main").keys() - {"README.md"}
+        if not names or kind != "space" or names - EXAMPLE:
+            return not names
+        return b"Welcome to your static Space" in (self.read(repo, kind, "index.html") or b"")
 
     def read(self, repo: str, kind: Kind, path: str, revision: str = "main") -> bytes | None:
         """Return a small file of a repository; None if it, or the revision, is not there. Raises HubError."""
@@ -149,11 +153,13 @@ class Hub:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         repo, kind, revision = parcel.repo, parcel.kind, parcel.revision
-        head = self._branch(repo, kind, revision)
+        head, is_new = self._branch(repo, kind, revision)
         there = self.tree(repo, kind, head)
         # what the Hub has already is not sent again, though the commit names it
         wrong = differences(parcel.files, there)
-        extra = sorted(there.keys() - parcel.files.keys() - parcel.keep)
+        # a new branch begins with what is on others, where it stays
+        old = there.keys() if is_new else there.keys() & set(parcel.replaces)
+        extra = sorted(old - parcel.files.keys())
         if wrong or extra:
             operations: list[CommitOperationAdd | CommitOperationDelete] = [
                 CommitOperationAdd(path, file if isinstance(file, bytes) else str(file))
@@ -193,30 +199,39 @@ class Hub:
                 "nothing was deleted; publish it again, or restore the file that was damaged",
             )
 
-    def fetch(self, receipt: Receipt, paths: Iterable[str], folder: Path) -> None:
-        """Write files of a revision into a new folder, all of them verified, or none. Raises HubError.
+    def fetch(self, receipt: Receipt, path: str, folder: Path) -> None:
+        """Write one file that was sent into a folder, verified. Raises HubError.
 
-        Nothing is overwritten: if there is something at `folder`, it stays.
+        What is there already, also a part of it, is not fetched again. If the commit is gone, since the
+        repository's history was squashed, the head of its branch may still have the file.
         """
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import RevisionNotFoundError
 
-        with new_folder(folder) as partial:
-            for path in paths:
-                with asked(f"fetching {receipt.what} from {receipt.repo}"):
-                    hf_hub_download(
-                        receipt.repo,
-                        path,
-                        repo_type=receipt.kind,
-                        revision=receipt.commit,
-                        local_dir=partial,
-                        endpoint=receipt.endpoint,
-                    )
-                if sha256_file(partial / path) != receipt.files[path]:
-                    raise HubError(
-                        f"{path} of {receipt.repo} at {receipt.commit[:12]} is not what was sent there",
-                        "keep what you have here; the copy on the Hub is damaged",
-                    )
-            _remove_cache(partial)
+        def download(revision: str) -> None:
+            hf_hub_download(
+                receipt.repo,
+                path,
+                repo_type=receipt.kind,
+                revision=revision,
+                local_dir=folder,
+                endpoint=receipt.endpoint,
+            )
+
+        file, sha256 = folder / path, receipt.files.get(path)
+        if file.is_file() and sha256_file(file) == sha256:
+            return
+        with asked(f"fetching {receipt.what} from {receipt.repo}"):
+            try:
+                download(receipt.commit)
+            except RevisionNotFoundError:
+                download(receipt.revision)
+        if sha256_file(file) != sha256:
+            file.unlink()
+            raise HubError(
+                f"{path} of {receipt.repo} at {receipt.commit[:12]} is not what was sent there",
+                "keep what you have here; the copy on the Hub is damaged",
+            )
 
     def tagged(self, repo: str, kind: Kind, tag: str, files: Mapping[str, Path | bytes]) -> bool:
         """Return whether this name is given, to a commit with these files.
@@ -245,16 +260,20 @@ class Hub:
             self.api.add_collection_item(shelf.slug, repo, kind, exists_ok=True)
             return str(shelf.slug)
 
-    def _branch(self, repo: str, kind: Kind, revision: str) -> str:
-        """Return the head of a branch, made from the repository's first commit if there is none."""
+    def _branch(self, repo: str, kind: Kind, revision: str) -> tuple[str, bool]:
+        """Return the head of a branch, made from the repository's first commit if there is none.
+
+        And whether it was made.
+        """
         with asked(f"looking at {repo}"):
             refs = self.api.list_repo_refs(repo, repo_type=kind)
             heads = {ref.name: ref.target_commit for ref in refs.branches}
-            if revision not in heads:
+            is_new = revision not in heads
+            if is_new:
                 first = self.api.list_repo_commits(repo, repo_type=kind)[-1].commit_id
                 self.api.create_branch(repo, branch=revision, revision=first, repo_type=kind, exist_ok=True)
                 heads[revision] = first
-            return str(heads[revision])
+            return str(heads[revision]), is_new
 
 
 def differences(files: Mapping[str, Path | bytes], there: Mapping[str, There]) -> dict[str, str]:
@@ -276,13 +295,6 @@ def _sha256(file: Path | bytes) -> str:
 def _git_oid(file: Path | bytes) -> str:
     data = file if isinstance(file, bytes) else file.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
-
-
-def _remove_cache(folder: Path) -> None:
-    """Remove what huggingface_hub notes beside its downloads."""
-    import shutil
-
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from selves.settings import House
 from tests.book.conftest import say
 from tests.hub_double.client import point_at
 from tests.hub_double.server import Hub
+from training import ages
 
 REPO = "anna/tiny"
 Run = Callable[..., int]
@@ -34,13 +35,13 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture
 def run(hub: Hub, storied_house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run `selves publish` or `selves book`, as anna, against the Hub of this test."""
+    """Run `selves publish`, `selves book` or `selves ages`, as anna, against the Hub of this test."""
     point_at(hub, hub.add_user("anna"), tmp_path / "hf", monkeypatch)
     monkeypatch.setenv("SELVES_HOME", str(storied_house.home))
     monkeypatch.setenv("SELVES_CAST", str(storied_house.cast_path))
 
     def call(command: str, *argv: str) -> int:
-        return run_command({"publish": publish_cli.main, "book": cli.main}[command], argv)
+        return run_command({"publish": publish_cli.main, "book": cli.main, "ages": ages.main}[command], argv)
 
     return call
 
@@ -80,6 +81,27 @@ def test_ages_published_after_a_book_leave_its_chapters(run: Run, hub: Hub, book
     assert run("publish", "book", "tiny") == 0
     assert hub.repo(REPO).branches == before
     assert len(hub.repo(REPO).tags) == 1
+
+
+def test_a_chapter_stays_though_its_age_has_a_card_of_its_own(
+    run: Run, hub: Hub, storied_house: House
+) -> None:
+    folder = storied_house.checkpoints / "tiny" / "chat-000008"
+    (folder / "README.md").write_text("# what was measured after training\n")
+    assert run("book", "build", "tiny", "--only", "epub") == 0
+    assert run("publish", "ages", "tiny") == 0
+    assert run("publish", "book", "tiny") == 0
+    before = {name: hub.files(REPO, name)["README.md"] for name in ("main", "chat-000008")}
+    assert all(b"a chapter of" in card for card in before.values())
+    assert run("publish", "ages", "tiny") == 0
+    assert {name: hub.files(REPO, name)["README.md"] for name in before} == before
+    (folder / "notes.txt").write_text("found since")
+    assert run("publish", "ages", "tiny") == 0
+    assert {name: hub.files(REPO, name)["README.md"] for name in before} == before
+    assert run("ages", "prune", "tiny@chat-000008", "--on-hub", "--force", "--yes") == 0
+    assert run("ages", "fetch", "tiny@chat-000008") == 0
+    assert (folder / "README.md").read_text() == "# what was measured after training\n"
+    assert (folder / "notes.txt").exists()
 
 
 def test_an_edition_is_not_moved(run: Run, hub: Hub, book: Path, capsys: pytest.CaptureFixture[str]) -> None:

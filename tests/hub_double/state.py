@@ -12,6 +12,12 @@ from typing import Any
 import yaml
 
 ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.pdf filter=lfs diff=lfs merge=lfs -text\n"
+EXAMPLE = {
+    "README.md": b"---\ntitle: A Space\nsdk: static\n---\n",
+    "index.html": b"<h1>Welcome to your static Space!</h1>\n",
+    "style.css": b"h1 { font-size: 16px }\n",
+}
+"""What is in a new static Space."""
 LFS_ENDINGS = (".safetensors", ".pdf", ".bin", ".parquet")
 LFS_FROM = 10 * 1024 * 1024
 """Bytes from which on a file is a big one whatever it is called."""
@@ -91,6 +97,14 @@ class Repo:
             yield commit
             commit = self.commits.get(commit.parent or "")
 
+    def squash(self, branch: str = "main") -> None:
+        """Make one commit of a branch's history."""
+        tree = self.find(branch).tree
+        del self.branches[branch]
+        made = self.commit(branch, "squashed", "", tree)
+        kept = {oid for name in (*self.branches, *self.tags) for oid in (c.oid for c in self.history(name))}
+        self.commits = {oid: commit for oid, commit in self.commits.items() if oid in kept | {made.oid}}
+
     def commit(self, branch: str, title: str, message: str, tree: Mapping[str, Blob]) -> Commit:
         parent = self.branches.get(branch)
         said = repr((self.id, len(self.commits), parent, title, message, sorted(tree)))
@@ -130,7 +144,8 @@ class World:
         if key in self.repos:
             raise Refusal(409, "", "You already created this repo", url=f"/{key[1]}")
         repo = self.repos[key] = Repo(kind, key[1], private=private, sdk=sdk)
-        repo.commit("main", "initial commit", "", {".gitattributes": Blob(ATTRIBUTES, size=len(ATTRIBUTES))})
+        files = {".gitattributes": ATTRIBUTES} | (EXAMPLE if sdk == "static" else {})
+        repo.commit("main", "initial commit", "", {n: Blob(f, size=len(f)) for n, f in files.items()})
         return repo
 
     def repo(self, kind: str, repo_id: str, token: str | None, *, files: bool = False) -> Repo:
