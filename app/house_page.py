@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,8 @@ from selves.errors import SelvesError
 from selves.settings import House
 
 PATIENCE_S = 3.0
+LOOK_S = 10.0
+"""How often it is looked again who answers."""
 NEXT = 5
 
 
@@ -28,7 +30,7 @@ def house_page(house: House) -> None:
     """Draw the page."""
     st.title("House", anchor=False)
     cast = load_cast_or_empty(house.cast_path)
-    draw_engines(house)
+    live(draw_engines, house)
     draw_consent(house)
     if cast is None:
         st.info(f"There is no cast file at {house.cast_path}: nobody has a name, a schedule or a budget.")
@@ -36,8 +38,17 @@ def house_page(house: House) -> None:
         draw_sleep(house, cast)
         draw_schedule(cast)
         draw_budget(house, cast)
-    draw_discord(house)
+    live(draw_discord, house)
     draw_database(house)
+
+
+@st.fragment(run_every=LOOK_S)
+def live(draw: Callable[[House], None], house: House) -> None:
+    """Draw a part of the page that is looked at again by itself."""
+    try:
+        draw(house)
+    except SelvesError as error:
+        show_error(error)
 
 
 def draw_engines(house: House) -> None:
@@ -54,7 +65,6 @@ def draw_engines(house: House) -> None:
     for name, state in engines.items():
         st.text(f"{'✓' if state == 'ok' else '✗'} {name}: {state}")
     st.text(f"at {url}")
-    st.button("Look again", key="look", icon=":material/refresh:")
 
 
 def health(url: str) -> Mapping[str, Any] | None:

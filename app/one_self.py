@@ -6,12 +6,10 @@ import streamlit as st
 
 from app.common import all_ages, ask_store, background, notice_clicks, page, serving_url, show_error
 from app.company import company
-from app.read_diaries import draw_writing
-from app.read_letters import draw_letter
+from app.read_diaries import draw_entries, draw_writing
+from app.read_letters import Correspondence, correspondence, draw_letter
 from app.talking import Talk
-from bots.post_office import Delivery, deliveries
 from memory.show import visible, words_of
-from memory.store import Store
 from memory.types import Message
 from selves.cast import Persona, load_cast_or_empty
 from selves.lineage import Age
@@ -120,31 +118,28 @@ def draw_beside(house: House, persona: Persona, ages: list[Age]) -> None:
         return
     diary, letters, lineage = st.tabs(["Diary", "Letters", "Lineage"])
     with diary:
+        entries = draw_entries(house, persona.name)
         writings = age.writings()
         for writing in writings:
             draw_writing(writing)
-        if not writings:
+        if not writings and not entries:
             st.caption("It wrote nothing when it was kept.")
     with letters:
-        draw_letters(house, persona.address)
+        draw_letters(house, persona)
     with lineage:
         draw_lineage(age, ages)
 
 
-def draw_letters(house: House, address: str) -> None:
+def draw_letters(house: House, persona: Persona) -> None:
     """Draw the letters that a self wrote or got."""
-
-    async def load(store: Store) -> list[tuple[Delivery, list[Message]]]:
-        mine = [
-            one
-            for one in await deliveries(store, diaries=False)
-            if address in (one.letter.address, one.reader, one.to)
-        ]
-        return [(one, await store.messages(one.answer.id) if one.answer else []) for one in mine[-LETTERS:]]
-
-    nothing: list[tuple[Delivery, list[Message]]] = []
-    found = ask_store(house, load, nothing)
-    for delivery, answers in reversed(found):
+    nothing: list[Correspondence] = []
+    names = {persona.name, persona.address}
+    found = [
+        (delivery, answers)
+        for delivery, answers in ask_store(house, correspondence, nothing)
+        if names & {delivery.letter.address, delivery.reader, delivery.to}
+    ]
+    for delivery, answers in found[:LETTERS]:
         draw_letter(delivery, answers)
     if not found:
         st.caption("It wrote no letter and got none.")

@@ -1,11 +1,14 @@
-"""Diaries to read: a slider over a life, and what the age there wrote."""
+"""Diaries to read: what each age of a life wrote, along a slider, and what selves wrote of their days."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from app.common import all_ages
-from memory.show import visible
+from app.common import all_ages, ask_store
+from memory.letters import DIARY
+from memory.show import visible, words_of
+from memory.store import Store
+from memory.types import Message, Scene
 from selves.lineage import Age
 from selves.settings import House
 from selves.speech import Writing
@@ -17,9 +20,23 @@ KINDS = {
     "continuation": "What it made of the one prompt",
     "portrait": "Self-portrait",
 }
+GROWING, DAYS = "while it grew", "days, weeks and chapters"
+NEWEST = 50
+"""So many days, weeks and chapters are shown at most."""
 
 
 def read_diaries(house: House) -> None:
+    """Draw what selves wrote while they grew, or what they wrote of their days."""
+    nobody: list[str] = []
+    if diarists := ask_store(house, who_keeps_one, nobody):
+        which = st.segmented_control("What they wrote", (GROWING, DAYS), default=GROWING, key="which_diary")
+        if which == DAYS:
+            draw_entries(house, st.selectbox("Self", diarists, key="diarist"))
+            return
+    read_lives(house)
+
+
+def read_lives(house: House) -> None:
     """Draw a slider over a life, and what the age there wrote."""
     ages = all_ages(house)
     lineages = list(dict.fromkeys(age.address.lineage for age in ages if age.writings()))
@@ -29,6 +46,33 @@ def read_diaries(house: House) -> None:
     lineage = st.selectbox("Lineage", lineages, key="lineage")
     life = {age.address.age: age for age in ages if age.address.lineage == lineage}
     draw_age(life[slide(list(life))])
+
+
+async def who_keeps_one(store: Store) -> list[str]:
+    """Return the names of those who wrote of a day."""
+    return sorted({scene.spec.cast[0] for scene in await entries(store)})
+
+
+async def entries(store: Store) -> list[Scene]:
+    """Return days, weeks and chapters in the order they were begun; letters lie at the same place."""
+    return [scene for scene in await store.scenes(place=DIARY) if scene.kind == "retelling"]
+
+
+def draw_entries(house: House, name: str) -> int:
+    """Draw what a self wrote of its days, weeks and chapters, the newest first; return how many there are."""
+
+    async def load(store: Store) -> list[tuple[Scene, list[Message]]]:
+        mine = [scene for scene in await entries(store) if scene.spec.cast[0] == name]
+        return [(scene, await store.messages(scene.id)) for scene in reversed(mine[-NEWEST:])]
+
+    nothing: list[tuple[Scene, list[Message]]] = []
+    found = ask_store(house, load, nothing)
+    for scene, lines in found:
+        with st.container(border=True):
+            st.caption(f"{scene.name.capitalize()} {scene.spec.opening} · scene {scene.id}")
+            for line in lines:
+                st.text(words_of(line))
+    return len(found)
 
 
 def draw_age(age: Age) -> None:

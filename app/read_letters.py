@@ -20,27 +20,26 @@ Correspondence = tuple[Delivery, list[Message]]
 
 def read_letters(house: House) -> None:
     """Draw the letters, the newest first."""
-
-    async def load(store: Store) -> list[Correspondence]:
-        sent = await deliveries(store, diaries=False)
-        found = [(one, await store.messages(one.answer.id) if one.answer else []) for one in sent[-NEWEST:]]
-        letters = {one.letter.scene_id for one in sent}
-        for scene in await store.scenes(last=SCENES):
-            if scene.kind == "letter" and scene.id not in letters:
-                lines = [line for line in await store.messages(scene.id) if line.address]
-                found += (
-                    [(Delivery(lines[0], to_whom(scene, lines[0]), None, scene), lines[1:])] if lines else []
-                )
-        return sorted(found, key=lambda pair: pair[0].letter.id, reverse=True)[:NEWEST]
-
     nothing: list[Correspondence] = []
-    letters = ask_store(house, load, nothing)
+    letters = ask_store(house, correspondence, nothing)
     if not letters:
         st.info("No letter was written yet. A scene of kind letter is one, with `to` to an age of its own:")
         st.code("selves scene letters", language=None)
         return
-    for delivery, answers in letters:
+    for delivery, answers in letters[:NEWEST]:
         draw_letter(delivery, answers)
+
+
+async def correspondence(store: Store) -> list[Correspondence]:
+    """Return letters to ages and letters of scenes, each with what was answered, the newest first."""
+    sent = await deliveries(store, diaries=False)
+    found = [(one, await store.messages(one.answer.id) if one.answer else []) for one in sent[-NEWEST:]]
+    letters = {one.letter.scene_id for one in sent}
+    for scene in await store.scenes(last=SCENES):
+        if scene.kind == "letter" and scene.id not in letters:
+            lines = [line for line in await store.messages(scene.id) if line.address]
+            found += [(Delivery(lines[0], to_whom(scene, lines[0]), None, scene), lines[1:])] if lines else []
+    return sorted(found, key=lambda pair: pair[0].letter.id, reverse=True)
 
 
 def to_whom(scene: Scene, letter: Message) -> str:

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import common
 from app.reading_room import SHELVES
-from memory.store import open_store
+from memory.store import Store, open_store
 from selves.cast import SceneSpec
 from selves.settings import House
 from selves.speech import Prompt, Sampling, Utterance
@@ -49,6 +49,23 @@ def open_room(name: str) -> AppTest:
 
 def words(page: AppTest) -> list[str]:
     return [element.value for element in page.text]
+
+
+async def say(store: Store, scene_id: int, name: str, text: str) -> None:
+    """Let a self have said something."""
+    utterance = Utterance(
+        address="tiny@base-000000",
+        weights_sha256="0" * 64,
+        engine="embedded",
+        engine_version="1",
+        prompt=Prompt(form="transcript", text=f"<{name}>"),
+        sampling=Sampling(),
+        text=text,
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    line = await store.keep_turn(scene_id, speaker=name, utterances=[utterance], chosen=0)
+    assert line is not None
+    await store.mark_posted(line.id)
 
 
 def test_asked_ages_answer_side_by_side_and_it_is_kept(served_house: House) -> None:
@@ -192,19 +209,7 @@ def test_the_reading_room_shows_scenes_as_text_whatever_was_said(house: House) -
             for name, text in (("first", "long ago"), ("second", HOSTILE)):
                 spec = SceneSpec(name=name, cast=("Spark", "Ember"), premise=f"{name} premise {HOSTILE}")
                 scene = await store.begin_scene(spec, place="terminal")
-                utterance = Utterance(
-                    address="tiny@base-000000",
-                    weights_sha256="0" * 64,
-                    engine="embedded",
-                    engine_version="1",
-                    prompt=Prompt(form="transcript", text="<Spark>"),
-                    sampling=Sampling(),
-                    text=text,
-                    started_at=datetime(2026, 1, 1, tzinfo=UTC),
-                )
-                message = await store.keep_turn(scene.id, speaker="Spark", utterances=[utterance], chosen=0)
-                assert message is not None
-                await store.mark_posted(message.id)
+                await say(store, scene.id, "Spark", text)
                 await store.end_scene(scene.id, "silence")
 
     asyncio.run(play())
@@ -225,24 +230,27 @@ def test_a_letter_of_a_scene_lies_on_its_shelf_with_its_answer(house: House) -> 
             spec = SceneSpec(name="home", kind="letter", cast=("Ember", "Spark"))
             scene = await store.begin_scene(spec, place="terminal")
             for name, text in (("Ember", "Dear Spark, read more."), ("Spark", "Dear Ember, at import.")):
-                utterance = Utterance(
-                    address="tiny@base-000000",
-                    weights_sha256="0" * 64,
-                    engine="embedded",
-                    engine_version="1",
-                    prompt=Prompt(form="transcript", text="Dear"),
-                    sampling=Sampling(),
-                    text=text,
-                    started_at=datetime(2026, 1, 1, tzinfo=UTC),
-                )
-                line = await store.keep_turn(scene.id, speaker=name, utterances=[utterance], chosen=0)
-                assert line is not None
-                await store.mark_posted(line.id)
+                await say(store, scene.id, name, text)
 
     asyncio.run(write())
     shown = words(open_reading_room("Letters"))
     assert shown[0].startswith("Ember (tiny@base-000000) to Spark")
     assert [shown[1], shown[3]] == ["Dear Spark, read more.", "Dear Ember, at import."]
+
+
+def test_the_days_of_a_self_lie_beside_what_it_wrote_while_it_grew(house: House) -> None:
+    async def write() -> None:
+        async with open_store(house.database_url) as store:
+            for day in ("2026-01-01", "2026-01-02"):
+                spec = SceneSpec(name="day", kind="retelling", cast=("Ember",), opening=day)
+                scene = await store.begin_scene(spec, place="diary", key=f"diary/{day}")
+                await say(store, scene.id, "Ember", f"It was {day}.")
+
+    asyncio.run(write())
+    page = open_reading_room("Diaries")
+    page.button_group(key="which_diary").set_value("days, weeks and chapters").run()
+    assert not page.exception
+    assert words(page) == ["It was 2026-01-02.", "It was 2026-01-01."]
 
 
 def test_the_reading_room_walks_through_the_diaries_of_a_life(house: House, talkative: Path) -> None:
