@@ -123,6 +123,7 @@ async def read_scenes(house: House) -> list[tuple[Scene, list[Message]]]:
 
     Raises StoreError.
     """
+    from memory.firewall import for_everybody
     from memory.pages import without_unpublishable
     from memory.store import open_store
 
@@ -130,7 +131,7 @@ async def read_scenes(house: House) -> list[tuple[Scene, list[Message]]]:
         return []
     async with open_store(house.database_url) as store:
         return [
-            (scene, await without_unpublishable(store, await store.messages(scene.id)))
+            (for_everybody(scene), await without_unpublishable(store, await store.messages(scene.id)))
             for scene in await store.scenes()
         ]
 

@@ -30,7 +30,7 @@ from memory.consent import Consents, Purpose, consents_of, permissions
 from memory.models import FeedbackRow, GenerationRow, HeardInRow, MessageRow, PersonRow
 from memory.people import in_parts
 from memory.rows import EXPIRING_ORIGINS
-from memory.types import HUMAN_ORIGINS, Origin
+from memory.types import HUMAN_ORIGINS, Origin, Scene
 
 UNWANTED = ("reported", "deleted")
 """Kinds of feedback after which a sample is never used."""
@@ -108,6 +108,14 @@ def _of_source(purpose: Purpose, source: Source, *, addressed: bool) -> Verdict:
     if purpose == "train" and origin not in ("parlor", "selfhosted") and "train" not in source.permitted:
         return Verdict(False, f"a person's words ({origin}), and the platform does not permit training")
     return Verdict(True, f"its author allowed to {purpose} it")
+
+
+def for_everybody(scene: Scene) -> Scene:
+    """Return a scene as everybody may see it: not with a channel's name and topic, which others wrote."""
+    if not scene.place.startswith("imported:"):
+        return scene
+    spec = scene.spec.model_copy(update={"name": scene.kind, "premise": ""})
+    return replace(scene, name=scene.kind, premise="", spec=spec)
 
 
 async def facts_of_generations(session: AsyncSession, ids: Sequence[int]) -> dict[int, Facts]:

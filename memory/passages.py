@@ -17,7 +17,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from memory.firewall import Facts, Verdict, verdict
+from memory.firewall import Facts, Verdict, for_everybody, verdict
 from memory.hearsay import Hearsay
 from memory.models import (
     GenerationRow,
@@ -112,7 +112,7 @@ async def read_material(
         return Material(
             samples={g.id: g for g in await read_generations(session, sample_rows)},
             lines={m.id: m for m in await read_messages(session, list(line_rows.values()))},
-            scenes={row.id: to_scene(row) for row in scene_rows},
+            scenes={row.id: for_everybody(to_scene(row)) for row in scene_rows},
             lines_of=lines_of,
             writings={
                 row.generation_id: Written(row.kind, row.number, row.addressee) for row in writing_rows

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import dce, formats, rows
+from memory.firewall import for_everybody
 from memory.formats import Row
 from memory.likeness import Seen
 from memory.models import GenerationRow, MessageRow, SceneRow
@@ -189,4 +190,4 @@ async def _messages(session: AsyncSession, ids: Sequence[int | None]) -> dict[in
 
 async def _scene_rows(session: AsyncSession, ids: set[int]) -> dict[int, Scene]:
     found = await session.scalars(select(SceneRow).where(SceneRow.id.in_(ids)))
-    return {row.id: rows.to_scene(row) for row in found}
+    return {row.id: for_everybody(rows.to_scene(row)) for row in found}

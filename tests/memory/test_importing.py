@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memory.backrooms import Turn, from_backrooms
+from memory.consent import allow
 from memory.dce import from_dce
 from memory.export import export, preview
 from memory.forget import forget
 from memory.importing import import_talk
+from memory.passages import read_material
 from memory.store import Store
 from memory.wanted import Wanted
 from selves.errors import UsageError
@@ -177,6 +179,22 @@ async def test_a_talk_in_private_is_not_named_after_people(store: Store, tmp_pat
     assert came.scene_id is not None
     scene = await store.scene(came.scene_id)
     assert (scene.name, scene.premise) == ("direct-talk", "")
+
+
+async def test_a_channels_topic_and_name_are_shown_to_nobody_else(store: Store, tmp_path: Path) -> None:
+    path = an_export(tmp_path, MESSAGES, name="adas-room", topic="Ada is ill, be kind.")
+    came = await import_talk(store, path)
+    assert came.scene_id is not None
+    lines = await store.messages(came.scene_id)
+    for person in {line.person_id for line in lines if line.person_id is not None}:
+        await allow(store, person, "publish", granted=True, notice="1", via="test")
+    await export(store, Wanted(format="transcript", purpose="publish"), tmp_path / "out")
+    (row,) = map(json.loads, (tmp_path / "out/data/train.jsonl").read_text("utf-8").splitlines())
+    assert row["turns"]
+    assert (row["scene"], row["premise"]) == ("conversation", "")
+    scene = (await read_material(store, scenes=[came.scene_id])).scenes[came.scene_id]
+    assert [scene.name, scene.spec.name, scene.premise, scene.spec.premise] == ["conversation"] * 2 + [""] * 2
+    assert (await store.scene(came.scene_id)).premise == "Ada is ill, be kind."
 
 
 async def test_what_was_imported_is_never_trained_on(store: Store, tmp_path: Path) -> None:
