@@ -14,7 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 import discord
@@ -235,7 +235,8 @@ class Account:
                     "`selves bots check` says which permission is missing",
                 ) from error
             except discord.HTTPException as error:
-                if error.status < 500:
+                # a server of one's own may say "too often" in a way that discord.py does not wait for
+                if error.status < 500 and error.status != 429:
                     raise DiscordError(f"Discord did not let {self.name} {what}: {error}") from error
                 trouble: Exception = error
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -305,9 +306,18 @@ async def _send(
     channel = client.get_partial_messageable(channel_id)
     if reply_to is None:
         return (await channel.send(text, nonce=nonce)).id
-    # somebody may have deleted what is answered; then it is a plain message
-    reference = discord.MessageReference(message_id=reply_to, channel_id=channel_id, fail_if_not_exists=False)
+    reference = Reply(message_id=reply_to, channel_id=channel_id)
     return (await channel.send(text, nonce=nonce, reference=reference)).id
+
+
+class Reply(discord.MessageReference):
+    """What is answered, by its id alone, as text: servers of one's own compare ids letter by letter."""
+
+    def to_dict(self) -> Any:
+        # somebody may have deleted what is answered; then it is a plain message
+        return {"message_id": str(self.message_id), "fail_if_not_exists": False}
+
+    to_message_reference_dict = to_dict
 
 
 def explain(error: BaseException | None, variable: str) -> tuple[bool, str, str]:

@@ -55,10 +55,17 @@ async def _examine_one(
         try:
             await client.login(token)
             assert client.application_id is not None
-            invite = endpoints.invite_url(client.application_id, needs.value, commands=listens)
+            assert client.user is not None
+            # a server of one's own may name another's application; there both ids are one
+            application = client.user.id if endpoints.api else client.application_id
+            invite = endpoints.invite_url(application, needs.value, commands=listens)
             flags = client.application_flags
             if listens and not (flags.gateway_message_content or flags.gateway_message_content_limited):
-                problems.append(". ".join(explain(discord.PrivilegedIntentsRequired(None), variable)[1:]))
+                unsure = (
+                    " (a server of one's own may not tell: then this is nothing)" if endpoints.api else ""
+                )
+                why = ". ".join(explain(discord.PrivilegedIntentsRequired(None), variable)[1:])
+                problems.append(f"{why}{unsure}")
             for channel_id in cast.discord.channels:
                 problems += await _examine_channel(client, channel_id, needs)
         except (discord.LoginFailure, discord.HTTPException, aiohttp.ClientError, OSError) as error:

@@ -9,15 +9,19 @@ discord.py keeps these addresses in class attributes, so they hold for the whole
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
 from selves.errors import UsageError
 from selves.speech import Frozen
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 API, GATEWAY, CDN = "SELVES_DISCORD_API", "SELVES_DISCORD_GATEWAY", "SELVES_DISCORD_CDN"
 
@@ -62,20 +66,34 @@ class Endpoints(Frozen):
 def pointed_at(endpoints: Endpoints) -> Iterator[None]:
     """Point every discord.py client of this process at these addresses while the block runs."""
     import yarl
+    from discord import http
     from discord.asset import Asset
     from discord.gateway import DiscordWebSocket
     from discord.http import Route
+    from discord.webhook import async_ as webhook
 
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY, Asset.BASE
+    read_body = http.json_or_text
     try:
         if endpoints.api:
             Route.BASE = endpoints.api
             DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(endpoints.gateway)
+            http.json_or_text = webhook.json_or_text = _read_body  # type: ignore[attr-defined]
         if endpoints.cdn:
             Asset.BASE = endpoints.cdn
         yield
     finally:
         Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY, Asset.BASE = before
+        http.json_or_text = webhook.json_or_text = read_body  # type: ignore[attr-defined]
+
+
+async def _read_body(response: ClientResponse) -> Any:
+    """Return an answer's JSON, or its text if it is none.
+
+    discord.py takes for JSON only what is `application/json` to the letter; other servers name a charset.
+    """
+    text = await response.text("utf-8")
+    return json.loads(text) if text and response.content_type == "application/json" else text
 
 
 def words_origin() -> Literal["discord", "selfhosted"]:

@@ -162,7 +162,7 @@ class Registrar(LeanClient):
                 log.info("commands registered: %s", ", ".join(c["name"] for c in ours))
         except discord.HTTPException as error:
             # the selves can do without; some servers of one's own have no slash commands
-            log.warning("slash commands could not be registered: %s", error)
+            log.warning("slash commands could not be registered: %s", str(error).partition("\n")[0])
 
 
 def _essence(commands: Sequence[Mapping[str, Any]]) -> str:

@@ -38,6 +38,14 @@ async def test_a_mention_is_answered_once_by_the_one_who_is_meant(house: Discord
     assert house.double.world.typing[0] == (house.selves["Ember"].user, house.room)
 
 
+async def test_a_server_of_ones_own_may_be_particular(house: DiscordHouse) -> None:
+    house.double.rest.is_foreign = True
+    async with house.awake():
+        hello = house.anna.post(house.room, f"Hello {house.double.mention(house.selves['Ember'])}!")
+        [answer] = await house.until_said(1)
+    assert answer.reply_to_id == hello.id
+
+
 async def test_a_thread_is_kept_with_the_message_it_begins_at(house: DiscordHouse) -> None:
     async with house.awake() as awake:
         hello = house.anna.post(house.room, "Ember, shall we?")

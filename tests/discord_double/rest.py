@@ -126,6 +126,8 @@ class Rest:
         self.faults: list[Fault] = []
         self.buckets: list[Bucket] = []
         self.webhooks = Webhooks(world)
+        self.is_foreign = False
+        """Whether it is particular as a third-party server is: its JSON names a charset, ids must be text."""
 
     def routes(self) -> list[web.RouteDef]:
         message = "/channels/{channel}/messages/{message}"
@@ -188,6 +190,8 @@ class Rest:
             if fault.hold is not None:
                 await fault.hold.wait()
             answer = json_answer(fault.body, fault.status, fault.headers)
+        if self.is_foreign and isinstance(answer, web.Response) and answer.content_type == "application/json":
+            answer.charset = "utf-8"
         self.log.append(Request(request.method, path, bot.user.name if bot else None, body, answer.status))
         self._changed()
         if fault is not None and fault.drop and request.transport is not None:
@@ -336,6 +340,10 @@ class Rest:
         bot, body = self._bot(request), await body_of(request)
         content = self._content(body)
         reference = body.get("message_reference") or {}
+        if self.is_foreign and any(
+            isinstance(reference.get(key), int) for key in ("message_id", "channel_id")
+        ):
+            raise ApiError(400, 400, "Error: You can only reference messages from this channel")
         reply_to_id = int(reference["message_id"]) if reference else None
         if reply_to_id and reply_to_id not in channel.messages:
             if reference.get("fail_if_not_exists", True):
