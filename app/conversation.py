@@ -15,7 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app.chorus import PERSON
 from app.common import all_ages, background, notice_clicks, page, serving_url, show_error, tell_store
 from app.company import company, first_cast
-from app.forks import PLACE, Again, keep_better, say_again
+from app.forks import OWN, PLACE, Again, keep_better, say_again
 from app.play import Growing, Play
 from bots.kinds import KINDS
 from memory.show import visible, words_of
@@ -27,7 +27,7 @@ from selves.errors import SelvesError
 from selves.settings import House
 from serving.voice import Voice
 
-OWN = "a premise of my own"
+MADE_UP = "a premise of my own"
 TICK_S = 1 / 48
 """How often it is looked whether somebody clicked."""
 TICKS = 4
@@ -64,10 +64,10 @@ def begin(house: House, play: Play) -> None:
 def choose(cast: Cast | None, everybody: Cast) -> SceneSpec | None:
     """Draw the choice of a scene; return it when Play is pressed."""
     known = {scene.name: scene for scene in (cast.scene if cast else ())}
-    name = st.selectbox("Scene", [*known, OWN], key="which")
+    name = st.selectbox("Scene", [*known, MADE_UP], key="which")
     fields: dict[str, Any]
     with st.form("scene_form"):
-        if name == OWN:
+        if name == MADE_UP:
             fields = ask_own(cast, everybody)
         else:
             st.caption(f"{known[name].kind}: {', '.join(known[name].cast)}")
@@ -100,9 +100,9 @@ def ask_own(cast: Cast | None, everybody: Cast) -> dict[str, Any]:
         "Kind", kinds, format_func=lambda kind: f"{kind}: {KINDS[kind].what}", key="kind_of_scene"
     )
     premise = st.text_area("Premise", key="premise", height=80, placeholder="What they are told before it.")
-    opening = st.text_input("First line, spoken by the host", key="opening", placeholder="Hi! How are you?")
+    opening = st.text_input("First line, said by you", key="opening", placeholder="Hi! How are you?")
     return {
-        "name": "own-premise",
+        "name": OWN,
         "kind": kind,
         "cast": players,
         "premise": premise.strip(),

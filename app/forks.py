@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
+from app.chorus import PERSON
 from app.votes import vote
 from bots import filters
 from bots.kinds import KINDS
@@ -13,9 +16,9 @@ from bots.purse import Purse
 from memory.posted import messages_until
 from memory.store import Store
 from memory.types import Message, Scene
-from selves.cast import Cast
+from selves.cast import Cast, SceneSpec
 from selves.errors import UsageError
-from selves.speech import seed_from
+from selves.speech import Utterance, seed_from
 from serving.prompt import clean
 from serving.voice import Voice
 
@@ -26,11 +29,19 @@ REMEMBERED = 200
 """Of what was said before a fork, so many lines are heard."""
 
 
-class Branching(Store):
-    """A store in which a scene that branched off begins with what was said before it."""
+OWN = "own-premise"
+"""What a scene is called whose premise and first line a person made up."""
 
-    def __init__(self, store: Store) -> None:
+
+class Branching(Store):
+    """A store in which a scene that branched off begins with what was said before it.
+
+    `told` is a person's line that selves are told before they speak, instead of hearing it.
+    """
+
+    def __init__(self, store: Store, told: Message | None = None) -> None:
         vars(self).update(vars(store))  # the same open store, seen another way
+        self._told = told
 
     async def messages(self, scene_id: int, *, last: int | None = None) -> list[Message]:
         """Return a scene's messages in order, those before the branch first."""
@@ -38,7 +49,17 @@ class Branching(Store):
         if last is not None and len(own) >= last:
             return own
         found = [*await before(self, await super().scene(scene_id)), *own]
+        if self._told is not None:
+            found = [line for line in found if not (line.human and line.text == self._told.text)]
         return found if last is None else found[-last:]
+
+    async def keep_turn(
+        self, scene_id: int, *, utterances: Sequence[Utterance], **more: Any
+    ) -> Message | None:
+        """Keep a turn before it is posted; what its speaker was told is noted as read."""
+        if self._told is not None:
+            utterances = [_having_read(self._told, one) for one in utterances]
+        return await super().keep_turn(scene_id, utterances=utterances, **more)
 
     async def scene(self, scene_id: int) -> Scene:
         """Return a scene as it is now; in a kind with parts, turns taken before the branch count too."""
@@ -47,6 +68,33 @@ class Branching(Store):
             return scene
         taken = sum(line.speaker in scene.spec.cast for line in await before(self, scene))
         return replace(scene, turns=scene.turns + taken)
+
+
+def _having_read(told: Message, said: Utterance) -> Utterance:
+    ids = (told.id, *said.prompt.message_ids)
+    return said.model_copy(
+        update={"prompt": said.prompt.model_copy(update={"message_ids": ids, "has_human": True})}
+    )
+
+
+async def begin_own(
+    store: Store, spec: SceneSpec, *, key: str, from_message_id: int | None = None
+) -> tuple[Scene, Branching]:
+    """Begin a scene that a person made up, or find it; return it, and the store in which it plays.
+
+    Its premise and first line are kept as that person's lines and nowhere else: sealed, and used for nothing
+    that they do not allow.
+    """
+    bare = spec.model_copy(update={"premise": "", "opening": ""})
+    scene = await store.begin_scene(bare, place=PLACE, key=key, from_message_id=from_message_id)
+    lines = await Branching(store).messages(scene.id)
+    told = next((line for line in lines if line.human and line.text == spec.premise), None)
+    say = partial(store.say, scene.id, speaker=PERSON, origin="parlor")
+    if told is None and spec.premise:
+        told = await say(text=spec.premise)
+    if not lines and spec.opening:
+        await say(text=spec.opening)
+    return scene, Branching(store, told)
 
 
 async def before(store: Store, scene: Scene) -> list[Message]:

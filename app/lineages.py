@@ -55,7 +55,13 @@ def draw_curve(rows: list[dict[str, Any]], life: list[Age]) -> str | None:
     birth = min((row["tokens"] for row in rows if row["tokens"]), default=1) / 2
     curve = [{**row, "tokens": row["tokens"] or birth} for row in rows]
     held_out = [row for row in curve if row.get("bits_per_byte") is not None]
-    x = {"field": "tokens", "type": "quantitative", "scale": {"type": "log"}, "title": "tokens read"}
+    x = {
+        "field": "tokens",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 10},
+        "axis": {"values": [10**power for power in range(2, 15)], "format": "~s"},
+        "title": "tokens read",
+    }
     loss = {"field": "loss", "type": "quantitative", "title": "loss", "scale": {"zero": False}}
     tooltip = [{"field": name} for name in ("address", "tokens", "loss", "bits_per_byte")]
     spec = {

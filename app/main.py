@@ -24,6 +24,7 @@ STYLE = """<style>
 .words mark { background: rgba(200, 80, 40, .25); color: inherit; border-radius: .2rem; }
 [class*="st-key-icon-"] button [data-testid="stMarkdownContainer"] {
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+[class*="st-key-icon-"] button { min-height: 1.6rem; padding: 0 .15rem; }
 [class*="st-key-icon-unstar-"] button { color: #a4371e; }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: .8; }
 [data-testid="stCaptionContainer"] p { color: inherit; opacity: 1; }

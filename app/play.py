@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from app.background import Background, Watch
-from app.forks import PLACE, Branching, before
+from app.forks import OWN, PLACE, Branching, before, begin_own
 from bots.scene import play
 from memory.store import open_store
 from memory.types import Message, Scene
@@ -137,10 +137,15 @@ async def perform(
             for age in list_ages(house.checkpoints):
                 if age.card.address in present:
                     await store.register_age(age)
-            scene = await store.begin_scene(spec, place=PLACE, key=key, from_message_id=from_message_id)
+            here = Branching(store)
+            if spec.name == OWN:
+                scene, here = await begin_own(store, spec, key=key, from_message_id=from_message_id)
+                spec = spec.model_copy(update={"opening": ""})
+            else:
+                scene = await store.begin_scene(spec, place=PLACE, key=key, from_message_id=from_message_id)
             put(Began(scene, await before(store, scene), await store.messages(scene.id)))
             scene = await play(
-                Branching(store),
+                here,
                 voice,
                 channel,
                 cast,
