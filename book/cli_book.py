@@ -218,28 +218,15 @@ def find_book(name: str | None, house: House, file: str) -> Path:
 async def check_book(arguments: argparse.Namespace, house: House) -> int:
     """Check a built book; 1 if anything is not as it says."""
     from book.again import say_again
-    from book.manuscript import MANUSCRIPT_FILE, read_manuscript
-    from book.verify import check_figures, check_files, check_frame, verify
-    from memory.passages import read_material
-    from memory.store import open_store
+    from book.manuscript import MANUSCRIPT_FILE
+    from book.proof import prove
 
-    path = find_book(arguments.book, house, MANUSCRIPT_FILE)
-    manuscript = read_manuscript(path)
-    passages = manuscript.passages()
-    async with open_store(house.database_url, create=False) as store:
-        material = await read_material(
-            store,
-            samples={p.source.generation_id for p in passages if p.source.generation_id is not None},
-            lines={p.source.message_id for p in passages if p.source.message_id is not None},
-        )
-    checked = verify(manuscript, material)
-    ages = list_ages(house.checkpoints, manuscript.lineage, away=True)
-    others = check_frame(manuscript, material, ages) + check_figures(manuscript, material)
-    others += check_files(path.parent, manuscript)
-    said = [(p.source.number, material.samples.get(p.source.generation_id or 0)) for p in passages]
+    proof = await prove(house, find_book(arguments.book, house, MANUSCRIPT_FILE))
+    sources = [passage.source for passage in proof.manuscript.passages()]
+    said = [(source.number, proof.material.samples.get(source.generation_id or 0)) for source in sources]
     known = [(number, sample) for number, sample in said if sample is not None]
     again = await say_again(house, known) if arguments.again else []
-    return report(checked, others, again, as_json=arguments.json)
+    return report(proof.checked, proof.others, again, as_json=arguments.json)
 
 
 def report(

@@ -10,12 +10,14 @@ The ages must be there already; only cards, the two files and the manuscript are
 from __future__ import annotations
 
 import asyncio
+import re
 from argparse import Namespace
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from book.chapters import chapter_text, title_page
-from book.manuscript import MANUSCRIPT_FILE, Manuscript, read_manuscript
+from book.manuscript import MANUSCRIPT_FILE, Manuscript
 from book.passage import plain
 from book.publish_cli import connect, finish, named, teller
 from book.sending import say_files
@@ -25,7 +27,7 @@ from selves.markdown import inline
 from selves.settings import House
 
 if TYPE_CHECKING:
-    from memory.passages import Material
+    from book.proof import Proof
     from training.hub import Hub, Receipt
 
 FILES = ("book.pdf", "book.epub", MANUSCRIPT_FILE)
@@ -36,31 +38,37 @@ README = "README.md"
 def publish_book(options: Namespace, house: House) -> int:
     """Send a book. Raises UsageError if it was not built, HubError also if its ages are not there."""
     folder = _folder(house, options.what)
-    manuscript = check(house, folder)
+    proof = check(house, folder)
+    manuscript = proof.manuscript
     ages = {age.card.address: age for age in list_ages(house.checkpoints, manuscript.lineage, away=True)}
+    ages = {address: age for address, age in ages.items() if address not in proof.called_back}
     files: dict[str, Path | bytes] = {name: folder / name for name in FILES if (folder / name).exists()}
     name, tell = manuscript.lineage, teller()
     if options.dry_run:
         repo = named(options.to, name, None)
-        told = {f"{revision}: {README}": card for revision, card in _cards(manuscript, ages, repo).items()}
-        say_files(repo, {**told, **files}, public=options.public, as_json=options.json)
+        cards = _cards(manuscript, ages, repo)
+        told = {f"{revision}: {README}": card for revision, card in cards.items()}
+        say_files(repo, {**told, **files}, public=False, as_json=options.json)
         return 0
     hub, repo = connect(options.to, name)
     heads = _published(hub, repo, manuscript)
-    cards = _cards(manuscript, ages, repo)
+    cards = _cards(manuscript, ages, repo, heads)
+    for chapter in manuscript.chapters:
+        if chapter.opener is not None and chapter.opener.address not in ages:
+            tell(f"{chapter.opener.address} is not here any more: its chapter stands in main alone")
     if missing := sorted(cards.keys() - heads):
         raise HubError(
             f"{repo} has no revision {missing[0]}, of which the book has a chapter",
             f"`selves publish ages {manuscript.lineage}` first",
         )
-    edition = f"ed-{options.edition}"
+    edition = _tag(manuscript)
     is_named = hub.tagged(repo, "model", edition, {README: cards["main"], **files})
     main = _send(hub, repo, "main", {README: cards.pop("main"), **files}, manuscript)
     _keep(house, main)  # before anything else is there that would have to be called back
     tell(f"{'main':<16} {main.commit[:12]}")
     for revision, card in cards.items():
-        chapter = _send(hub, repo, revision, {README: card}, manuscript)
-        tell(f"{revision:<16} {chapter.commit[:12]}")
+        sent = _send(hub, repo, revision, {README: card}, manuscript)
+        tell(f"{revision:<16} {sent.commit[:12]}")
     if not is_named:
         hub.tag(main, edition)
         tell(f"{edition} is {repo} at {main.commit[:12]}")
@@ -68,38 +76,30 @@ def publish_book(options: Namespace, house: House) -> int:
     return 0
 
 
-def check(house: House, folder: Path) -> Manuscript:
-    """Return the manuscript of a built book, if it is as memory has it and may be published today.
+def _tag(manuscript: Manuscript) -> str:
+    """Return the name of its edition on the Hub. Raises UsageError where the outline's is no name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,60}", manuscript.edition):
+        raise UsageError(
+            f"the edition {manuscript.edition!r} makes no tag", 'say edition = "2" or the like in the outline'
+        )
+    return f"ed-{manuscript.edition}"
+
+
+def check(house: House, folder: Path) -> Proof:
+    """Return what a built book holds, if it is as memory has it and may be published today.
 
     Raises StoreError if not, or if there is no memory to ask.
     """
-    from book.verify import check_figures, check_files, check_frame, verify
-    from memory.passages import read_material
-    from memory.store import open_store
+    from book.proof import prove
 
-    manuscript = read_manuscript(folder / MANUSCRIPT_FILE)
-    sources = [passage.source for passage in manuscript.passages()]
-
-    async def read() -> Material:
-        async with open_store(house.database_url, create=False) as store:
-            return await read_material(
-                store,
-                samples={s.generation_id for s in sources if s.generation_id is not None},
-                lines={s.message_id for s in sources if s.message_id is not None},
-            )
-
-    material = asyncio.run(read())
-    wrong = [f"{one.where}: {problem}" for one in verify(manuscript, material) for problem in one.problems]
-    ages = list_ages(house.checkpoints, manuscript.lineage, away=True)
-    wrong += check_frame(manuscript, material, ages)
-    wrong += check_figures(manuscript, material) + check_files(folder, manuscript)
-    if wrong:
+    proof = asyncio.run(prove(house, folder / MANUSCRIPT_FILE))
+    if wrong := proof.problems:
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise StoreError(
             f"the book in {folder} may not be published as it is: {wrong[0]}{more}",
             f"see `selves book verify {folder}`, then build it anew",
         )
-    return manuscript
+    return proof
 
 
 def _folder(house: House, what: str) -> Path:
@@ -115,8 +115,7 @@ def _published(hub: Hub, repo: str, manuscript: Manuscript) -> set[str]:
     """Return the revisions there are. Raises HubError unless the repository holds this lineage's ages."""
     from training.publish import read_manifest
 
-    hub.claim(repo, "model", public=False)
-    there = read_manifest(hub, repo, "model", "ages")
+    there = read_manifest(hub, repo, "model", "ages") if hub.exists(repo, "model") else None
     if there is None or there.get("lineage") != manuscript.lineage:
         raise HubError(
             f"{repo} does not hold the ages of {manuscript.lineage}",
@@ -125,8 +124,13 @@ def _published(hub: Hub, repo: str, manuscript: Manuscript) -> set[str]:
     return {"main", *(known["revision"] for known in there["ages"].values())}
 
 
-def _cards(manuscript: Manuscript, ages: dict[str, Age], repo: str) -> dict[str, bytes]:
-    """Return revision -> card, `main` last. Two chapters about one age stand in one card."""
+def _cards(
+    manuscript: Manuscript, ages: dict[str, Age], repo: str, there: Collection[str] | None = None
+) -> dict[str, bytes]:
+    """Return revision -> card, `main` last. Two chapters about one age stand in one card.
+
+    `there` are the revisions on the Hub, if that is known: the newest of them is how `main` is loaded.
+    """
     from training.cards import facts, head, how_to_load
     from training.publish import CHAPTER
 
@@ -143,7 +147,8 @@ def _cards(manuscript: Manuscript, ages: dict[str, Age], repo: str) -> dict[str,
         whole_book = f"*From [{inline(plain(manuscript.title))}](https://huggingface.co/{repo})*"
         parts = [front, mark, whole_book, *texts, about, how_to_load(card, repo)]
         cards[ages[address].address.age] = ("\n\n".join(parts) + "\n").encode()
-    newest = list(ages.values())[-1].card if ages else None
+    sent = [age.card for age in ages.values() if there is None or age.address.age in there]
+    newest = sent[-1] if sent else None
     front = head(newest, repo, tags=["book"]) if newest else ""
     load = how_to_load(newest, repo) if newest else ""
     whole = [front, mark, title_page(manuscript, repo), load]

@@ -29,7 +29,7 @@ EXAMPLES = """
 selves publish ages ember --dry-run                  what would be sent, without asking anybody
 selves publish ages ember                            YOU/ember, private: a revision for every age
 selves publish ages ember --to anna/ember --public   where everybody may see it
-selves publish book ember --edition 1                "the model is the book": chapters, a tag, PDF, EPUB
+selves publish book ember                            "the model is the book": chapters, a tag, PDF, EPUB
 selves publish site home/books/ember/site --to ember-book    a static Space
 selves publish dataset 3 --to ember-talk             an export of memory, if all of it may be published
 selves publish list                                  what was published, and what of it was called back since
@@ -44,7 +44,6 @@ def parser() -> ArgumentParser:
     ages.add_argument("what", nargs="+", metavar="LINEAGE|ADDRESS", help="a lineage, or some of its ages")
     book = verbs.add_parser("book", help="a built book into the repository of its lineage")
     book.add_argument("what", metavar="NAME|FOLDER", help="as in home/books/NAME, or the folder itself")
-    book.add_argument("--edition", type=int, default=1, metavar="N", help="its tag is ed-N (default: 1)")
     site = verbs.add_parser("site", help="a folder with index.html, as a static Space")
     site.add_argument("folder", type=Path, metavar="FOLDER")
     dataset = verbs.add_parser("dataset", help="an export of memory, as a data set")
@@ -54,7 +53,8 @@ def parser() -> ArgumentParser:
         verb.add_argument(
             "--to", metavar="[NAMESPACE/]NAME", help="the repository (default: yours, its name)"
         )
-        verb.add_argument("--public", action="store_true", help="if it is new: for everybody to see")
+        if verb is not book:  # which goes where its ages are
+            verb.add_argument("--public", action="store_true", help="if it is new: for everybody to see")
         verb.add_argument("--collection", metavar="TITLE", help="put it into this collection of yours too")
         verb.add_argument("--dry-run", action="store_true", help="only say what would be sent")
     for verb in (ages, book, site, dataset, listing):
@@ -125,7 +125,7 @@ def _ages(options: Namespace, house: House) -> int:
         return 0
     hub, repo = connect(options.to, lineage)
     family = [a for a in everybody if a.address.lineage == lineage and a.card.address not in gone]
-    receipts = publish_ages(hub, ages, repo, family=family, public=options.public, tell=tell)
+    receipts = publish_ages(hub, ages, repo, family=family, gone=gone, public=options.public, tell=tell)
     finish(hub, options, receipts)
     return 0
 
@@ -203,15 +203,14 @@ def finish(hub: Hub, options: Namespace, receipts: Sequence[Receipt]) -> None:
 
 
 def _list(options: Namespace, house: House) -> int:
+    from training.publish import called_back
     from training.receipts import read_receipts
 
     folders = sorted(path for path in house.checkpoints.glob("*") if path.is_dir())
     receipts = [receipt for folder in (*folders, house.home) for receipt in read_receipts(folder)]
     back = asyncio.run(_called_back(house))
-    rows = [
-        (receipt, receipt.what in back.ages or bool(back.files & set(receipt.files.values())))
-        for receipt in receipts
-    ]
+    gone = called_back(list_ages(house.checkpoints, away=True), back.files, back.ages)
+    rows = [(r, r.what in gone or bool(back.files & set(r.files.values()))) for r in receipts]
     if options.json:
         print(json.dumps([r.model_dump(mode="json") | {"called_back": bad} for r, bad in rows]))
         return 0

@@ -25,7 +25,7 @@ class CalledBack(NamedTuple):
     """What must not be shown any more, since words in it were taken back."""
 
     files: frozenset[str] = frozenset()
-    """sha256 of every file of exports that are invalid."""
+    """sha256 of every file of exports that are invalid, but of those that are in a valid one just so."""
     ages: frozenset[str] = frozenset()
     """Addresses of registered ages that read such a file, or grew from one that did."""
 
@@ -33,12 +33,13 @@ class CalledBack(NamedTuple):
 async def called_back(store: Store) -> CalledBack:
     """Return what was called back."""
     async with store.reading() as session:
-        found = await session.execute(
-            select(ExportRow.id, ExportRow.files).where(ExportRow.invalid_at.is_not(None))
-        )
-        invalid = {row.id: row.files for row in found}
+        found = (await session.execute(select(ExportRow.id, ExportRow.files, ExportRow.invalid_at))).all()
+        invalid = {row.id for row in found if row.invalid_at is not None}
+        bad = {sha256 for row in found if row.id in invalid for sha256 in row.files.values()}
+        # a style sheet, an empty part: what holds nobody's words is in others too
+        good = {sha256 for row in found if row.id not in invalid for sha256 in row.files.values()}
         return CalledBack(
-            frozenset(sha256 for files in invalid.values() for sha256 in files.values()),
+            frozenset(bad - good),
             frozenset(await _ages_that_read(session, invalid)),
         )
 

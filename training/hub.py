@@ -102,15 +102,16 @@ class Hub:
 
     def claim(self, repo: str, kind: Kind, *, public: bool, sdk: str | None = None) -> bool:
         """Make the repository if there is none; return whether it is new. Raises HubError."""
-        from huggingface_hub.errors import RepositoryNotFoundError
-
+        if self.exists(repo, kind):
+            return False
         with asked(f"making {repo}"):
-            try:
-                self.api.repo_info(repo, repo_type=kind)
-                return False
-            except RepositoryNotFoundError:
-                self.api.create_repo(repo, repo_type=kind, private=not public, space_sdk=sdk)
-                return True
+            self.api.create_repo(repo, repo_type=kind, private=not public, space_sdk=sdk)
+            return True
+
+    def exists(self, repo: str, kind: Kind) -> bool:
+        """Return whether there is such a repository that may be seen. Raises HubError."""
+        with asked(f"looking for {repo}"):
+            return bool(self.api.repo_exists(repo, repo_type=kind))
 
     def is_new(self, repo: str, kind: Kind) -> bool:
         """Return whether nothing is in a repository but a README and what the Hub puts into a new Space."""

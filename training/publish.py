@@ -90,13 +90,14 @@ def publish_ages(
     repo: str,
     *,
     family: Sequence[Age],
+    gone: Collection[str] = (),
     public: bool,
     tell: Callable[[str], object],
 ) -> list[Receipt]:
     """Send ages of one lineage, in order of life, and then what is common to them; return the receipts.
 
     `family` are all ages of the lineage that may be published, those that are away too, so that `main` is the
-    newest that is there and its card tells of all.
+    newest that is there and its card tells of all but those that are `gone`, by address: called back.
 
     Each receipt is kept as soon as its revision is verified. Raises HubError, AgeError if an age is damaged.
     """
@@ -127,12 +128,18 @@ def publish_ages(
         tell(f"{age.card.address}  {receipt.bytes / 1e6:,.1f} MB  {repo} {revision} {receipt.commit[:12]}")
         known = {"revision": revision, "commit": receipt.commit, "weights_sha256": age.card.weights_sha256}
         manifest["ages"].setdefault(age.card.address, known)  # the commit with its chapter is another
-    _send_main(hub, repo, [age for age in family if age.card.address in manifest["ages"]], manifest, results)
+    here = [age for age in family if age.card.address in manifest["ages"]]
+    _send_main(hub, repo, here, gone, manifest, results)
     return receipts
 
 
 def _send_main(
-    hub: Hub, repo: str, ages: Sequence[Age], manifest: Mapping[str, Any], results: Mapping[str, Any]
+    hub: Hub,
+    repo: str,
+    ages: Sequence[Age],
+    gone: Collection[str],
+    manifest: Mapping[str, Any],
+    results: Mapping[str, Any],
 ) -> None:
     newest = next(age for age in reversed(ages) if (age.folder / age.weights_file).exists())
     folder = newest.lineage_folder
@@ -141,7 +148,7 @@ def _send_main(
     before, manifest = sent_before(manifest), {**manifest, "files": sorted(files)}
     files[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
     if _chapter(hub, repo, "main") is None:
-        here = {age.card.address for age in ages}
+        here = {age.card.address for age in ages} | set(gone)
         away = [known["revision"] for address, known in manifest["ages"].items() if address not in here]
         files[README] = lineage_card(ages, away, repo, results).encode()
     title = f"{newest.address.lineage} is {newest.address.age}"

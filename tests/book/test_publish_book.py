@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from book import cli, publish_cli
+from book.build import build, write_book
+from book.manuscript import read_manuscript
 from memory.export import export
 from memory.firewall import facts_of_generations, verdict
 from memory.models import ExportRow
@@ -46,6 +50,17 @@ def run(hub: Hub, storied_house: House, tmp_path: Path, monkeypatch: pytest.Monk
     return call
 
 
+def change(file: Path, before: str, after: str) -> None:
+    text = file.read_text("utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after, 1), "utf-8")
+
+
+async def call_back_all(house: House) -> None:
+    async with open_store(house.database_url) as store, store.writing() as session:
+        await session.execute(update(ExportRow).values(invalid_at=store.clock(), invalid_reason="a reason"))
+
+
 @pytest.fixture
 def book(run: Run, storied_house: House) -> Path:
     """The folder of a book that was planned and built."""
@@ -57,7 +72,7 @@ def book(run: Run, storied_house: House) -> Path:
 def test_the_model_is_the_book(run: Run, hub: Hub, book: Path) -> None:
     assert run("publish", "ages", "tiny") == 0
     weights = hub.files(REPO)["model.safetensors"]
-    assert run("publish", "book", "tiny", "--edition", "1") == 0
+    assert run("publish", "book", "tiny") == 0
     main = hub.files(REPO)
     assert main["book.pdf"] == (book / "book.pdf").read_bytes()
     assert main["book.epub"] == (book / "book.epub").read_bytes()
@@ -109,14 +124,20 @@ def test_an_edition_is_not_moved(run: Run, hub: Hub, book: Path, capsys: pytest.
     assert run("publish", "book", "tiny") == 0
     first, before = dict(hub.repo(REPO).tags), dict(hub.repo(REPO).branches)
     outline = book / "outline.toml"
-    text = outline.read_text("utf-8").replace("\ntitle = ", '\ntitle = "Another" # ', 1)
-    outline.write_text(text, "utf-8")
-    assert run("book", "build", "tiny") == 0
+    change(outline, "\ntitle = ", '\ntitle = "Another" # ')
+    assert run("book", "build", "tiny", "--only", "site") == 0
     assert run("publish", "book", "tiny") == 1
     assert "has another ed-1 already" in capsys.readouterr().err
     assert hub.repo(REPO).branches == before
-    assert run("publish", "book", "tiny", "--edition", "2") == 0
+    change(outline, 'edition = "1"', 'edition = "2"')
+    assert run("book", "build", "tiny", "--only", "site") == 0
+    assert run("publish", "book", "tiny") == 0
     assert hub.repo(REPO).tags["ed-1"] == first["ed-1"]
+    assert "Edition 2" in hub.files(REPO, "ed-2")["README.md"].decode()
+    change(outline, 'edition = "2"', 'edition = "a second"')
+    assert run("book", "build", "tiny", "--only", "site") == 0
+    assert run("publish", "book", "tiny") == 2
+    assert "makes no tag" in capsys.readouterr().err
 
 
 def test_an_older_edition_that_is_called_back_is_named_too(
@@ -128,10 +149,9 @@ def test_an_older_edition_that_is_called_back_is_named_too(
 
     assert run("publish", "ages", "tiny") == 0
     assert run("publish", "book", "tiny") == 0
-    outline = book / "outline.toml"
-    outline.write_text(outline.read_text("utf-8").replace("\ntitle = ", '\ntitle = "Another" # ', 1), "utf-8")
+    change(book / "outline.toml", 'edition = "1"', 'edition = "2"')
     assert run("book", "build", "tiny", "--only", "site") == 0
-    assert run("publish", "book", "tiny", "--edition", "2") == 0
+    assert run("publish", "book", "tiny") == 0
     capsys.readouterr()
     asyncio.run(call_back(1))
     assert run("publish", "list", "--json") == 0
@@ -148,6 +168,7 @@ def test_a_book_whose_ages_are_not_there_waits_for_them(
 ) -> None:
     assert run("publish", "book", "tiny") == 1
     assert "`selves publish ages tiny` first" in capsys.readouterr().err
+    assert hub.world.repos == {}, "nothing was made on the way"
     assert run("publish", "book", "none") == 2
     assert "`selves book build none`" in capsys.readouterr().err
 
@@ -164,6 +185,57 @@ def test_a_book_that_says_what_was_not_said_stays_here(
     assert run("publish", "site", str(book / "site"), "--to", "ember-book") == 1
     assert hub.files(REPO) == before
     assert ("space", "anna/ember-book") not in hub.world.repos
+
+
+def test_a_book_that_was_not_built_here_or_was_called_back_is_not_relied_on(
+    run: Run, hub: Hub, storied_house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("book", "build", "tiny", "--only", "epub") == 0
+    folder = storied_house.home / "books" / "tiny"
+    asyncio.run(call_back_all(storied_house))
+    assert run("book", "verify", "tiny") == 1
+    assert "the book was called back: a reason" in capsys.readouterr().out
+    assert run("book", "build", "tiny", "--only", "epub") == 0, "what may be printed today is built anew"
+    assert run("book", "verify", "tiny") == 0
+    change(folder / "manuscript.json", '"author": [\n  ""\n ]', '"author": [\n  "Somebody else"\n ]')
+    write_book(folder, build(read_manuscript(folder / "manuscript.json"), ("epub",)))
+    capsys.readouterr()
+    assert run("book", "verify", "tiny") == 1
+    assert "memory has no record of it" in capsys.readouterr().out
+    assert run("publish", "book", "tiny") == 1
+
+
+def test_a_site_that_lies_elsewhere_or_was_called_back_is_not_sent(
+    run: Run, hub: Hub, book: Path, storied_house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(book / "site", copy)
+    assert run("publish", "site", str(copy)) == 2
+    assert "is a page of a book, and here it cannot be checked" in capsys.readouterr().err
+    shutil.copytree(book / "site", book / "older")
+    assert run("publish", "site", str(book / "older")) == 2
+    asyncio.run(call_back_all(storied_house))
+    assert run("publish", "site", str(copy)) == 1
+    assert "was called back" in capsys.readouterr().err
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "index.html").write_text("my own page")
+    (mine / "linked.html").symlink_to(copy / "index.html")
+    assert run("publish", "site", str(mine)) == 2
+    assert "leads out of" in capsys.readouterr().err
+    assert hub.world.repos == {}
+
+
+def test_what_holds_nobodys_words_is_not_called_back_with_a_page_beside_it(
+    run: Run, hub: Hub, book: Path, storied_house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(call_back_all(storied_house))
+    change(book / "outline.toml", 'title = "Tiny"', 'title = "Another"')
+    assert run("book", "build", "tiny", "--only", "site") == 0  # with the same style sheet
+    assert run("publish", "site", str(book / "site")) == 0
+    capsys.readouterr()
+    assert run("publish", "list", "--json") == 0
+    assert [row["called_back"] for row in json.loads(capsys.readouterr().out)] == [False]
 
 
 def test_dry_runs_ask_nobody(run: Run, hub: Hub, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,15 +283,7 @@ def test_an_export_is_a_data_set_and_a_forgotten_one_is_named(
     assert run("publish", "dataset", number, "--to", "talk") == 0, "what is not there is made again"
     assert b"a private word" not in b"".join(sent.values())
 
-    async def call_back() -> None:
-        from sqlalchemy import update
-
-        from memory.models import ExportRow
-
-        async with open_store(storied_house.database_url) as store, store.writing() as session:
-            await session.execute(update(ExportRow).values(invalid_at=store.clock(), invalid_reason="gone"))
-
-    asyncio.run(call_back())
+    asyncio.run(call_back_all(storied_house))
     capsys.readouterr()
     assert run("publish", "list") == 0
     assert "CALLED BACK" in capsys.readouterr().out
@@ -265,17 +329,15 @@ def test_an_age_that_learned_from_what_was_called_back_is_left_out(
     run: Run, hub: Hub, storied_house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def make() -> dict[str, str]:
-        from sqlalchemy import update
-
-        from memory.models import ExportRow
-
         async with open_store(storied_house.database_url) as store:
-            made = await export(store, Wanted(format="transcript", purpose="train"), tmp_path / "talk")
-            async with store.writing() as session:
-                await session.execute(update(ExportRow).values(invalid_at=store.clock(), invalid_reason="x"))
-            return dict(made.files)
+            return dict(
+                (await export(store, Wanted(format="transcript", purpose="train"), tmp_path / "talk")).files
+            )
 
     sha256 = next(iter(asyncio.run(make()).values()))
+    asyncio.run(call_back_all(storied_house))
+    assert run("book", "build", "tiny", "--only", "epub") == 0
+    assert run("publish", "ages", "tiny", "--to", "before") == 0
     folder = storied_house.checkpoints / "tiny"
     for name, changes in (
         ("base-000016", {"sources": [{"files": {"data.jsonl": sha256}}]}),
@@ -287,3 +349,12 @@ def test_an_age_that_learned_from_what_was_called_back_is_left_out(
     assert "tiny@chat-000008 is left out" in capsys.readouterr().err
     assert set(hub.repo(REPO).branches) == {"main", "base-000000", "base-000004"}
     assert len(list_ages(storied_house.checkpoints)) == 4
+    assert run("publish", "ages", "tiny", "--to", "before") == 0
+    assert "chat-000008" not in hub.files("anna/before")["README.md"].decode()
+    capsys.readouterr()
+    assert run("publish", "list", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["what"] for row in rows if row["called_back"]} == {"tiny@base-000016", "tiny@chat-000008"}
+    assert run("book", "verify", "tiny") == 1
+    assert "tiny@chat-000008 learned from what was called back since" in capsys.readouterr().out
+    assert run("publish", "book", "tiny") == 1
