@@ -7,21 +7,27 @@ An entry that is there is never written again; one that was broken off, or whose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
+from uuid import uuid4
 
 from bots.days import Period, ask, begun, groups, untold
 from bots.scene import finish
-from memory.days import said_between
+from memory.days import said_between, still_told
+from memory.leases import acquire, release, renew
 from memory.letters import DIARY
 from memory.store import Store
 from memory.types import Message, Scene
 from selves.cast import Persona, SceneSpec
+from selves.errors import StoreError
 from selves.speech import Prompt, Sampling, Utterance, seed_from
 from serving.prompt import clean, most_tokens
 from serving.voice import ModelInfo, Voice
 
 Tell = Callable[[str], None]
+GoOn = Callable[[], Awaitable[None]]
+LEASE_S = 300.0
+"""So long nobody else writes in the diary of a self whose process has died; a line takes far less."""
 TRIES = 3
 """So often a line is drawn until there is one."""
 
@@ -48,8 +54,24 @@ async def keep_entry(
     """Write a self's entry of a day, or of a week or chapter from what is in them; None if nothing was said.
 
     Weeks are made of days, which are written first where they are missing; chapters of weeks. Raises
-    EngineError where the self cannot be spoken to.
+    EngineError where the self cannot be spoken to, StoreError while another process writes its diary.
     """
+    lease, holder = f"diary:{persona.name}", uuid4().hex
+    if not await acquire(store, lease, holder, LEASE_S):
+        raise StoreError(f"another process writes the diary of {persona.name}", "try again when it has")
+
+    async def go_on() -> None:
+        await renew(store, lease, holder, LEASE_S)
+
+    try:
+        return await _keep_entry(store, voice, persona, period, tell, go_on)
+    finally:
+        await release(store, lease, holder)
+
+
+async def _keep_entry(
+    store: Store, voice: Voice, persona: Persona, period: Period, tell: Tell, go_on: GoOn
+) -> Entry | None:
     known = await find_entry(store, persona, period)
     if known is not None and known.scene.status == "ended":
         return known
@@ -60,8 +82,8 @@ async def keep_entry(
             tell(f"{period.name}: {number} lines are not told of: {reason}")
         parts = groups(untold(said.messages, cited))
     else:
-        inner = [await keep_entry(store, voice, persona, part, tell) for part in period.parts]
-        lines = [[line.message for line in entry.lines] for entry in inner if entry]
+        inner = [await _keep_entry(store, voice, persona, part, tell, go_on) for part in period.parts]
+        lines = [await still_told(store, [line.message for line in entry.lines]) for entry in inner if entry]
         parts = [left for part in lines if (left := untold(part, cited))]
     if not parts and known is None:
         return None
@@ -71,6 +93,7 @@ async def keep_entry(
     scene = await store.begin_scene(spec, place=DIARY, key=_key(persona, period))
     info = await voice.info(persona.address)
     for part in parts:
+        await go_on()
         await _write(store, voice, info, persona, period, scene, part)
     if period.moments[1] <= store.clock():  # before that, more may be said
         await store.end_scene(scene.id, "written")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby, pairwise
 from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 from bots.letter import is_told
 from memory.types import Message
@@ -34,6 +35,8 @@ class Period(NamedTuple):
     first: date
     end: date
     """The day after its last."""
+    zone: str = "UTC"
+    """Whose midnight parts its days."""
 
     @property
     def name(self) -> str:
@@ -52,24 +55,25 @@ class Period(NamedTuple):
         days = (self.first + timedelta(n) for n in range((self.end - self.first).days))
         for day in days:
             if self.span == "week" or (self.span == "chapter" and day.weekday() == 3):
-                yield period(span, day)
+                yield period(span, day, self.zone)
 
     @property
     def moments(self) -> tuple[datetime, datetime]:
         """When it begins and ends, in UTC."""
-        begin, end = (datetime.combine(day, time(), UTC) for day in (self.first, self.end))
+        zone = ZoneInfo(self.zone)
+        begin, end = (datetime.combine(day, time(), zone).astimezone(UTC) for day in (self.first, self.end))
         return begin, end
 
 
-def period(span: Span, day: date) -> Period:
-    """Return the day, week or chapter that a day is in."""
+def period(span: Span, day: date, zone: str = "UTC") -> Period:
+    """Return the day, week or chapter that a day is in, as its time zone parts them."""
     if span == "day":
-        return Period(span, day, day + timedelta(1))
+        return Period(span, day, day + timedelta(1), zone)
     if span == "week":
         monday = day - timedelta(day.weekday())
-        return Period(span, monday, monday + timedelta(7))
+        return Period(span, monday, monday + timedelta(7), zone)
     first = day.replace(day=1)
-    return Period(span, first, (first + timedelta(31)).replace(day=1))
+    return Period(span, first, (first + timedelta(31)).replace(day=1), zone)
 
 
 def groups(messages: Sequence[Message], size: int = LINES, most: int = MOST) -> list[list[Message]]:

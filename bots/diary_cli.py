@@ -8,9 +8,10 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from selves.cast import Cast, load_cast_or_empty
 from selves.cli import make_parser
@@ -107,7 +108,10 @@ def _parser() -> argparse.ArgumentParser:
             "who", nargs="?", help="a self of the cast, or an address (default: all of the cast)"
         )
         verb.add_argument(
-            "--date", type=_day, metavar="YYYY-MM-DD", help="a day of it, in UTC (default: today)"
+            "--date",
+            type=_day,
+            metavar="YYYY-MM-DD",
+            help="a day of it, where the cast lives (default: today)",
         )
     letters = add("letters", "show letters to ages and their answers, as threads")
     letters.add_argument("letter", nargs="?", type=int, help="only the thread with this letter, in full")
@@ -275,8 +279,10 @@ async def _entry(options: argparse.Namespace, house: House, cast: Cast | None) -
     if options.who is None and cast is None:
         raise UsageError("who is to write?", "name an age, such as ember@chat-000150, or make a cast file")
     everybody = cast.persona if cast and options.who is None else [choose_persona(cast, options.who)]
-    when = period(options.verb, options.date or datetime.now(UTC).date())
-    if when.first > datetime.now(UTC).date() + timedelta(1):
+    zone = cast.diary.timezone if cast else "UTC"
+    today = datetime.now(ZoneInfo(zone)).date()
+    when = period(options.verb, options.date or today, zone)
+    if when.first > today:
         raise UsageError(f"{when.name} is still to come", "name a day that was")
     found = []
     async with (

@@ -25,6 +25,7 @@ from bots.desk import Desk
 from bots.elsewhere import Elsewhere, Errands
 from bots.hearing import CatchUp, Event
 from bots.newcomers import Newcomers
+from bots.nights import NIGHT_S, write_due
 from bots.processes import BEAT_S, LEASE_S, LISTENING, Processes, lease_of
 from bots.reading import Company
 from bots.registrar import Registrar
@@ -183,6 +184,7 @@ class Fleet:
         timetable = self.timetable = Timetable(self.cast, self.store, self._play)
         timetable.every(EXPIRY_S, self._expire)
         timetable.every(COMPARE_S, self.compare)
+        timetable.every(NIGHT_S, partial(write_due, self.store, self._voice, self.cast))
         if self._newcomers is not None:
             timetable.every(NEWCOMERS_S, self._newcomers.announce)
         await timetable.start()

@@ -222,6 +222,14 @@ class SceneSpec(Frozen):
         return self
 
 
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{value!r} is not a time zone; use a name like Europe/Berlin") from error
+    return value
+
+
 class Schedule(Frozen):
     """`[[schedule]]`: when a scene plays by itself on Discord; one of `cron`, `every_minutes`, `per_day`."""
 
@@ -247,11 +255,7 @@ class Schedule(Frozen):
     @field_validator("timezone")
     @classmethod
     def _is_a_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{value!r} is not a time zone; use a name like Europe/Berlin") from error
-        return value
+        return _zone(value)
 
     @field_validator("quiet")
     @classmethod
@@ -301,6 +305,24 @@ class Filter(Frozen):
         return value
 
 
+class DiaryTimes(Frozen):
+    """`[diary]`: when a day is over, and who writes about it by themselves."""
+
+    timezone: str = "UTC"
+    """Whose midnight parts the days, such as `Europe/Berlin`."""
+    at: str = Field("", pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$")
+    """From this time on, `selves bots run` has the day before written, and after its last day each week and
+    month; such as `04:00`. Empty: only `selves diary day` writes.
+    """
+    who: tuple[str, ...] = ()
+    """Names of selves; none: all of the cast."""
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        return _zone(value)
+
+
 class Cast(Frozen):
     """The whole file."""
 
@@ -311,6 +333,7 @@ class Cast(Frozen):
     schedule: tuple[Schedule, ...] = ()
     budget: Budget = Budget()
     filter: Filter = Filter()
+    diary: DiaryTimes = DiaryTimes()
 
     @model_validator(mode="after")
     def _names_agree(self) -> Cast:
@@ -328,6 +351,11 @@ class Cast(Frozen):
                         f"scene {scene.name!r} casts {name!r}, who is no persona; "
                         f"there are {', '.join(sorted(names))}"
                     )
+        for name in self.diary.who:
+            if name not in names:
+                raise ValueError(
+                    f"[diary] names {name!r}, who is no persona; there are {', '.join(sorted(names))}"
+                )
         scenes = {s.name for s in self.scene}
         for schedule in self.schedule:
             if schedule.scene not in scenes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bots.daily import keep_entry
+from bots.daily import find_entry, keep_entry
 from bots.days import LINES, MOST, groups, period, untold
+from bots.nights import due, write_due
 from memory import consent
 from memory.store import Store, open_store
 from memory.types import Message
-from selves.cast import Persona, PersonaSampling, SceneSpec
+from selves.cast import Cast, DiaryTimes, Persona, PersonaSampling, SceneSpec
 from selves.speech import Prompt, Sampling, Utterance
 from serving.voice import Voice
 from tests.memory.parts import Clock
@@ -171,3 +173,74 @@ async def test_people_are_in_it_with_their_consent_alone(store: Store, voice: Vo
     entry = await keep_entry(store, voice, SPARK, day, told.append)
     assert entry is not None
     assert entry.lines[-1].cites == tuple(m.id for m in again)
+
+
+# ---------------------------------------------------------------- by itself
+
+BERLIN = DiaryTimes(timezone="Europe/Berlin", at="04:00")
+
+
+def test_a_day_is_over_at_its_own_midnight_and_written_of_after_the_hour() -> None:
+    def last_day(now: datetime) -> date:
+        return [when for when in due(now, BERLIN) if when.span == "day"][-1].first
+
+    assert last_day(datetime(2026, 4, 28, 1, 59, tzinfo=UTC)) == date(2026, 4, 26)
+    assert last_day(datetime(2026, 4, 28, 2, 0, tzinfo=UTC)) == date(2026, 4, 27)
+    day = period("day", date(2026, 3, 29), "Europe/Berlin")  # clocks are set forward that night
+    assert day.moments == (datetime(2026, 3, 28, 23, tzinfo=UTC), datetime(2026, 3, 29, 22, tzinfo=UTC))
+
+
+def test_after_a_month_its_days_its_last_week_and_itself_are_due() -> None:
+    found = [when.name for when in due(datetime(2026, 5, 1, 12, tzinfo=UTC), BERLIN)]
+    assert found == [*(f"2026-04-{day}" for day in range(24, 31)), "2026-W17", "2026-04"]
+
+
+async def test_what_is_due_is_written_once_by_however_many(store: Store, voice: Voice, clock: Clock) -> None:
+    cast = Cast(persona=(SPARK,), diary=DiaryTimes(at="04:00"))
+    await talk(store, clock, "It rains.")
+    assert await write_due(store, voice, cast) == 0  # the day is not over
+    clock.now = datetime(2026, 4, 29, 4, tzinfo=UTC)
+    assert await write_due(store, voice, cast) == 1
+    assert await write_due(store, voice, cast) == 0
+    clock.now = datetime(2026, 5, 4, 4, tzinfo=UTC)  # a Monday, in another month
+    assert sum(await asyncio.gather(*(write_due(store, voice, cast) for _ in range(3)))) >= 1
+    await write_due(store, voice, cast)
+    entries = [scene.key for scene in await store.scenes(place="diary")]
+    assert sorted(str(key) for key in entries) == [
+        "chapter:Spark:2026-04",
+        "day:Spark:2026-04-28",
+        "week:Spark:2026-W18",
+    ]
+    for when in (period("week", date(2026, 4, 28)), period("chapter", date(2026, 4, 28))):
+        entry = await find_entry(store, SPARK, when)
+        assert entry is not None
+        assert len(entry.lines) == 1
+    assert await write_due(store, voice, Cast(persona=(SPARK,))) == 0
+
+
+async def test_a_week_does_not_retell_what_may_no_longer_be_told(
+    store: Store, voice: Voice, clock: Clock
+) -> None:
+    spoken = await talk(store, clock, "Anna: My cat is called Mimi.")
+    person = spoken[0].person_id
+    assert person is not None
+    await consent.allow(store, person, "diary", granted=True, notice="1", via="test")
+    await talk(store, clock, "It rains.")
+    scene = spoken[0].scene_id
+    said = Utterance(
+        address=SPARK.address, weights_sha256="a" * 64, engine="embedded", engine_version="1",
+        prompt=Prompt(form="transcript", text="Mimi", message_ids=(spoken[0].id,), has_human=True),
+        sampling=Sampling(), text="Mimi!", started_at=clock(),
+    )  # fmt: skip
+    kept = await store.keep_turn(scene, speaker="Spark", utterances=[said], chosen=0)
+    assert kept is not None
+    await store.mark_posted(kept.id)
+    day = await keep_entry(store, voice, SPARK, period("day", clock().date()), print)
+    assert day is not None
+    assert len(day.lines) == 2
+    clock.now += timedelta(hours=1)
+    await consent.allow(store, person, "diary", granted=False, notice="1", via="test")
+    week = await keep_entry(store, voice, SPARK, period("week", clock().date()), print)
+    assert week is not None
+    cited = {number for line in week.lines for number in line.cites}
+    assert cited == {line.message.id for line in day.lines if spoken[0].id not in line.cites}
