@@ -15,7 +15,7 @@ from selves.lineage import Address, age_name, find_age, read_age
 from selves.settings import House
 from selves.speech import seed_from
 from training.imports import load_model
-from training.post import figures, keeping, models
+from training.post import figures, keeping, models, resume
 from training.post.decline import yardstick
 from training.post.figures import Figure
 from training.post.models import Base
@@ -58,7 +58,7 @@ def make(recipe: PostRecipe, base: Base, house: House, watch: Watch, count: int)
     parent = base.age.card.address
     for number, share in enumerate(shares, 1):
         folder = house.checkpoints / recipe.lineage / age_name(recipe.stage_name, number)
-        if not folder.exists():
+        if not resume.is_made(folder):
             _keep(recipe, base, house, watch, model, number, parent, measured(share), before)
         parent = str(Address(recipe.lineage, folder.name))
 
@@ -113,8 +113,9 @@ def destination(recipe: PostRecipe, base: Base, house: House, start: dict[str, A
     toward = recipe.ageing.toward
     if toward == "noise":
         source = torch.Generator().manual_seed(seed_from("ageing", recipe.seed))
+        drawn = {name: torch.randn(tensor.shape, generator=source) for name, tensor in start.items()}
         return {
-            name: tensor + tensor.float().std(unbiased=False) * torch.randn(tensor.shape, generator=source)
+            name: tensor + (tensor.float().std(unbiased=False) * drawn[name]).to(tensor.dtype)
             for name, tensor in start.items()
         }
     if toward == "init":
@@ -188,4 +189,5 @@ def _keep(
         before=before,
         after=after,
     )
+    models.check_finite(model, folder.name)
     watch.age(*keeping.keep(folder, recipe, base, model, facts))

@@ -48,7 +48,9 @@ def settle(recipe: PostRecipe, days: Days, count: int, house: House, watch: Watc
     """
     address = _addresses(recipe)[count - 1]
     who = days.persona or recipe.lineage
-    if days.persona and move(house.cast_path, days.persona, address):
+    if days.persona:
+        if not move(house.cast_path, days.persona, address):
+            return
         watch.tell(f"day {count} of {len(recipe.age_steps)}: {who} is {address} now")
     if count == len(recipe.age_steps):
         said = [writing.utterance.text.strip() for writing in find_age(house.checkpoints, address).writings()]

@@ -17,9 +17,9 @@ from selves.speech import ChatMessage, Form, Frozen, seed_from
 from training.evals.items import Choice, Completion, Item, Said, Text, bootstrap, wilson
 from training.evals.reader import Reader
 from training.evals.run import find_suite, make_items
+from training.listening import context_of, listening
 from training.post.recipe import BY_REWARD, PostRecipe
 from training.post.rows import Row
-from training.post.speaking import listening
 
 
 class Figure(Frozen):
@@ -49,7 +49,7 @@ class Loaded(Reader):
         self.model, self.tokenizer, self.turn_ends = model, copy.deepcopy(tokenizer), ends
         self.tokenizer.model_max_length = 10**9
         self.device = model.device
-        self.context = model.config.max_position_embeddings
+        self.context = context_of(model)
         self.vocabulary = model.config.vocab_size
 
 

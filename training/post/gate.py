@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from selves.errors import TrainingError
 from selves.lineage import Age
 from training.post import data, figures, models
 from training.post.figures import Figure
 from training.post.recipe import Data, PostRecipe
-from training.post.rows import Row
+from training.post.rows import Row, said
 
 
 class Compared(NamedTuple):
@@ -27,6 +29,8 @@ def is_broken(before: Figure, after: Figure, margin: float) -> bool:
 
     A share has to lie outside the interval that it had; of anything else the two intervals must lie apart.
     """
+    if any(math.isnan(number) for number in (after.value, after.low, after.high)):
+        return True
     if not after.higher_is_better:
         return after.low > before.high
     if not after.share:
@@ -35,13 +39,18 @@ def is_broken(before: Figure, after: Figure, margin: float) -> bool:
 
 
 def compare(before: Sequence[Figure], after: Sequence[Figure], margin: float) -> list[Compared]:
-    """Put the figures of the same name beside each other (pure)."""
-    old = {figure.name: figure for figure in before}
-    return [
-        Compared(old[new.name], new, is_broken(old[new.name], new, margin))
-        for new in after
-        if new.name in old
-    ]
+    """Put the figures of the same name beside each other (pure).
+
+    Raises TrainingError if there is none, or one that was there before is not there after.
+    """
+    found = {figure.name: figure for figure in after}
+    missing = [old.name for old in before if old.name not in found]
+    if missing or not before:
+        raise TrainingError(
+            f"{', '.join(missing) or 'nothing'} could be measured of both selves, so none of them may stay",
+            "name suites in [gate]",
+        )
+    return [Compared(old, found[old.name], is_broken(old, found[old.name], margin)) for old in before]
 
 
 def measure(age: Age, recipe: PostRecipe, tests: Sequence[tuple[str, Sequence[Row]]]) -> list[Figure]:
@@ -59,6 +68,15 @@ def measure(age: Age, recipe: PostRecipe, tests: Sequence[tuple[str, Sequence[Ro
     return found
 
 
-def held_out(recipe: PostRecipe, folder: Path) -> list[Row]:
-    """Return the rows that an export of memory's holds out. Raises CorpusError."""
-    return data.prepare(recipe.model_copy(update={"data": (Data(folder=str(folder)),)})).test
+def held_out(recipe: PostRecipe, folder: Path, learned: Collection[str] = ()) -> list[Row]:
+    """Return the rows that an export of memory's holds out, but those whose prompt was learned meanwhile.
+
+    Raises CorpusError.
+    """
+    rows = data.prepare(recipe.model_copy(update={"data": (Data(folder=str(folder)),)})).test
+    return [row for row in rows if said(row["prompt"]) not in learned]
+
+
+def learned(recipe: PostRecipe) -> set[str]:
+    """Return the prompts that a recipe learns answers to. Raises CorpusError."""
+    return {said(row["prompt"]) for row in data.prepare(recipe).train}

@@ -248,6 +248,8 @@ class PostRecipe(Frozen):
         for name in (*self.reward.functions, *self.probes.rewards):
             if name.count(":") != 1:
                 raise ValueError(f"the reward {name!r} is not module:function")
+        if self.merge.weights and not sum(self.merge.weights) > 0:
+            raise ValueError("merge.weights sum to more than 0")
         if self.merge.weights and len(self.merge.weights) != len(self.merge.others) + 1:
             raise ValueError("merge.weights are one more than merge.others: the base's is first")
         if not _is_stage(self.stage_name):

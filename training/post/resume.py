@@ -23,8 +23,9 @@ from pydantic import ValidationError
 
 from selves.errors import DiskError, TrainingError
 from selves.files import disk_error, sha256_file, write_file
-from selves.lineage import AgeCard
+from selves.lineage import AWAY_FOLDER, AgeCard
 from training.post.recipe import IDLE, PostRecipe
+from training.prune import pruned
 from training.recipe import differences
 
 RUN_FILE = "run.json"
@@ -66,7 +67,14 @@ def begin(
 
 def essence(recipe: PostRecipe) -> dict[str, Any]:
     """Return what of a recipe decides who the self becomes."""
-    return recipe.model_dump(mode="json", exclude=set(IDLE), exclude_defaults=True)
+    idle = set(IDLE)
+    if recipe.method not in (
+        "sft",
+        "dpo",
+        "reward",
+    ):  # what is read at once is compared with each other, or sampled
+        idle.discard("micro_batch")
+    return recipe.model_dump(mode="json", exclude=idle, exclude_defaults=True)
 
 
 def check_kept(card: AgeCard, recipe: PostRecipe) -> None:
@@ -96,6 +104,13 @@ def _other_files(card: AgeCard) -> list[str]:
                 (str(Path(source["folder"]) / name), sha) for name, sha in source.get("files", {}).items()
             ]
     return [name for name, sha256 in read if Path(name).is_file() and sha256_file(Path(name)) != sha256]
+
+
+def is_made(folder: Path) -> bool:
+    """Whether an age is there, or was and was let go or sent away. Raises AgeError."""
+    address = f"{folder.parent.name}@{folder.name}"
+    away = folder.parent / AWAY_FOLDER / folder.name
+    return folder.exists() or away.exists() or address in pruned(folder.parent)
 
 
 def note(state: Path, **facts: Any) -> None:
@@ -139,7 +154,8 @@ def seal(folder: Path) -> None:
 
 @contextmanager
 def writable(state: Path) -> Iterator[None]:
-    """Turn what torch and safetensors say of a full disk into the house's own error."""
+    """Turn what torch and safetensors say of a full disk or device into the house's own error."""
+    import torch
     from safetensors import SafetensorError
 
     try:
@@ -148,6 +164,11 @@ def writable(state: Path) -> Iterator[None]:
         raise _full(state, error) from error
     except OSError as error:
         raise disk_error(error, state) from error
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the device has no room for this: {(str(error).splitlines() or [''])[0]}",
+            "lower `micro_batch`, use [lora], or spread it: --processes N --parallel fsdp",
+        ) from error
     except RuntimeError as error:
         if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):
             raise _full(state, error) from error

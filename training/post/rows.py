@@ -101,9 +101,18 @@ def hold_out(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], l
 
 
 def decontaminated(rows: Iterable[Row], asked: Iterable[str]) -> list[Row]:
-    """Return rows that hold none of the probes' questions, letter by letter, of 12 characters or more."""
-    questions = [question for question in asked if len(question) >= 12]
-    return [row for row in rows if not any(q in text_of(row) for q in questions)]
+    """Return rows that hold none of the probes' questions, of 12 characters or more, in whatever case."""
+    questions = [_plain(question) for question in asked if len(question) >= 12]
+
+    def is_clean(row: Row) -> bool:
+        text = _plain(f"{text_of(row)} {row.get('privileged_context', '')}")
+        return not any(question in text for question in questions)
+
+    return [row for row in rows if is_clean(row)]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def said(messages: Sequence[Message]) -> str:

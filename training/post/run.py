@@ -83,15 +83,17 @@ def train(
     folder = house.checkpoints / recipe.lineage
     ladder = [folder / age_name(recipe.stage_name, step) for step in recipe.age_steps]
     wanted = ladder[:ages]
+    state = folder / STATE_FOLDER / recipe.stage_name
+    if world.first and all(map(resume.is_made, ladder)):
+        shutil.rmtree(state, ignore_errors=True)  # what a kill at the very end left
     for path in ladder:
         if path.exists():
             resume.check_kept(read_age(path).card, recipe)
-    if not parallel.told(all(path.exists() for path in wanted), world):
+    if not parallel.told(all(map(resume.is_made, wanted)), world):
         import torch
 
         torch.set_num_threads(machine.threads)
         with only_trainer(folder) if world.first else nullcontext(), models.quietly():
-            state = folder / STATE_FOLDER / recipe.stage_name
             with parallel.in_turn(world):
                 age = models.find_base(recipe, house, watch.tell)
                 base = models.open_base(recipe, age, state)
@@ -101,7 +103,7 @@ def train(
             elif world.first:
                 ageing.make(recipe, base, house, watch, len(wanted))
             parallel.wait(world)  # another may still read there
-            if world.first and all(path.exists() for path in ladder):
+            if world.first and all(map(resume.is_made, ladder)):
                 shutil.rmtree(state, ignore_errors=True)
     return [read_age(path).card for path in wanted if path.exists()]
 
@@ -207,7 +209,9 @@ class Run:
             done = self._take_up(kept)
             with self.watch.stage(self.recipe.stage_name, self.recipe.steps, done), follower.interruptible():
                 trainer.train(resume_from_checkpoint=str(kept) if kept else None)
-        if follower.asked.is_set() and not (self.folder / age_name(self.recipe.stage_name, until)).exists():
+        if follower.asked.is_set() and not resume.is_made(
+            self.folder / age_name(self.recipe.stage_name, until)
+        ):
             raise KeyboardInterrupt
 
     def _take_up(self, kept: Path | None) -> int:
@@ -295,7 +299,7 @@ class Run:
     def keep(self, model: Any, step: int) -> None:
         """Write the age of a step, if it is not there."""
         folder = self.folder / age_name(self.recipe.stage_name, step)
-        if folder.exists():
+        if resume.is_made(folder):
             return
         last = step == self.recipe.steps
         after: Sequence[Figure] = self.measure(model) if last or self.recipe.probes.at_ages else []

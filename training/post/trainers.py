@@ -35,12 +35,19 @@ OURS = (
     "output_dir",
     "max_steps",
     "save_strategy",
+    "save_total_limit",
+    "push_to_hub",
+    "ignore_data_skip",
+    "num_iterations",
+    "steps_per_generation",
+    "generation_batch_size",
     "logging_nan_inf_filter",
     "report_to",
     "seed",
     "data_seed",
 )
-"""Settings that the run itself depends on, so [trl] may not have them."""
+"""Settings that the run itself depends on, so [trl] may not have them: with some of them it would not come to
+the same self after a kill."""
 
 
 def rate_of(recipe: PostRecipe) -> float:

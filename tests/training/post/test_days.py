@@ -11,12 +11,13 @@ import pytest
 from selves.__main__ import main
 from selves.cast import load_cast
 from selves.errors import ConfigError, UsageError
-from selves.lineage import list_ages
+from selves.lineage import find_age, list_ages
 from selves.moving import move
 from selves.settings import House
 from tests.training.post.parts import BASE, MakePost
 from training.post.days import come
 from training.post.run import train
+from training.prune import remove
 
 CAST = f"""# the house
 [[persona]]
@@ -125,3 +126,11 @@ def test_a_cast_whose_address_cannot_be_told_from_its_line_is_left_alone(tmp_pat
     with pytest.raises(UsageError, match="Nobody"):
         move(path, "Nobody", "tiny@base-000004")
     assert load_cast(path).find_persona("Ash").address == BASE
+
+
+def test_an_age_that_was_let_go_is_not_made_again(post_house: House, make_post: MakePost) -> None:
+    recipe = make_post("ageing", ageing={"ages": 2, "until": 1.0})
+    train(recipe, post_house, threads=1, ages=1)
+    remove(find_age(post_house.checkpoints, "quill@ageing-000001"))
+    assert train(recipe, post_house, threads=1, ages=1) == []
+    assert [card.address for card in train(recipe, post_house, threads=1)] == ["quill@ageing-000002"]

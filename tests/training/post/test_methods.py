@@ -223,6 +223,6 @@ def test_a_folder_of_the_same_name_is_not_taken_for_another(
     for place in ("a", "b"):
         shutil.copytree(source, tmp_path / place / "run")
     train(make_post(base=str(tmp_path / "a" / "run"), steps=1), post_house, threads=1)
-    with pytest.raises(UsageError, match="run@import-000000 is here already, and it came from .*/a/run"):
+    with pytest.raises(UsageError, match=r"run@import-000000 is here already, and it came from .*/a/run"):
         train(make_post(base=str(tmp_path / "b" / "run"), steps=1, lineage="other"), post_house, threads=1)
     assert not list_ages(post_house.checkpoints, "other")
