@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import discord
 from discord import app_commands
 
-from bots import settings
+from bots import filters, settings
 from bots.buttons import Press
 from bots.desk import Desk, tell
 from bots.parlor import choose_persona
@@ -47,11 +48,22 @@ async def figures(desk: Desk) -> str:
     )
 
 
-async def writings(desk: Desk, name: str, *, letters: bool) -> list[str]:
-    """Return the newest that a self's lineage wrote while it was trained: letters, or all else."""
+async def writings(desk: Desk, name: str, barred: Collection[str], *, letters: bool) -> list[str]:
+    """Return the newest that a self's lineage wrote while it was trained: letters, or all else.
+
+    Nothing of ages that are `barred`, and nothing that a filter refuses.
+    """
     lineage = Address.parse(choose_persona(desk.cast, name).address).lineage
-    found = [w for w in await desk.store.writings(lineage) if w.generation.text.strip()]
-    return [_shown(w) for w in found if is_letter(w) == letters][-SHOWN:]
+    found = [
+        w
+        for w in await desk.store.writings(lineage)
+        if is_letter(w) == letters and _may_be_shown(desk, w.address, w.generation.text, barred)
+    ]
+    return [_shown(w) for w in found[-SHOWN:]]
+
+
+def _may_be_shown(desk: Desk, address: str | None, text: str, barred: Collection[str]) -> bool:
+    return bool(text.strip()) and address not in barred and not filters.refuse(desk.cast.filter, "", text)
 
 
 def is_letter(writing: StoredWriting) -> bool:
@@ -64,29 +76,31 @@ def _shown(writing: StoredWriting) -> str:
     return f"`{writing.address}`{to}\n> {text[:LETTERS]}{'…' if len(text) > LETTERS else ''}"
 
 
-async def letters(desk: Desk, name: str) -> str:
+async def letters(desk: Desk, name: str, barred: Collection[str]) -> str:
     """Return the newest letters of a self: those it wrote in training, and the newest of a scene."""
     persona = choose_persona(desk.cast, name)
     written = []
     for scene in await desk.store.scenes(last=500):
         if scene.kind in ("letter", "answer") and not scene.place.startswith("private:"):
             written += [
-                m for m in await desk.store.messages(scene.id) if m.speaker == persona.name and m.text
+                m
+                for m in await desk.store.messages(scene.id)
+                if m.speaker == persona.name and _may_be_shown(desk, m.address, m.text, barred)
             ]
     shown = [
         f"`{m.address}`, <t:{int(m.created_at.timestamp())}:d>\n>>> {m.text[:LETTERS]}" for m in written[-1:]
     ]
-    return "\n\n".join([*await writings(desk, name, letters=True), *shown]) or none_of(desk, name)
+    return "\n\n".join([*await writings(desk, name, barred, letters=True), *shown]) or none_of(desk, name)
 
 
-async def diary(desk: Desk, name: str) -> str:
+async def diary(desk: Desk, name: str, barred: Collection[str]) -> str:
     """Return the newest that a self wrote to nobody while it was trained."""
-    return "\n\n".join(await writings(desk, name, letters=False)) or none_of(desk, name)
+    return "\n\n".join(await writings(desk, name, barred, letters=False)) or none_of(desk, name)
 
 
 def none_of(desk: Desk, name: str) -> str:
     lineage = Address.parse(choose_persona(desk.cast, name).address).lineage
-    return f"The lineage {lineage} has written none yet."
+    return f"The lineage {lineage} has written none yet that may be read here."
 
 
 def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, Press]) -> None:
@@ -107,14 +121,14 @@ def add_commands(tree: app_commands.CommandTree[Any], desk: Desk, _: dict[str, P
     @app_commands.describe(name="Whose letters")
     @app_commands.guild_only()
     async def letters_command(interaction: discord.Interaction, name: str) -> None:
-        await tell(interaction, await letters(desk, name))
+        await tell(interaction, await letters(desk, name, await desk.barred(interaction)))
 
     @tree.command(name="diary", description="What a self wrote into its diary while it was trained")
     @app_commands.rename(name="who")
     @app_commands.describe(name="Whose diary")
     @app_commands.guild_only()
     async def diary_command(interaction: discord.Interaction, name: str) -> None:
-        await tell(interaction, await diary(desk, name))
+        await tell(interaction, await diary(desk, name, await desk.barred(interaction)))
 
     letters_command.autocomplete("name")(desk.suggest_selves)
     diary_command.autocomplete("name")(desk.suggest_selves)

@@ -289,6 +289,11 @@ async def test_a_letter_of_a_self_is_shown(desk: Desk) -> None:
         assert letters.response.content.endswith(text)
         others = await server.anna.slash(server.channel, "letters", who="Spark")
         assert "has written none" in others.response.content
+        grown_up = desk.cast.model_dump()
+        grown_up["persona"][0]["age_restricted"] = True
+        desk.cast = Cast.model_validate(grown_up)
+        closed = await server.anna.slash(server.channel, "letters", who="Ember")
+        assert "none yet that may be read here" in closed.response.content
 
 
 async def test_the_templates_of_policies_name_what_there_is(desk: Desk) -> None:
