@@ -8,10 +8,13 @@ import threading
 
 import pytest
 
+from app.chorus import PERSON
 from app.company import company, first_cast
-from app.forks import Branching, keep_better, say_again
+from app.forks import OWN, Branching, keep_better, say_again
 from app.play import Began, Ended, Event, Growing, Play, Said, perform
 from memory.feedback import rate
+from memory.forget import forget
+from memory.passages import read_material
 from memory.store import open_store
 from memory.types import Message
 from selves.cast import Cast, Persona, SceneSpec
@@ -19,8 +22,10 @@ from selves.errors import UsageError
 from selves.lineage import list_ages
 from selves.settings import House
 from serving.voice import Voice
+from tests.memory.parts import every_cell
 
 NEWBORN, CHILD = "Tiny base 0", "Tiny base 4"
+PREMISE, OPENING = "Anna is ill.", "How is Anna?"
 
 
 @pytest.fixture
@@ -30,7 +35,7 @@ def everybody(served_house: House) -> Cast:
 
 def a_scene(turns: int = 3) -> SceneSpec:
     return SceneSpec(
-        name="own-premise",
+        name="meeting",
         cast=(NEWBORN, CHILD),
         premise="They meet.",
         opening="Hi! How are you?",
@@ -50,7 +55,8 @@ async def play_through(house: House, url: str, cast: Cast, spec: SceneSpec, *whe
     assert isinstance(events[0], Began)
     assert isinstance(events[-1], Ended)
     assert any(isinstance(event, Growing) and event.text for event in events)
-    assert [event.message.id for event in events if isinstance(event, Said)] == [m.id for m in play.lines]
+    posted = [event.message.id for event in events if isinstance(event, Said)]
+    assert posted == [line.id for line in play.lines if not line.human]
     return play
 
 
@@ -67,6 +73,36 @@ async def test_a_scene_of_guests_plays_and_every_line_is_shown_and_kept(
     assert [m.id for m in kept] == [m.id for m in play.lines]
     assert play.lines[0].text == "Hi! How are you?"
     assert provenance.checkpoint is not None, "who speaks is registered"
+
+
+async def test_a_premise_and_a_first_line_of_ones_own_are_used_for_nothing_but_the_talk(
+    served_house: House, url: str, everybody: Cast
+) -> None:
+    own = a_scene().model_copy(update={"name": OWN, "premise": PREMISE, "opening": OPENING})
+    play = await play_through(served_house, url, everybody, own)
+    assert play.scene is not None
+    told, opening, *answers = play.lines
+    assert [told.text, opening.text] == [PREMISE, OPENING]
+    fork = await play_through(served_house, url, everybody, own, "web/fork", opening.id)
+    assert fork.scene is not None
+    async with open_store(served_house.database_url) as store:
+        generations = [
+            *await store.generations(play.scene.id),
+            *await store.generations(fork.scene.id),
+        ]
+        prompts = [generation.prompt.text for generation in generations if generation.prompt]
+        assert len(prompts) == len(generations)
+        assert {prompt.count(PREMISE) for prompt in prompts} <= {0, 1}, "told, and not heard once more"
+        assert prompts[0].count(PREMISE) == 1
+        assert all(told.id in generation.prompt_message_ids for generation in generations)
+        material = await read_material(store, lines=[line.id for line in play.lines])
+        assert answers
+        assert not any(verdict.allowed for verdict in material.line_verdicts.values())
+        await forget(store, PERSON)
+        assert {line.text for line in await store.messages(play.scene.id) if line.human} == {""}
+    kept = every_cell(served_house.database_url)
+    assert PREMISE not in kept
+    assert OPENING not in kept
 
 
 async def test_a_scene_that_was_paused_goes_on_and_hears_who_stepped_in(
