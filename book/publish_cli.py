@@ -10,14 +10,14 @@ import json
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from selves.cli import make_parser
-from selves.errors import AgeError, UsageError
+from selves.errors import AgeError, StoreError, UsageError
 from selves.lineage import Age, find_age, list_ages
 from selves.settings import House
 
@@ -163,6 +163,23 @@ async def _called_back(house: House) -> CalledBack:
         return await called_back(store)
 
 
+async def _refused(house: House, exports: Collection[str]) -> set[str]:
+    """Return which of these, such as `export 3`, may not be shown to everybody today."""
+    from memory.publishing import publishable
+    from memory.store import open_store
+
+    refused: set[str] = set()
+    if not exports:
+        return refused
+    async with open_store(house.database_url) as store:
+        for what in exports:
+            try:
+                await publishable(store, int(what.removeprefix("export ")))
+            except StoreError:
+                refused.add(what)
+    return refused
+
+
 def named(to: str | None, name: str, owner: str | None) -> str:
     """Return NAMESPACE/NAME of what `--to` says; without one, it is the token's owner's.
 
@@ -210,6 +227,7 @@ def _list(options: Namespace, house: House) -> int:
     receipts = [receipt for folder in (*folders, house.home) for receipt in read_receipts(folder)]
     back = asyncio.run(_called_back(house))
     gone = called_back(list_ages(house.checkpoints, away=True), back.files, back.ages)
+    gone |= asyncio.run(_refused(house, {r.what for r in receipts if r.what.startswith("export ")}))
     rows = [(r, r.what in gone or bool(back.files & set(r.files.values()))) for r in receipts]
     if options.json:
         print(json.dumps([r.model_dump(mode="json") | {"called_back": bad} for r, bad in rows]))

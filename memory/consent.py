@@ -33,9 +33,9 @@ Consents = dict[Purpose, bool]
 async def consents_of(session: AsyncSession, person_ids: Iterable[int]) -> dict[int, Consents]:
     """Return what people last said, by person id. What they said who were forgotten counts no more."""
     said: dict[int, Consents] = {person_id: {} for person_id in person_ids}
-    forgotten = select(PersonRow.id).where(PersonRow.forgotten_at.is_not(None))
     newest = select(func.max(ConsentRow.id)).group_by(ConsentRow.person_id, ConsentRow.purpose)
-    newest = newest.where(ConsentRow.person_id.not_in(forgotten))
+    newest = newest.join(PersonRow, PersonRow.id == ConsentRow.person_id)
+    newest = newest.where(PersonRow.forgotten_at.is_(None))
     for part in in_parts(said):
         query = select(ConsentRow).where(ConsentRow.id.in_(newest.where(ConsentRow.person_id.in_(part))))
         for row in await session.scalars(query):
@@ -64,13 +64,17 @@ async def allow(
     """Note that a person allowed a purpose, or took that back.
 
     `notice` is the version of the privacy notice that the person saw, `via` where it was said. Words that
-    may be stored do not end; when that is taken back they end 30 days after they were said.
+    may be stored do not end; when that is taken back they end 30 days after they were said. Exports that
+    rest on what is taken back are called back.
     """
+    from memory.spoilt import call_back_consent  # which asks the firewall, which asks for consent
+
     async with store.writing() as session:
         # held, so that nothing is heard of this person meanwhile
         person = await session.get_one(PersonRow, person_id, with_for_update=True)
         if person.forgotten_at is not None:
             raise StoreError(f"{person.pseudonym} was forgotten, and nobody can be asked any more")
+        now, before = store.clock(), await consents_of(session, [person_id])
         session.add(
             ConsentRow(
                 person_id=person_id,
@@ -78,11 +82,13 @@ async def allow(
                 granted=granted,
                 notice=notice,
                 via=via,
-                at=store.clock(),
+                at=now,
             )
         )
         if purpose == "store":
             await _set_end(session, person_id, granted)
+        if not granted and before[person_id].get(purpose):
+            await call_back_consent(session, person_id, purpose, now)
 
 
 async def permit(store: Store, platform: str, purpose: Purpose, *, granted: bool, statement: str) -> None:

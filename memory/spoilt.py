@@ -42,6 +42,19 @@ async def call_back(session: AsyncSession, message_ids: Collection[int], now: da
         await invalidate(session, await exports_holding(session, message_ids), now, reason)
 
 
+async def call_back_consent(session: AsyncSession, person_id: int, purpose: str, now: datetime) -> None:
+    """Mark the exports for a purpose as invalid that rest on the word of a person who takes it back."""
+    lines = list(await session.scalars(select(MessageRow.id).where(MessageRow.person_id == person_id)))
+    prompts: set[int] = set()
+    for part in in_parts(lines):
+        heard = select(HeardInRow.generation_id).where(HeardInRow.message_id.in_(part))
+        prompts.update(await session.scalars(heard))
+    held = await exports_holding(session, lines) | await exports_retelling(session, prompts)
+    meant = await session.scalars(select(ExportRow.id).where(ExportRow.purpose == purpose))
+    reason = f"somebody whose words are in it took back their consent to {purpose}"
+    await invalidate(session, held & set(meant), now, reason)
+
+
 async def exports_holding(session: AsyncSession, message_ids: Collection[int]) -> set[int]:
     """Return the exports that show these lines, the samples they were made of, or prompts that held them."""
     exports = await exports_showing(session, message_ids)

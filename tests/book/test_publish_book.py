@@ -324,6 +324,19 @@ def test_consent_to_train_is_no_consent_to_publish(
     assert "may not be published" in capsys.readouterr().err
     assert hub.world.repos == {}
 
+    async def allow_publishing(granted: bool) -> None:
+        async with open_store(storied_house.database_url) as store:
+            (heard,) = [m for m in await store.messages(3) if m.human]
+            assert heard.person_id is not None
+            await allow(store, heard.person_id, "publish", granted=granted, notice="1", via="test")
+
+    for granted in (True, False):
+        asyncio.run(allow_publishing(granted))
+        assert run("publish", "dataset", number, "--to", "answers") == (0 if granted else 1)
+        capsys.readouterr()
+        assert run("publish", "list", "--json") == 0
+        assert [row["called_back"] for row in json.loads(capsys.readouterr().out)] == [not granted]
+
 
 def test_an_age_that_learned_from_what_was_called_back_is_left_out(
     run: Run, hub: Hub, storied_house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -320,6 +320,29 @@ async def test_to_train_on_a_scene_is_parted_where_words_may_not_be_used(
     assert [row["turns"] for row in rows] == [[["Ember", "Before."]], [["Ember", "After."]]]
 
 
+async def test_who_takes_a_consent_back_calls_back_what_rested_on_it(store: Store, tmp_path: Path) -> None:
+    await a_turn(store, "Of nobody.", scene=await store.begin_scene(SPEC, place="terminal"))
+    await export(store, Wanted(format="dce", purpose="publish"), tmp_path / "before")
+    scene = await store.begin_scene(SPEC, place="terminal")
+    heard = await store.say(scene.id, speaker="Ada", text="My secret garden.", origin="parlor")
+    assert heard.person_id is not None
+
+    async def say(purpose: consent.Purpose, granted: bool) -> list[bool]:
+        assert heard.person_id is not None
+        await consent.allow(store, heard.person_id, purpose, granted=granted, notice="1", via="test")
+        return [one.invalid_at is None for one in await exports(store)]
+
+    await say("publish", True)
+    await say("train", True)
+    await a_turn(store, "I know of a garden.", prompt=talk("garden", heard.id), scene=scene)
+    await export(store, Wanted(format="dce", purpose="publish"), tmp_path / "shown")
+    await export(store, Wanted(format="sft", sources=()), tmp_path / "learned")
+    assert await say("diary", False) == [True, True, True]
+    assert await say("publish", False) == [True, False, True]
+    assert await say("train", False) == [True, False, False]
+    assert await say("publish", True) == [True, False, False], "what was called back stays so"
+
+
 async def test_an_export_with_the_words_of_a_forgotten_person_is_called_back(
     store: Store, tmp_path: Path
 ) -> None:
