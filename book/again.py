@@ -49,9 +49,9 @@ async def _again(voice: Voice, info: ModelInfo | None, number: int, sample: Gene
     try:
         said = await voice.say(sample.address, sample.prompt, sample.sampling)
     except EngineError as error:
-        return Again(number, "cannot", error.problem)
+        return Again(number, "differs", error.problem)
     if said.error is not None:
-        return Again(number, "cannot", said.error)
+        return Again(number, "differs", said.error)
     if _same(said.token_ids, sample.token_ids) and said.text == sample.text:
         return Again(number, "same")
     versions = f" (by version {said.engine_version}, not {sample.engine_version})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from selves.lineage import DIARY_FILE, Age, add_to_diary, list_ages, read_diary
@@ -12,6 +13,8 @@ from training.kinds import Kind, Occasion, frame
 from training.recipe import Diary
 
 Tell = Callable[[Age, Sequence[Writing]], None]
+
+log = logging.getLogger("selves.diary")
 
 
 async def write(
@@ -82,6 +85,12 @@ def bring_along(source: Sequence[Writing], house: House, lineage: str) -> int:
     path = house.checkpoints / lineage / DIARY_FILE
     known = {_key(writing) for writing in read_diary(path)}
     ours = [w for w in source if w.utterance.address.partition("@")[0] == lineage]
+    if others := {w.utterance.address.partition("@")[0] for w in source} - {lineage}:
+        log.warning(
+            "what %s wrote in that run stays there: its name is another (follow it with --as %s)",
+            " and ".join(sorted(others)),
+            sorted(others)[0],
+        )
     new = [writing for writing in ours if _key(writing) not in known]
     if new:
         add_to_diary(path, new)
