@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ async def house(tmp_path: Path, serving_url: str) -> AsyncIterator[DiscordHouse]
 
 async def test_selves_of_two_processes_answer_once_each_and_play_scenes_together(house: DiscordHouse) -> None:
     spark, ember = house.selves["Spark"], house.selves["Ember"]
-    async with (
-        house.awake(only=["Ember"], process="one", wait=False) as one,
-        house.awake(only=["Spark"], process="two") as two,
-    ):
+    async with AsyncExitStack() as awake_ones:
+        one = await awake_ones.enter_async_context(house.awake(only=["Ember"], process="one", wait=False))
+        await house.double.until(lambda: house.double.is_online(house.registrar))
+        two = await awake_ones.enter_async_context(house.awake(only=["Spark"], process="two"))
 
         async def they_know_each_other() -> bool:
             spoken_for = one.fleet.speakers.get("Spark")
