@@ -142,8 +142,8 @@ async def say_again(store: Store, voice: Voice, cast: Cast, message_id: int, key
         utterances=[said],
         chosen=0 if text and not refused else None,
         text=text,
+        spent_in=Purse(store, cast.budget, PLACE).scopes(message.speaker),
     )
-    await Purse(store, cast.budget, PLACE).pay(message.speaker, [said])
     if new is not None:
         new = await store.mark_posted(new.id)
     return Again(message, new, scene)
