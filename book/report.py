@@ -70,9 +70,12 @@ class Report:
     """None when nothing is remembered."""
     endings: tuple[tuple[str, int], ...]
     """How its scenes ended, the most frequent first."""
+    events: tuple[tuple[str, str], ...]
+    """Ages that were kept since something befell the loss, and what that was."""
     repo: str
     """Where its ages are on the Hub; empty if they are not."""
     version: str
+    """Of Selves, with its commit where that is known."""
 
 
 def make_report(
@@ -83,10 +86,12 @@ def make_report(
     mishaps: Mishaps | None,
     receipts: Sequence[Receipt],
     *,
+    events: Sequence[tuple[str, str]],
     price: float | None,
     version: str,
 ) -> Report:
-    """Put a report together. `elapsed` is stage -> seconds of training, `price` what an hour costs.
+    """Put a report together. `elapsed` is stage -> seconds of training, `price` what an hour costs,
+    `events` ages and the occasions on which they wrote.
 
     `picks` are those that may be shown.
     """
@@ -115,9 +120,19 @@ def make_report(
         dialogue=choose_dialogue(life.scenes, life.lineage),
         mishaps=mishaps,
         endings=tuple(ended.most_common()),
+        events=tuple((age, BEFELL[occasion]) for age, occasion in events if occasion in BEFELL),
         repo=sent[-1] if sent else "",
         version=version,
     )
+
+
+BEFELL = {
+    "spike": "one step was far worse than those before it",
+    "divergence": "the loss rose and stayed high",
+    "recovery": "it came back from there",
+    "best": "it was better than ever, after that",
+}
+"""What a writing's occasion says about the loss (training/course.py)."""
 
 
 def spread_out(ages: Sequence[AgeView], count: int) -> tuple[AgeView, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -82,6 +84,9 @@ def gather(house: House, lineage: str, said: Remembered, *, price: float | None)
 
     folder = house.checkpoints / lineage
     metrics = read_metrics(folder)
+    events = [
+        (a.address.age, w.occasion) for a in list_ages(house.checkpoints, lineage) for w in a.writings()
+    ]
     life = tell_life(
         lineage,
         list_ages(house.checkpoints, away=True),
@@ -97,9 +102,20 @@ def gather(house: House, lineage: str, said: Remembered, *, price: float | None)
         said.picks,
         said.mishaps,
         read_receipts(folder),
+        events=list(dict.fromkeys(events)),
         price=price,
-        version=metadata.version("selves"),
+        version=made_by(),
     )
+
+
+def made_by() -> str:
+    """Return the version of Selves, and the commit that is checked out if it runs from its repository."""
+    version, root = metadata.version("selves"), Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return version
+    asked = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return f"{version} at {said.stdout.strip()}" if said.returncode == 0 else version
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

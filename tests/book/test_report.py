@@ -18,8 +18,10 @@ from memory.curate import Mark, pick
 from memory.export import exports
 from memory.store import open_store
 from selves.cli import run_command
-from selves.lineage import list_ages
+from selves.lineage import Address, list_ages
 from selves.settings import House
+from selves.speech import Prompt, Writing
+from tests.book.conftest import say
 from training.evals.results import Result
 from training.hub import Receipt
 from training.receipts import add_receipt
@@ -61,6 +63,11 @@ def measured(storied_house: House) -> House:
     )
     said = {"format": 1, "ages": {newest.address: {"words": result.model_dump(mode="json")}}}
     (folder / "evals.json").write_text(json.dumps(said))
+    prompt = Prompt(form="transcript", text="Last night I dreamed that")
+    utterance = say(newest.address, newest.weights_sha256, " it shook.", prompt)
+    dream = Writing(kind="dream", occasion="spike", utterance=utterance)
+    with (folder / Address.parse(newest.address).age / "diary.jsonl").open("a") as file:
+        file.write(dream.model_dump_json() + "\n")
     with (folder / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"stage": "chat", "step": 8, "loss": 2.1, "elapsed_s": 7200.0}) + "\n")
     add_receipt(
@@ -95,7 +102,7 @@ def test_the_page_tells_of_a_run_in_a_real_browser(make: Make, measured: House, 
     page.on("request", lambda request: requests.append(request.url))
     page.goto((measured.pages / "tiny-report.html").as_uri())
     text = page.locator("body").inner_text()
-    for said in ("2.0 h", "5.00", "62\n47–76", "picked, 1 of 1", "anna/tiny", "samples are kept"):
+    for said in ("2.0 h", "5.00", "62\n47–76", "picked, 1 of 1", "anna/tiny", "samples are kept", "one step was far worse"):
         assert said in text, said
     assert "a private answer" not in text
     assert page.locator("script, img, iframe, textarea, base").count() == 0
