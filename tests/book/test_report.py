@@ -102,7 +102,15 @@ def test_the_page_tells_of_a_run_in_a_real_browser(make: Make, measured: House, 
     page.on("request", lambda request: requests.append(request.url))
     page.goto((measured.pages / "tiny-report.html").as_uri())
     text = page.locator("body").inner_text()
-    for said in ("2.0 h", "5.00", "62\n47–76", "picked, 1 of 1", "anna/tiny", "samples are kept", "one step was far worse"):
+    for said in (
+        "2.0 h",
+        "5.00",
+        "62\n47–76",
+        "picked, 1 of 1",
+        "anna/tiny",
+        "samples are kept",
+        "one step was far worse",
+    ):
         assert said in text, said
     assert "a private answer" not in text
     assert page.locator("script, img, iframe, textarea, base").count() == 0
