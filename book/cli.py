@@ -76,8 +76,9 @@ def make_page(arguments: Namespace, house: House) -> int:
         relative_to=house.home.parent,
     )
     path: Path = arguments.output or house.pages / f"{lineage}.html"
-    write_file(path, render_page(life))
-    asyncio.run(record(house, path, life))
+    data = render_page(life).encode()
+    asyncio.run(record(house, path, data, life))
+    write_file(path, data)
     if arguments.json:
         made = {
             "page": str(path),
@@ -136,8 +137,8 @@ async def read_scenes(house: House) -> list[tuple[Scene, list[Message]]]:
         ]
 
 
-async def record(house: House, path: Path, life: Life) -> None:
-    """Note in memory what is on a page, so that it can be called back. Raises StoreError."""
+async def record(house: House, path: Path, data: bytes, life: Life) -> None:
+    """Note in memory what will be on a page, so that it can be called back. Raises StoreError."""
     from memory.pages import record_page
     from memory.store import open_store
 
@@ -147,6 +148,7 @@ async def record(house: House, path: Path, life: Life) -> None:
         await record_page(
             store,
             path,
+            data,
             of=life.lineage,
             message_ids={line.message.id for scene in life.scenes for line in scene.lines},
             ages={(age.card.address, age.card.weights_sha256) for age in life.ages},

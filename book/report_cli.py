@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     said = asyncio.run(_remembered(house, lineage))
     report = gather(house, lineage, said, price=options.price)
     path: Path = options.output or house.pages / f"{lineage}-report.html"
-    write_file(path, render("report.html", report=report, life=report.life))
-    asyncio.run(_record(house, path, report, said))
+    data = render("report.html", report=report, life=report.life).encode()
+    asyncio.run(_record(house, path, data, report, said))
+    write_file(path, data)
     if options.json:
         print(json.dumps({"page": str(path), "lineage": lineage, "bytes": path.stat().st_size}))
     else:
@@ -166,8 +167,8 @@ def _may_be_shown(pick: Pick, material: Material) -> bool:
     return sample in material.writings and material.sample_verdicts[sample].allowed
 
 
-async def _record(house: House, path: Path, report: Report, said: Remembered) -> None:
-    """Note in memory what is on the page, so that it can be called back. Raises StoreError."""
+async def _record(house: House, path: Path, data: bytes, report: Report, said: Remembered) -> None:
+    """Note in memory what will be on the page, so that it can be called back. Raises StoreError."""
     from book.sending import has_memory
     from memory.pages import record_page
     from memory.store import open_store
@@ -180,6 +181,7 @@ async def _record(house: House, path: Path, report: Report, said: Remembered) ->
         await record_page(
             store,
             path,
+            data,
             of=report.life.lineage,
             message_ids=lines,
             ages={(age.card.address, age.card.weights_sha256) for age in report.life.ages},

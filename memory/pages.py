@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from memory.firewall import verdict
 from memory.hearsay import Hearsay
 from memory.models import ExportItemRow, ExportRow, WritingRow
 from memory.types import Message
-from selves.files import sha256_file
+from selves.errors import StoreError
 
 if TYPE_CHECKING:
     from memory.store import Store
@@ -39,15 +40,29 @@ async def without_unpublishable(store: Store, messages: Sequence[Message]) -> li
 
 
 async def record_page(
-    store: Store, file: Path, *, of: str, message_ids: Collection[int], ages: Collection[tuple[str, str]]
+    store: Store,
+    file: Path,
+    data: bytes,
+    *,
+    of: str,
+    message_ids: Collection[int],
+    ages: Collection[tuple[str, str]],
 ) -> int:
-    """Record a page that was written, and return its number among the exports.
+    """Record a page before it is written, and return its number among the exports.
 
     `of` names what it is about, `message_ids` are the lines on it, `ages` the address and weights of those
-    whose writings are. The same page again, byte for byte, is the same export.
+    whose writings are. The same page again, byte for byte, is the same export. Raises StoreError if one of
+    the lines may not be published any more.
     """
     file = file.absolute()
     async with store.writing() as session:
+        facts = await Hearsay(session).of_messages(message_ids)
+        verdicts = [verdict("publish", fact) for fact in facts.values()]
+        if refused := next((one.reason for one in verdicts if not one.allowed), None):
+            raise StoreError(
+                f"a line may not be shown any more that was there when the page was begun ({refused})",
+                "run the same command again",
+            )
         writings = await session.scalars(
             select(WritingRow.generation_id).where(
                 tuple_(WritingRow.address, WritingRow.weights_sha256).in_(sorted(ages))
@@ -55,7 +70,7 @@ async def record_page(
         )
         return await keep_pages(
             session,
-            {file.name: sha256_file(file)},
+            {file.name: sha256(data).hexdigest()},
             file.parent,
             of=of,
             samples=writings,

@@ -459,19 +459,22 @@ async def test_a_page_of_a_book_is_called_back(store: Store, tmp_path: Path) -> 
     assert [m.id for m in shown] == [lines[name].id for name in ("secret", "other")]  # who answers has heard
 
     page = tmp_path / "ember.html"
-    page.write_text(QUOTED)
+    data = QUOTED.encode()
     ids = [lines["quote"].id]
-    number = await record_page(
-        store, page, of="ember", message_ids=ids, ages=[("ember@base-000400", "a" * 64)]
-    )
-    assert await record_page(store, page, of="ember", message_ids=ids, ages=[]) == number
+    of = [("ember@base-000400", "a" * 64)]
+    with pytest.raises(StoreError, match="may not be shown any more"):
+        await record_page(store, page, data, of="ember", message_ids=ids, ages=of)
+    person = lines["secret"].person_id
+    assert person is not None
+    await consent.allow(store, person, "publish", granted=True, notice="1", via="test")
+    number = await record_page(store, page, data, of="ember", message_ids=ids, ages=of)
+    page.write_bytes(data)
+    assert await record_page(store, page, data, of="ember", message_ids=ids, ages=[]) == number
     with pytest.raises(StoreError, match=f"export {number} is a page of a book"):
         await export_again(store, number, tmp_path / "again")
     assert [e.format for e in await exports(store)] == ["page"]
     page_again = tmp_path / "other" / "ember.html"
-    page_again.parent.mkdir()
-    page_again.write_text(QUOTED)
-    assert await record_page(store, page_again, of="ember", message_ids=[], ages=[]) == number + 1
+    assert await record_page(store, page_again, data, of="ember", message_ids=[], ages=[]) == number + 1
     report = await forget(store, "guest-1")
     assert [(e.id, e.format, e.files) for e in report.exports] == [(number, "page", (str(page),))]
     assert [e.invalid_at is not None for e in await exports(store)] == [True, False]
