@@ -16,6 +16,8 @@ from training.traits.probes import TRAITS, ask_sayings
 from training.traits.results import Found, Traits, keep_trait, read_traits
 
 SEED = 1
+SAYINGS = "prose"
+"""The trait with which what a self said is kept; others read the same."""
 Tell = Callable[[str], None]
 
 
@@ -70,6 +72,10 @@ def know(age: Age, traits: Iterable[Trait], tell: Tell, *, again: bool = False) 
     known = read_traits(age)
     asked: Asked | None = None
     heard: dict[object, list[Answer]] = {}
+    if (kept := known.get(SAYINGS)) and not again:
+        sayings = TRAITS[SAYINGS]
+        if kept.version == version_of(sayings, questions(sayings)):
+            heard[sayings.ask] = list(kept.said)
     for trait in traits:
         items = questions(trait)
         version = version_of(trait, items)
@@ -77,9 +83,9 @@ def know(age: Age, traits: Iterable[Trait], tell: Tell, *, again: bool = False) 
         if before is not None and before.version == version and not again:
             tell(f"{age.card.address} {trait.name}: {before.figures[0]} (from earlier)")
             continue
-        with quietly():
-            asked = asked or Asked(age)
-            if trait.ask not in heard:
+        if trait.ask not in heard:
+            with quietly():
+                asked = asked or Asked(age)
                 heard[trait.ask] = asked.answer(items)
         answers = heard[trait.ask]
         said = tuple(answer for answer in answers if isinstance(answer, str))
@@ -87,7 +93,7 @@ def know(age: Age, traits: Iterable[Trait], tell: Tell, *, again: bool = False) 
             version=version,
             weights_sha256=age.card.weights_sha256,
             figures=judged(trait, items, answers),
-            said=said if trait.name == "prose" else (),
+            said=said if trait.name == SAYINGS else (),
         )
         keep_trait(age, trait.name, found)
         known[trait.name] = found

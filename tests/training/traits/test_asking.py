@@ -125,3 +125,14 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     (traits_house.checkpoints / "tiny" / TRAITS_FILE).write_text("{")
     assert run_traits("show", BASE) == 1
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_what_was_said_once_is_not_said_again_for_another_trait(
+    traits_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age = find_age(traits_house.checkpoints, BASE)
+    whole = know(age, [TRAITS["prose"], TRAITS["principles"]], lambda _: None, again=True)
+    (traits_house.checkpoints / "tiny" / TRAITS_FILE).unlink()
+    know(age, [TRAITS["prose"]], lambda _: None)
+    monkeypatch.setattr(Asked, "answer", None)
+    assert know(age, [TRAITS["principles"]], lambda _: None)["principles"] == whole["principles"]
