@@ -421,12 +421,19 @@ class Room:
         self._work.set()
 
     async def _post_leftovers(self) -> None:
-        """Post what was kept and not posted, and go on with scenes that were cut off."""
+        """Post what was kept and not posted, and go on with scenes that were cut off.
+
+        What Discord refuses keeps nothing else back. Raises DiscordError for the last of it.
+        """
         self._leftovers = False
+        refused: DiscordError | None = None
         await take_back_torsos(self._store, self.channel, self._speakers)
         for message in await self._store.unposted(self.channel.place):
             if self.channel.can_post(message):
-                await self._post(message)
+                try:
+                    await self._post(message)
+                except DiscordError as error:
+                    refused = error
         for scene in await self._store.scenes(place=self.channel.place, status="open"):
             if scene.key is None or scene.key.startswith(CHANNEL_KEY):
                 continue
@@ -434,6 +441,8 @@ class Room:
                 await self._store.end_scene(scene.id, "time")
             else:
                 self._planned.setdefault(scene.key, Planned(scene.spec, scene.key))
+        if refused is not None:
+            raise refused
 
     async def _post(self, message: Message) -> None:
         await self._store.mark_posted(message.id, await self.channel.post(message))

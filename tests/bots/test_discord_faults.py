@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import event
 
-from memory.store import Store
+from memory.store import Store, open_store
+from selves.cast import SceneSpec
 from tests.bots.discord_house import POSTS, DiscordHouse, eventually, open_house
+from tests.memory.parts import utterance
 
 
 @pytest.fixture
@@ -170,6 +172,24 @@ async def test_an_answer_that_could_not_be_kept_is_drawn_again_when_it_can(
         messages = await awake.settled()
     assert [m.speaker for m in messages if m.address] == ["Ember"]
     assert len(house.said()) == 1
+
+
+async def test_what_discord_refuses_keeps_nothing_else_back(house: DiscordHouse) -> None:
+    no = {"code": 50035, "message": "Invalid Form Body"}
+    house.double.fail("POST", POSTS, bot=house.selves["Ember"], status=400, body=no, times=1_000_000)
+    async with open_store(house.database_url) as store:
+        spec = SceneSpec(name="channel", cast=("Guests", "Ember", "Spark"))
+        scene = await store.begin_scene(spec, place=house.place, key=f"channel:{house.place}")
+        for name in ("Ember", "Spark"):
+            line = utterance(f"I am {name}.")
+            await store.keep_turn(scene.id, speaker=name, utterances=[line], chosen=0)
+
+        async def only_embers_is_left() -> bool:
+            return [m.speaker for m in await store.unposted()] == ["Ember"]
+
+        async with house.awake():
+            await eventually(only_embers_is_left)
+    assert [m.content for m in house.said()] == ["I am Spark."]
 
 
 async def test_who_is_told_to_reconnect_misses_nothing(house: DiscordHouse) -> None:
