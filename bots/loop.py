@@ -2,7 +2,9 @@
 
     home/loops/LINEAGE/
         round-0001/rows/          all that memory may give: an export, recorded there as any other
-        round-0001/verdict.json   written last: what was measured, and whether the new self stays
+        round-0001/recipe.json    by what it is trained
+        round-0001/trial/         where nobody sees it until it is decided (bots/trial.py)
+        round-0001/verdict.json   what was measured, and whether the new self stays
 
 A round that was broken off goes on where it stopped. What a round held out is asked in every later one too,
 so the set of questions that a new self must not fail grows; where a person was forgotten, the questions that
@@ -14,24 +16,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from bots import trial
 from memory.export import Exported, export, exports, preview
 from memory.preference import HUMAN_SOURCES, Source
 from memory.store import Store
 from memory.wanted import Wanted
 from selves import config
+from selves.cast import load_cast
 from selves.errors import ConfigError
 from selves.files import write_file
-from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN, find_age, list_ages
+from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN, Address, find_age, list_ages
+from selves.moving import move
 from selves.settings import House
 from selves.speech import Frozen
 from training.post.recipe import Data, PostRecipe
 
+if TYPE_CHECKING:
+    from training.post.figures import Figure
+
 LearnedFrom = Literal["dpo", "kto", "sft"]
-VERDICT_FILE = "verdict.json"
+VERDICT_FILE, RECIPE_FILE = "verdict.json", "recipe.json"
 ROWS = "rows"
 Tell = Callable[[str], None]
 
@@ -69,6 +77,8 @@ class LoopRecipe(Frozen):
     """Of the new selves. That of the base: they are what it becomes, and letters to its future reach them."""
     base: str = Field(pattern=rf"^{LINEAGE_PATTERN}@{AGE_PATTERN}$")
     """The address that the first round goes on from; later ones go on from the last that was kept."""
+    persona: str = ""
+    """Of the cast: a self that is kept becomes its address in the cast file."""
     letters: bool = True
     """Whether letters that reach a new self are answered."""
     memory: FromMemory = FromMemory()
@@ -147,6 +157,8 @@ class Plan(Frozen):
     """What memory may not give, and why."""
     waits: str = ""
     """Why nothing is done now."""
+    passed_over: tuple[int, ...] = ()
+    """Kept rounds that it does not go on from: their words were called back, or their age is gone."""
     going_on: bool = False
     """Whether it was begun before."""
 
@@ -174,12 +186,12 @@ def verdicts(recipe: LoopRecipe, house: House) -> list[Verdict]:
 async def plan(recipe: LoopRecipe, house: House, store: Store) -> Plan:
     """Return what the next round would be; nothing is written."""
     ended = verdicts(recipe, house)
-    kept = [verdict for verdict in ended if verdict.kept]
-    number = len(ended) + 1
-    base = kept[-1].address if kept else recipe.base
-    find_age(house.checkpoints, base)
+    kept, passed = standing(recipe, house, ended, await _valid(store))
+    number = next_round(recipe, house, ended)
+    base = kept[-1].address if kept else str(find_age(house.checkpoints, recipe.base).address)
+    over = tuple(verdict.round for verdict in passed)
     if (begun := await _begun(recipe, house, store, number)) is not None:
-        return Plan(round=number, base=base, rows=begun.rows, left_out={}, going_on=True)
+        return Plan(round=number, base=base, rows=begun.rows, left_out={}, passed_over=over, going_on=True)
     seen = await preview(store, recipe.wanted())
     new = seen.rows - (kept[-1].rows if kept else 0)
     waits = ""
@@ -187,7 +199,45 @@ async def plan(recipe: LoopRecipe, house: House, store: Store) -> Plan:
         waits = f"{max(0, new)} new rows of {recipe.memory.format}; {recipe.memory.fewest} are wanted"
     elif ended and not ended[-1].kept and (ended[-1].rows, ended[-1].next) == (seen.rows, recipe.next):
         waits = f"nothing is new since round {ended[-1].round}, which was not kept; change [next], or wait"
-    return Plan(round=number, base=base, rows=seen.rows, left_out=seen.summary["left_out"], waits=waits)
+    return Plan(
+        round=number,
+        base=base,
+        rows=seen.rows,
+        left_out=seen.summary["left_out"],
+        passed_over=over,
+        waits=waits,
+    )
+
+
+def standing(
+    recipe: LoopRecipe, house: House, ended: list[Verdict], valid: set[int]
+) -> tuple[list[Verdict], list[Verdict]]:
+    """Return the kept rounds that a next one may go on from, and those that it may not.
+
+    It may not where words that a self learned from, or one that it comes from, were called back meanwhile,
+    nor where its age is gone.
+    """
+    good, kept, passed = {recipe.base}, [], []
+    for verdict in ended:
+        if not verdict.kept:
+            continue
+        address = Address.parse(verdict.address)
+        there = (house.checkpoints / address.lineage / address.age).exists() or trial.has(
+            round_of(recipe, house, verdict.round), address.lineage, address.age
+        )
+        if verdict.base in good and verdict.export_id in valid and there:
+            good.add(verdict.address)
+            kept.append(verdict)
+        else:
+            passed.append(verdict)
+    return kept, passed
+
+
+def next_round(recipe: LoopRecipe, house: House, ended: list[Verdict]) -> int:
+    """Return the number of the round that was begun and has not ended, or of a new one."""
+    last = max((verdict.round for verdict in ended), default=0)
+    folders = [int(path.name.partition("-")[2]) for path in folder_of(recipe, house).glob("round-[0-9]*")]
+    return min((number for number in folders if number > last), default=last + 1)
 
 
 async def take(recipe: LoopRecipe, house: House, store: Store, planned: Plan) -> Exported:
@@ -203,14 +253,18 @@ async def take(recipe: LoopRecipe, house: House, store: Store, planned: Plan) ->
     return await export(store, recipe.wanted(), folder)
 
 
+def round_of(recipe: LoopRecipe, house: House, number: int) -> Path:
+    return folder_of(recipe, house) / f"round-{number:04d}"
+
+
 def rows_of(recipe: LoopRecipe, house: House, number: int) -> Path:
     """Return the folder with what memory gave for a round."""
-    return folder_of(recipe, house) / f"round-{number:04d}" / ROWS
+    return round_of(recipe, house, number) / ROWS
 
 
 async def tests_of(recipe: LoopRecipe, house: House, store: Store, number: int) -> list[int]:
     """Return the rounds whose held-out rows are asked: this one, and kept ones that may still be used."""
-    valid = {one.id for one in await exports(store) if one.invalid_at is None}
+    valid = await _valid(store)
     before = [v.round for v in verdicts(recipe, house) if v.kept and v.export_id in valid]
     return [n for n in before if rows_of(recipe, house, n).exists()] + [number]
 
@@ -218,51 +272,92 @@ async def tests_of(recipe: LoopRecipe, house: House, store: Store, number: int) 
 def decide(
     recipe: LoopRecipe, house: House, planned: Plan, taken: Exported, rounds: list[int], tell: Tell
 ) -> Verdict:
-    """Train the next self, ask it and the one before, and let it go if something broke. Blocks for long.
+    """Train the next self where nobody sees it, and ask it, the one before and the first. Blocks for long.
 
-    Raises as `training.post.run.train`.
+    Raises as `training.post.run.train`; TrainingError if there is nothing that could be compared.
     """
     from training.post import gate
-    from training.post.run import fresh_start, train
+    from training.post.run import train
 
+    folder = round_of(recipe, house, planned.round)
     post = recipe.post(planned.round, planned.base, rows_of(recipe, house, planned.round))
+    told = folder / RECIPE_FILE
+    now = post.model_dump_json(exclude_defaults=True)
+    if told.exists() and told.read_text("utf-8") != now:
+        tell(f"[next] has changed, so round {planned.round} is trained anew")
+        trial.close(folder)
+    write_file(told, now)
+    scratch = trial.open_trial(house, recipe.lineage, folder)
     tell(f"round {planned.round}: {taken.rows} rows from memory; {post.method} from {planned.base}")
-    card = train(post, house)[-1]
-    tests = [(f"round {n}", gate.held_out(post, rows_of(recipe, house, n))) for n in rounds]
-    old, new = (
-        gate.measure(find_age(house.checkpoints, address), post, tests)
-        for address in (planned.base, card.address)
-    )
-    compared = gate.compare(old, new, recipe.gate.margin)
-    lost = tuple(one.after.name for one in compared if one.broken)
-    verdict = Verdict(
+    card = train(post, scratch)[-1]
+    learned = gate.learned(post)
+    tests = [(f"round {n}", gate.held_out(post, rows_of(recipe, house, n), learned)) for n in rounds]
+
+    def ask(address: str) -> list[Figure]:
+        return gate.measure(find_age(scratch.checkpoints, address), post, tests)
+
+    new = ask(card.address)
+    compared = gate.compare(ask(planned.base), new, recipe.gate.margin)
+    lost = [one.after.name for one in compared if one.broken]
+    if planned.base != recipe.base:  # or each round might lose a little, and all of them everything
+        first = gate.compare(ask(recipe.base), new, recipe.gate.margin)
+        lost += [f"{one.after.name} (since {recipe.base})" for one in first if one.broken]
+    return Verdict(
         round=planned.round,
         kept=not lost,
         base=planned.base,
         address=card.address,
         export_id=taken.id or 0,
         rows=taken.rows,
-        lost=lost,
+        lost=tuple(lost),
         figures=tuple(
             {"name": one.after.name, "before": str(one.before), "after": str(one.after), "broken": one.broken}
             for one in compared
         ),
         next=recipe.next,
     )
-    if lost:
-        for address in fresh_start(post, house):
-            tell(f"{address} is let go: it lost {', '.join(lost)}")
-    write_file(
-        rows_of(recipe, house, planned.round).parent / VERDICT_FILE,
-        json.dumps(verdict.model_dump(mode="json"), indent=1) + "\n",
-    )
-    return verdict
 
 
-async def register(house: House, store: Store, lineage: str) -> None:
-    """Let memory know of the ages, so that letters reach them and bots that run take them in."""
-    for age in list_ages(house.checkpoints, lineage):
-        await store.register_age(age)
+async def conclude(recipe: LoopRecipe, house: House, store: Store, verdict: Verdict, tell: Tell) -> None:
+    """Write down what came of a round; let a self that stays be among the others, and any other one go.
+
+    Raises ConfigError if words that it learned from were called back while it was trained, DiskError.
+    """
+    await _begun(recipe, house, store, verdict.round)
+    folder = round_of(recipe, house, verdict.round)
+    write_file(folder / VERDICT_FILE, json.dumps(verdict.model_dump(mode="json"), indent=1) + "\n")
+    if not verdict.kept:
+        tell(f"{verdict.address} is let go: it lost {', '.join(verdict.lost)}")
+        trial.close(folder)
+    await settle(recipe, house, store, tell)
+
+
+async def settle(recipe: LoopRecipe, house: House, store: Store, tell: Tell) -> bool:
+    """Do what is left to do for selves that were kept: move in, be known to memory, be the persona.
+
+    Who is a self that learned from words that were called back goes back to the last that did not. Returns
+    whether a self moved in. Raises DiskError, StoreError; as `selves.moving.move`.
+    """
+    kept, passed = standing(recipe, house, verdicts(recipe, house), await _valid(store))
+    arrived = [verdict for verdict in kept if trial.is_open(round_of(recipe, house, verdict.round))]
+    last = kept[-1].address if kept else recipe.base
+    leave = {verdict.base for verdict in arrived} | {verdict.address for verdict in passed}
+    for verdict in arrived:
+        trial.move_in(house, recipe.lineage, round_of(recipe, house, verdict.round))
+    if arrived:
+        for age in list_ages(house.checkpoints, recipe.lineage):
+            await store.register_age(age)
+    if recipe.persona and load_cast(house.cast_path).find_persona(recipe.persona).address in leave:
+        move(house.cast_path, recipe.persona, last)
+        tell(f"{recipe.persona} is {last} now")
+    for verdict in (*arrived, *passed):
+        trial.close(round_of(recipe, house, verdict.round))
+    return bool(arrived)
+
+
+async def _valid(store: Store) -> set[int]:
+    """Return the exports of which no word was called back."""
+    return {one.id for one in await exports(store) if one.id is not None and one.invalid_at is None}
 
 
 async def _begun(recipe: LoopRecipe, house: House, store: Store, number: int) -> Exported | None:

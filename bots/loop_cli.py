@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selves.cast import load_cast
 from selves.cli import make_parser
 from selves.errors import SelvesError
 from selves.settings import House
 
 if TYPE_CHECKING:
     from bots.loop import LoopRecipe, Plan, Verdict
+    from memory.export import Exported
 
 log = logging.getLogger("selves.loop")
 
@@ -39,33 +41,52 @@ def main(argv: Sequence[str]) -> int | None:
         for verdict in verdicts(recipe, house):
             _show_verdict(verdict, as_json=options.json)
         return 0
-    return asyncio.run(_run(recipe, house, options))
+    begun = asyncio.run(_begin(recipe, house, options))
+    if begun is None:
+        return 0
+    from bots import loop
+
+    # hours, in which nothing is asked of the database, and Ctrl-C keeps the step in hand
+    verdict = loop.decide(recipe, house, *begun, log.info)
+    asyncio.run(_end(recipe, house, verdict))
+    _show_verdict(verdict, as_json=options.json)
+    if verdict.kept and recipe.letters:
+        asyncio.run(_answer_letters(house))
+    return 0
 
 
-async def _run(recipe: LoopRecipe, house: House, options: argparse.Namespace) -> int:
+async def _begin(
+    recipe: LoopRecipe, house: House, options: argparse.Namespace
+) -> tuple[Plan, Exported, list[int]] | None:
+    """Return a round, what memory gives for it, and the rounds it is asked of; None: there is none now."""
     from bots import loop
     from memory.store import open_store
 
     async with open_store(house.database_url) as store:
+        if recipe.persona:
+            load_cast(house.cast_path).find_persona(recipe.persona)
+        arrived = await loop.settle(recipe, house, store, log.info) if options.go else False
         planned = await loop.plan(recipe, house, store)
-        if not options.go or planned.waits:
-            _show_plan(recipe, planned, go=options.go, as_json=options.json)
-            return 0
-        taken = await loop.take(recipe, house, store, planned)
-        rounds = await loop.tests_of(recipe, house, store, planned.round)
-        verdict = await asyncio.to_thread(loop.decide, recipe, house, planned, taken, rounds, log.info)
-        if verdict.kept:
-            await loop.register(house, store, recipe.lineage)
-    _show_verdict(verdict, as_json=options.json)
-    if verdict.kept and recipe.letters:
+        if options.go and not planned.waits:
+            taken = await loop.take(recipe, house, store, planned)
+            return planned, taken, await loop.tests_of(recipe, house, store, planned.round)
+    _show_plan(recipe, planned, go=options.go, as_json=options.json)
+    if arrived and recipe.letters:
         await _answer_letters(house)
-    return 0
+    return None
+
+
+async def _end(recipe: LoopRecipe, house: House, verdict: Verdict) -> None:
+    from bots import loop
+    from memory.store import open_store
+
+    async with open_store(house.database_url) as store:
+        await loop.conclude(recipe, house, store, verdict, log.info)
 
 
 async def _answer_letters(house: House) -> None:
     """Let the new self read what waited for it. What fails here waits on; the round is done."""
     from bots.letters_cli import letters
-    from selves.cast import load_cast
 
     try:
         await letters(house, load_cast(house.cast_path), 0, as_json=False)
@@ -84,6 +105,9 @@ def _show_plan(recipe: LoopRecipe, planned: Plan, *, go: bool, as_json: bool) ->
         print(
             f"round {planned.round}{begun}: {planned.rows} rows; {recipe.memory.format} from {planned.base}"
         )
+    if planned.passed_over:
+        rounds = ", ".join(map(str, planned.passed_over))
+        print(f"  passed over: round {rounds}, whose words were called back or whose age is gone")
     for reason, number in planned.left_out.items():
         print(f"  left out: {number:,} {reason}")
     if not planned.waits:

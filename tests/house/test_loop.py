@@ -16,9 +16,11 @@ from memory.export import exports
 from memory.models import ExportRow
 from memory.store import open_store
 from selves.__main__ import main
-from selves.cast import SceneSpec
+from selves.cast import SceneSpec, load_cast
 from selves.errors import ConfigError
+from selves.files import sha256_file
 from selves.lineage import find_age, list_ages
+from selves.moving import move
 from selves.settings import House
 from selves.speech import ChatMessage, Prompt
 from tests.memory.parts import utterance
@@ -27,6 +29,7 @@ BASE = "tiny@chat-000008"
 LOOP = f"""
 lineage = "tiny"
 base = "{BASE}"
+persona = "Tiny"
 [memory]
 fewest = 10
 test_share = 0.3
@@ -80,6 +83,16 @@ def people_vote(house: House, seed: int, times: int = 16) -> None:
     asyncio.run(talk())
 
 
+def call_back(house: House, export_id: int) -> None:
+    async def call() -> None:
+        async with open_store(house.database_url) as store, store.writing() as session:
+            found = await session.get(ExportRow, export_id)
+            assert found is not None
+            found.invalid_at, found.invalid_reason = store.clock(), "a person was forgotten"
+
+    asyncio.run(call())
+
+
 def loop(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
     assert main(["loop", "loop.toml", "--json", *options]) == 0
     said = capsys.readouterr().out
@@ -101,6 +114,7 @@ def test_votes_become_selves_that_stay_and_read_their_letters(
     chosen = next(f for f in first["figures"] if f["name"].endswith("log p chosen - rejected"))
     assert float(chosen["after"].split()[0]) > float(chosen["before"].split()[0])
     assert "0 new rows" in loop(capsys)["waits"]
+    assert load_cast(house.cast_path).find_persona("Tiny").address == first["address"]
 
     people_vote(house, 3)
     second = loop(capsys, "--go")
@@ -158,19 +172,39 @@ def test_a_round_that_was_broken_off_goes_on_unless_its_words_are_called_back(
 
     people_vote(house, 2)
     with monkeypatch.context() as broken:
-        broken.setattr("training.post.run.train", dies)
+        broken.setattr("training.post.gate.measure", dies)
         assert main(["loop", "loop.toml", "--go"]) == 130
-
-    async def call_back() -> None:
-        async with open_store(house.database_url) as store, store.writing() as session:
-            found = await session.get(ExportRow, 2)
-            assert found is not None
-            found.invalid_at, found.invalid_reason = store.clock(), "a person was forgotten"
-
-    asyncio.run(call_back())
+    assert not (house.checkpoints / "tiny" / "dpo2-000006").exists(), "nobody sees what is not decided"
+    call_back(house, 2)
     capsys.readouterr()
     assert main(["loop", "loop.toml", "--go"]) == ConfigError.exit_code
     assert "may not be used any more: a person was forgotten" in capsys.readouterr().err
+    shutil.rmtree(house.home / "loops" / "tiny" / "round-0002")
+    people_vote(house, 3)
+    again = loop(capsys, "--go")
+    assert (again["kept"], again["round"]) == (True, 2)
+    read = find_age(house.checkpoints, again["address"]).card.sources[0]["files"]
+    rows = house.home / "loops" / "tiny" / "round-0002" / "rows"
+    assert read == {name: sha256_file(rows / name) for name in read}
+    assert not (house.home / "loops" / "tiny" / "round-0002" / "trial").exists()
+
+
+def test_nothing_goes_on_from_words_that_were_called_back(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people_vote(house, 1)
+    first = loop(capsys, "--go")
+    assert load_cast(house.cast_path).find_persona("Tiny").address == first["address"]
+    call_back(house, first["export_id"])
+    planned = loop(capsys)
+    assert (planned["base"], planned["passed_over"]) == (BASE, [1])
+    second = loop(capsys, "--go")
+    assert (second["round"], second["base"]) == (2, BASE)
+    assert load_cast(house.cast_path).find_persona("Tiny").address == second["address"]
+    move(house.cast_path, "Tiny", BASE)
+    people_vote(house, 2)
+    assert loop(capsys, "--go")["kept"]
+    assert load_cast(house.cast_path).find_persona("Tiny").address == BASE, "somebody gave it that age"
 
 
 @pytest.mark.parametrize(
