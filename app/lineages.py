@@ -13,7 +13,7 @@ from selves.lineage import Age
 from selves.settings import House
 from training.evals.results import Result, read_results
 
-RED = "#a4371e"
+RED = "#c4533a"
 GREY = "#9a8f80"
 
 
@@ -74,7 +74,14 @@ def draw_curve(rows: list[dict[str, Any]], life: list[Age]) -> str | None:
             {
                 "data": {"values": dots(curve, life)},
                 "params": [{"name": "dots", "select": {"type": "point", "fields": ["address"]}}],
-                "mark": {"type": "point", "filled": True, "size": 110, "color": RED, "cursor": "pointer"},
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "opacity": 1,
+                    "size": 110,
+                    "color": RED,
+                    "cursor": "pointer",
+                },
                 "encoding": {"x": x, "y": loss, "tooltip": tooltip},
             },
         ],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.chorus import Answered, Event, Finished, Piece, Question, Trouble, choose_ages, sing
+from app.chorus import Answered, Event, Finished, Piece, Question, Trouble, choose_ages, keep, sing
 from memory.store import open_store
 from selves.errors import EngineError
 from selves.lineage import list_ages
@@ -91,6 +92,25 @@ async def test_cancelling_ends_the_answers_and_keeps_what_had_come(served_house:
     assert scene.stop_reason == "stopped"
     assert {g.finish_reason for g in generations} == {"cancelled"}
     assert all(g.text for g in generations)
+
+
+async def test_what_was_said_is_kept_though_it_is_stopped_while_it_is_being_kept(
+    served_house: House, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def keep_and_be_stopped(*what: Any) -> Finished:
+        work.cancel()
+        return await keep(*what)
+
+    monkeypatch.setattr("app.chorus.keep", keep_and_be_stopped)
+    events: list[Event] = []
+    work = asyncio.create_task(
+        sing(url, "", served_house.database_url, question("tiny@base-000004"), events.append)
+    )
+    await asyncio.wait([work])
+    ended = events[-1]
+    assert isinstance(ended, Finished)
+    assert ended.scene_id is not None
+    assert list(ended.kept) == ["tiny@base-000004"]
 
 
 async def test_an_age_that_does_not_exist_does_not_disturb_the_others(served_house: House, url: str) -> None:
