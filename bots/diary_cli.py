@@ -244,7 +244,7 @@ def _watch(options: argparse.Namespace, house: House) -> int:
     cast = load_cast_or_empty(house.cast_path)
     asked: set[str] = set()
     while True:
-        new = arrivals(options.folder, options.lineage, house, log.info)
+        new = arrivals(options.folder, options.lineage, house, log.info, patient=not options.once)
         new = [age for age in new if age.card.address not in asked]
         if new:
             written = asyncio.run(_write(house, cast, new, options, "age"))

@@ -14,8 +14,10 @@ from selves.settings import House
 Say = Callable[[str], None]
 
 
-def arrivals(source: Path, lineage: str, house: House, say: Say) -> list[Age]:
+def arrivals(source: Path, lineage: str, house: House, say: Say, *, patient: bool = True) -> list[Age]:
     """Take in what is new and whole in a folder; return the ages that have not written yet, in order.
+
+    Where nothing is whole yet, a patient caller comes again; for another it is an AgeError.
 
     The folder is a lineage of this house, a run of transformers', TRL's or torchtitan's, or of nanochat's.
     What a run wrote itself (training/diary_callback.py) is brought along. Raises AgeError, UsageError.
@@ -25,7 +27,7 @@ def arrivals(source: Path, lineage: str, house: House, say: Say) -> list[Age]:
     else:
         if not lineage:
             raise UsageError("what are its ages to be called?", "say --as NAME, such as --as ember")
-        for address in _take_in(source, lineage, house, say):
+        for address in _take_in(source, lineage, house, say, patient=patient):
             say(f"kept {address}")
         if brought := bring_along(read_diary(source / DIARY_FILE), house, lineage):
             say(f"brought along {brought} writings of the run's own")
@@ -36,7 +38,7 @@ def _is_ours(source: Path, house: House) -> bool:
     return source.absolute().parent == house.checkpoints and bool(list_ages(house.checkpoints, source.name))
 
 
-def _take_in(source: Path, lineage: str, house: House, say: Say) -> Iterator[str]:
+def _take_in(source: Path, lineage: str, house: House, say: Say, *, patient: bool) -> Iterator[str]:
     from training.nanochat import import_nanochat
     from training.steps import import_steps, step_folders
 
@@ -50,6 +52,8 @@ def _take_in(source: Path, lineage: str, house: House, say: Say) -> Iterator[str
             for age in import_steps(source, lineage, house, say):
                 yield age.card.address
         except AgeError as error:
+            if not patient:
+                raise
             say(error.problem)  # none is whole yet
         return
     for path in sorted(source.glob("model_*.pt")):

@@ -21,6 +21,7 @@ from selves.settings import House
 from training.checkpoint import only_trainer
 from training.imports import keep_model, load_model, load_tokenizer, read_license
 
+ADAPTERS_FILE = "adapter_model.safetensors"
 _NAME = re.compile(r"(checkpoint|step)-(\d+)")
 STATE_FILE = "trainer_state.json"
 INDEX_FILE = "model.safetensors.index.json"
@@ -54,6 +55,8 @@ def read_step(number: int, folder: Path) -> Step | str:
     """Return a step that is whole, or why it is none."""
     if (folder / ".metadata").is_file():
         return Step(number, folder, "distributed", 0, None)
+    if (folder / ADAPTERS_FILE).exists() and not (folder / "model.safetensors").exists():
+        return "it holds adapters alone; merge them into their base (peft: merge_and_unload) and save that"
     tokens, loss = 0, None
     if folder.name.startswith("checkpoint-"):  # Trainer writes its state after everything else
         try:

@@ -215,6 +215,16 @@ def test_a_wish_that_makes_no_sense_is_refused(
     assert not list_ages(house.checkpoints)
 
 
+def test_adapters_alone_are_no_model_and_it_is_said_what_to_do(tmp_path: Path) -> None:
+    step = tmp_path / "checkpoint-3"
+    step.mkdir()
+    (step / "trainer_state.json").write_text("{}")
+    (step / "adapter_model.safetensors").write_bytes(b"")
+    told = read_step(3, step)
+    assert isinstance(told, str)
+    assert "merge_and_unload" in told
+
+
 def test_steps_are_found_in_order_and_below_checkpoint_too(tmp_path: Path) -> None:
     for name in ("step-1000", "step-50", "step-50.tmp", "notes"):
         (tmp_path / "outputs" / "checkpoint" / name).mkdir(parents=True)
