@@ -42,7 +42,6 @@ async def test_who_is_written_into_the_cast_file_joins_without_a_restart(house: 
     write_cast(house.path, "Ember", channel=house.room.id)
     async with bots(house, "run"):
         await house.double.until(lambda: house.double.is_online(house.registrar, ember))
-        session = house.double.gateway.session_of(ember)
         write_file(house.path / ".env", f"TOKEN_SPARK={spark.token}\n")
         write_cast(house.path, "Ember", "Spark", channel=house.room.id)
         await house.double.until(lambda: house.double.is_online(spark))
@@ -53,7 +52,6 @@ async def test_who_is_written_into_the_cast_file_joins_without_a_restart(house: 
         write_cast(house.path, "Spark", channel=house.room.id)
         await house.double.until(lambda: not house.double.is_online(ember))
         assert house.double.is_online(house.registrar, spark)
-        assert session is not None
 
 
 async def test_who_stays_keeps_the_connection_and_who_goes_gives_the_lease_back(house: DiscordHouse) -> None:
