@@ -62,6 +62,7 @@ def make_page(arguments: Namespace, house: House) -> int:
     from book.life import tell_life
     from book.metrics import read_metrics
     from book.page import render_page
+    from book.sending import withheld
     from selves.cast import load_cast_or_empty
     from selves.files import write_file
 
@@ -74,6 +75,7 @@ def make_page(arguments: Namespace, house: House) -> int:
         asyncio.run(read_scenes(house)),
         load_cast_or_empty(house.cast_path),
         relative_to=house.home.parent,
+        withheld=withheld(house, ages),
     )
     path: Path = arguments.output or house.pages / f"{lineage}.html"
     data = render_page(life).encode()

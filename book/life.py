@@ -6,7 +6,7 @@ Pure: ages, metrics, scenes and the cast go in, a `Life` comes out; `page.py` ma
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -140,14 +140,20 @@ def tell_life(
     cast: Cast | None,
     *,
     relative_to: Path,
+    withheld: Collection[tuple[str, str, int]] = (),
 ) -> Life:
     """Put a life together from all ages that are known (at least one of `lineage`) and all scenes, in order.
 
     Scenes in which nobody of this lineage speaks are passed over, and so are those in which people do: their
-    words are not ours to print, and selves repeat what they hear. Paths are given relative to `relative_to`.
+    words are not ours to print, and selves repeat what they hear. What ages wrote and what is `withheld` (by
+    address, kind and number) is passed over too. Paths are given relative to `relative_to`.
     Raises AgeError when a diary is damaged.
     """
-    written = [(age, age.writings()) for age in ages if age.address.lineage == lineage]
+    written = [
+        (age, [w for w in age.writings() if (age.card.address, w.kind, w.number) not in withheld])
+        for age in ages
+        if age.address.lineage == lineage
+    ]
     sampling = _most([describe_sampling(w.utterance.sampling) for _, writings in written for w in writings])
     own = [_age_view(age, writings, sampling, relative_to) for age, writings in written]
     marks = [

@@ -86,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _ages(options: Namespace, house: House) -> int:
+    from book.sending import withheld
     from training.publish import called_back, plan, publish_ages
     from training.receipts import read_receipts
 
@@ -125,7 +126,16 @@ def _ages(options: Namespace, house: House) -> int:
         return 0
     hub, repo = connect(options.to, lineage)
     family = [a for a in everybody if a.address.lineage == lineage and a.card.address not in gone]
-    receipts = publish_ages(hub, ages, repo, family=family, gone=gone, public=options.public, tell=tell)
+    receipts = publish_ages(
+        hub,
+        ages,
+        repo,
+        family=family,
+        gone=gone,
+        withheld=withheld(house, family),
+        public=options.public,
+        tell=tell,
+    )
     finish(hub, options, receipts)
     return 0
 

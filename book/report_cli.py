@@ -79,6 +79,7 @@ def gather(house: House, lineage: str, said: Remembered, *, price: float | None)
     from book.life import tell_life
     from book.metrics import read_metrics
     from book.report import make_report, stage_seconds
+    from book.sending import withheld
     from selves.cast import load_cast_or_empty
     from training.evals.results import read_results
     from training.receipts import read_receipts
@@ -88,13 +89,15 @@ def gather(house: House, lineage: str, said: Remembered, *, price: float | None)
     events = [
         (a.address.age, w.occasion) for a in list_ages(house.checkpoints, lineage) for w in a.writings()
     ]
+    ages = list_ages(house.checkpoints, away=True)
     life = tell_life(
         lineage,
-        list_ages(house.checkpoints, away=True),
+        ages,
         metrics,
         said.scenes,
         load_cast_or_empty(house.cast_path),
         relative_to=house.home.parent,
+        withheld=withheld(house, ages),
     )
     return make_report(
         life,

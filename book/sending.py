@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selves.lineage import Age
 from selves.settings import House
 
 if TYPE_CHECKING:
@@ -46,6 +48,18 @@ def send_folder(
 def has_memory(house: House) -> bool:
     """Whether there is a database; opening the store would make one."""
     return bool(house.database_url_setting) or (house.home / "selves.db").exists()
+
+
+def withheld(house: House, ages: Iterable[Age]) -> frozenset[tuple[str, str, int]]:
+    """Return address, kind and number of what ages wrote and may not be shown, as far as memory knows."""
+    from memory import pages
+    from memory.store import open_store
+
+    async def ask() -> frozenset[tuple[str, str, int]]:
+        async with open_store(house.database_url) as store:
+            return await pages.withheld(store, {(a.card.address, a.card.weights_sha256) for a in ages})
+
+    return asyncio.run(ask()) if has_memory(house) else frozenset()
 
 
 def say_files(repo: str, files: Mapping[str, Path | bytes], *, public: bool, as_json: bool) -> None:

@@ -39,6 +39,19 @@ async def without_unpublishable(store: Store, messages: Sequence[Message]) -> li
     return [m for m in messages if m.human or verdict("publish", facts[m.id]).allowed]
 
 
+async def withheld(store: Store, ages: Collection[tuple[str, str]]) -> frozenset[tuple[str, str, int]]:
+    """Return address, kind and number of what ages wrote and what may not be shown to everybody.
+
+    `ages` are addresses and weights.
+    """
+    theirs = tuple_(WritingRow.address, WritingRow.weights_sha256).in_(sorted(ages))
+    async with store.reading() as session:
+        rows = {row.generation_id: row for row in await session.scalars(select(WritingRow).where(theirs))}
+        facts = await Hearsay(session).of_generations(rows)
+    refused = (rows[sample] for sample, fact in facts.items() if not verdict("publish", fact).allowed)
+    return frozenset((row.address, row.kind, row.number) for row in refused)
+
+
 async def record_page(
     store: Store,
     file: Path,

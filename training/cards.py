@@ -67,14 +67,17 @@ def lineage_card(
     away: Sequence[str],
     repo: str,
     results: Mapping[str, Mapping[str, Result]],
+    writings: Mapping[str, Sequence[Writing]],
 ) -> str:
     """Return the README of `main`: who this is, and every age, in order of life, with its revision.
 
-    `away` are revisions of ages that are there and no longer here.
+    `away` are revisions of ages that are there and no longer here, `writings` what may be shown, by address.
     """
     newest = ages[-1]
     name = newest.address.lineage
-    rows = [_row(age) for age in ages] + [f"| `{revision}` | | | |" for revision in away]
+    rows = [_row(age, writings[age.card.address]) for age in ages] + [
+        f"| `{revision}` | | | |" for revision in away
+    ]
     parts = [
         head(newest.card, repo),
         f"# {inline(name.capitalize())}",
@@ -164,7 +167,7 @@ def _code(imports: str, calls: str) -> str:
 
 def _wrote(writings: Sequence[Writing]) -> str:
     """Return the first sample of each occasion; nobody chose among them."""
-    first = [w for w in writings if not w.number and not w.utterance.prompt.has_human][:SHOWN_WRITINGS]
+    first = [w for w in writings if not w.number][:SHOWN_WRITINGS]
     if not first:
         return ""
     left = len(writings) - len(first)
@@ -183,14 +186,14 @@ def _writing(writing: Writing) -> str:
     )
 
 
-def _row(age: Age) -> str:
+def _row(age: Age, writings: Sequence[Writing]) -> str:
     card = age.card
     bits = _number(card.bits_per_byte)
-    return f"| `{age.address.age}` | {card.tokens_seen:,} | {bits} | {_first_words(age)} |"
+    return f"| `{age.address.age}` | {card.tokens_seen:,} | {bits} | {_first_words(writings)} |"
 
 
-def _first_words(age: Age) -> str:
-    words = next((w.utterance.text for w in age.writings() if w.kind == "continuation"), "")
+def _first_words(writings: Sequence[Writing]) -> str:
+    words = next((w.utterance.text for w in writings if w.kind == "continuation"), "")
     return inline(words[:80]) + ("…" if len(words) > 80 else "")
 
 

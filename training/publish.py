@@ -14,8 +14,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from selves import markdown
 from selves.errors import HubError
 from selves.lineage import METRICS_FILE, Age
+from selves.speech import Writing
 from training.cards import age_card, lineage_card
 from training.evals.results import EVALS_FILE, read_results
 from training.hub import MANIFEST, Hub, Parcel, Receipt, differences
@@ -91,6 +93,7 @@ def publish_ages(
     *,
     family: Sequence[Age],
     gone: Collection[str] = (),
+    withheld: Collection[tuple[str, str, int]] = (),
     public: bool,
     tell: Callable[[str], object],
 ) -> list[Receipt]:
@@ -98,6 +101,8 @@ def publish_ages(
 
     `family` are all ages of the lineage that may be published, those that are away too, so that `main` is the
     newest that is there and its card tells of all but those that are `gone`, by address: called back.
+
+    What ages wrote and what is `withheld`, by address, kind and number, is in no card.
 
     Each receipt is kept as soon as its revision is verified. Raises HubError, AgeError if an age is damaged.
     """
@@ -111,7 +116,9 @@ def publish_ages(
     for age in ages:
         age.verify()
         files: dict[str, Path | bytes] = dict(_files(age))
-        writings, evals = age.writings(), results.get(age.card.address, {})
+        writings, evals = shown(age, withheld), results.get(age.card.address, {})
+        if kept := sum(address == age.card.address for address, _, _ in withheld):
+            tell(f"{age.card.address}: its diary.jsonl has {kept} texts that may not be shown, and goes too")
         revision = age.address.age
         chapter = _chapter(hub, repo, revision)
         receipt = _is_there(hub, repo, age, files) if chapter else None
@@ -119,7 +126,7 @@ def publish_ages(
             if README not in files and chapter is None:
                 files[README] = age_card(age, repo, writings, evals).encode()
             title = f"{age.card.address}"
-            letter = next((w.utterance.text for w in writings if w.kind == "letter"), "")
+            letter = markdown.shown(next((w.utterance.text for w in writings if w.kind == "letter"), ""))
             receipt = hub.send(Parcel(repo, "model", revision, files, title, letter[:4000]), title)
             add_receipt(folder, receipt)
             if chapter is not None:  # its receipt has the README of the age; its reader sees the chapter
@@ -129,7 +136,7 @@ def publish_ages(
         known = {"revision": revision, "commit": receipt.commit, "weights_sha256": age.card.weights_sha256}
         manifest["ages"].setdefault(age.card.address, known)  # the commit with its chapter is another
     here = [age for age in family if age.card.address in manifest["ages"]]
-    _send_main(hub, repo, here, gone, manifest, results)
+    _send_main(hub, repo, here, gone, withheld, manifest, results)
     return receipts
 
 
@@ -138,6 +145,7 @@ def _send_main(
     repo: str,
     ages: Sequence[Age],
     gone: Collection[str],
+    withheld: Collection[tuple[str, str, int]],
     manifest: Mapping[str, Any],
     results: Mapping[str, Any],
 ) -> None:
@@ -150,9 +158,19 @@ def _send_main(
     if _chapter(hub, repo, "main") is None:
         here = {age.card.address for age in ages} | set(gone)
         away = [known["revision"] for address, known in manifest["ages"].items() if address not in here]
-        files[README] = lineage_card(ages, away, repo, results).encode()
+        first = {age.card.address: shown(age, withheld) for age in ages}
+        files[README] = lineage_card(ages, away, repo, results, first).encode()
     title = f"{newest.address.lineage} is {newest.address.age}"
     hub.send(Parcel(repo, "model", "main", files, title, "", before), newest.address.lineage)
+
+
+def shown(age: Age, withheld: Collection[tuple[str, str, int]]) -> list[Writing]:
+    """Return what an age wrote of its own accord and everybody may read."""
+    return [
+        w
+        for w in age.writings()
+        if (age.card.address, w.kind, w.number) not in withheld and not w.utterance.prompt.has_human
+    ]
 
 
 def _files(age: Age) -> Iterator[tuple[str, Path]]:

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 from sqlalchemy import update
 
 from book import cli, publish_cli
 from book.build import build, write_book
 from book.manuscript import read_manuscript
+from memory import feedback
 from memory.export import export
 from memory.firewall import facts_of_generations, verdict
 from memory.models import ExportRow
@@ -226,6 +228,31 @@ def test_a_site_that_lies_elsewhere_or_was_called_back_is_not_sent(
     assert hub.world.repos == {}
 
 
+def test_what_was_reported_is_in_no_card_and_on_no_page(
+    run: Run, hub: Hub, storied_house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def report() -> None:
+        async with open_store(storied_house.database_url) as store:
+            for age in list_ages(storied_house.checkpoints):
+                await store.register_age(age)
+            for writing in await store.writings("tiny"):
+                if writing.generation.address == "tiny@base-000004":
+                    await feedback.keep(store, "reported", writing.generation.id, via="cli")
+
+    def shown() -> tuple[bool, ...]:
+        assert run("publish", "ages", "tiny") == 0
+        assert run("book", "page", "tiny", "--output", str(tmp_path / "page.html")) == 0
+        cards = [hub.files(REPO, name)["README.md"] for name in ("base-000004", "main")]
+        page = (tmp_path / "page.html").read_bytes()
+        return ("will be 1" in cards[0].decode(), "will be 1" in cards[1].decode(), b"will be 1" in page)
+
+    assert shown() == (True, True, True)
+    asyncio.run(report())
+    assert shown() == (False, False, False)
+    assert "3 texts that may not be shown" in capsys.readouterr().err
+    assert b"will be 1" in hub.files(REPO, "base-000004")["diary.jsonl"], "an age goes whole"
+
+
 def test_what_holds_nobodys_words_is_not_called_back_with_a_page_beside_it(
     run: Run, hub: Hub, book: Path, storied_house: House, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +284,15 @@ def test_a_site_is_a_static_space(
     sent = hub.files("anna/ember-book", kind="space")
     assert sent["index.html"] == (book / "site" / "index.html").read_bytes()
     assert b'sdk: "static"' in sent["README.md"]
+    assert sent["style.css"] == (book / "site" / "style.css").read_bytes(), "not that of the Hub's example"
+    HfApi().create_repo("anna/own", repo_type="space", space_sdk="static")
+    HfApi().upload_file(
+        path_or_fileobj=b"my page", path_in_repo="index.html", repo_id="anna/own", repo_type="space"
+    )
+    hub.repo("anna/own", "space").squash()
+    assert run("publish", "site", str(book / "site"), "--to", "own") == 1
+    assert "the name anna/own is taken" in capsys.readouterr().err
+    assert hub.files("anna/own", kind="space")["index.html"] == b"my page"
     (book / "site" / "index.html").unlink()
     assert run("publish", "site", str(book / "site")) == 2
     assert "has no index.html" in capsys.readouterr().err
