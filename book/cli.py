@@ -126,11 +126,12 @@ async def read_scenes(house: House) -> list[tuple[Scene, list[Message]]]:
 
     Raises StoreError.
     """
+    from book.sending import has_memory
     from memory.firewall import for_everybody
     from memory.pages import without_unpublishable
     from memory.store import open_store
 
-    if not _has_memory(house):
+    if not has_memory(house):
         return []
     async with open_store(house.database_url) as store:
         return [
@@ -141,10 +142,11 @@ async def read_scenes(house: House) -> list[tuple[Scene, list[Message]]]:
 
 async def record(house: House, path: Path, data: bytes, life: Life) -> None:
     """Note in memory what will be on a page, so that it can be called back. Raises StoreError."""
+    from book.sending import has_memory
     from memory.pages import record_page
     from memory.store import open_store
 
-    if not _has_memory(house):
+    if not has_memory(house):
         return
     async with open_store(house.database_url) as store:
         await record_page(
@@ -155,8 +157,3 @@ async def record(house: House, path: Path, data: bytes, life: Life) -> None:
             message_ids={line.message.id for scene in life.scenes for line in scene.lines},
             ages={(age.card.address, age.card.weights_sha256) for age in life.ages},
         )
-
-
-def _has_memory(house: House) -> bool:
-    """Whether there is a database; opening the store would make one."""
-    return bool(house.database_url_setting) or (house.home / "selves.db").exists()

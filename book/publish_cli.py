@@ -1,6 +1,7 @@
 """`selves publish`: ages, books, sites and data sets on the Hugging Face Hub.
 
-Nothing is public unless it is said, nothing is sent twice, nothing is deleted. A dry run asks nobody.
+Nothing is public unless it is said, nothing is sent twice, nothing of anybody else is deleted. A dry run asks
+nobody.
 """
 
 from __future__ import annotations

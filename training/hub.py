@@ -4,8 +4,8 @@
     hub.claim("anna/ember", "model", public=False)
     receipt = hub.send(Parcel("anna/ember", "model", "base-000400", files, "ember@base-000400"))
 
-A revision is one commit: it is all there or not at all. Big files that arrived before a connection was cut
-are not sent again. Nothing local is ever changed here.
+What is sent is one commit: all of it is there or nothing. Big files that arrived before a connection was cut
+are not sent again. What somebody else put there stays, and nothing local is ever changed here.
 """
 
 from __future__ import annotations
