@@ -93,6 +93,7 @@ def make_plan(arguments: argparse.Namespace, house: House) -> int:
 
 async def _propose(house: House, lineage: str, ages: list[Age]) -> str:
     from book.plan import Known, propose
+    from book.proof import who_learned
     from memory import curate
     from memory.passages import read_material
     from memory.store import open_store
@@ -100,8 +101,9 @@ async def _propose(house: House, lineage: str, ages: list[Age]) -> str:
     async with open_store(house.database_url) as store:
         for age in ages:
             await store.register_age(age)
-        writings = await store.writings(lineage)
-        picks = await curate.picks(store)
+        gone = await who_learned(store, ages)
+        writings = [w for w in await store.writings(lineage) if w.generation.address not in gone]
+        picks = [pick for pick in await curate.picks(store) if pick.address not in gone]
         newest = await store.scenes(last=SCENES_READ)
         picked = {p.scene_id for p in picks if p.scene_id is not None} - {scene.id for scene in newest}
         scenes = [await store.scene(scene_id) for scene_id in sorted(picked)] + newest
@@ -113,7 +115,9 @@ async def _propose(house: House, lineage: str, ages: list[Age]) -> str:
             scenes={scene.id for scene in scenes},
         )
         spoke = {m.scene_id for m in material.lines.values() if (m.address or "").startswith(f"{lineage}@")}
+        spoke -= {m.scene_id for m in material.lines.values() if m.address in gone}
         present = [scene for scene in scenes if scene.id in spoke]
+        ages = [age for age in ages if age.card.address not in gone]
         return propose(Known(lineage, ages, writings, present, picks, material), datetime.now(UTC).date())
 
 
@@ -139,6 +143,7 @@ async def make_book(path: Path, house: House, arguments: argparse.Namespace) -> 
     """Compose the manuscript and build from it. Raises SelvesError; an older book then stays as it was."""
     from book.build import build, hash_of, used, write_book
     from book.outline import read_outline
+    from book.proof import taught, who_learned
     from memory.passages import record_book
     from memory.store import open_store
 
@@ -148,6 +153,11 @@ async def make_book(path: Path, house: House, arguments: argparse.Namespace) -> 
         for age in ages:
             await store.register_age(age)
         manuscript, material = await compose_from(store, house, outline, ages)
+        if wrong := taught(manuscript, await who_learned(store, ages)):
+            raise UsageError(
+                "\n".join(wrong),
+                "take it out of the outline; `selves book plan` proposes what can be printed",
+            )
         samples, lines = used(manuscript)
         where = path.parent
         files = build(manuscript, arguments.only or FORMS, where)

@@ -6,7 +6,7 @@ calls it back; if it was not called back; and if none of its ages learned from w
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,9 @@ from book.verify import Checked, check_figures, check_files, check_frame, verify
 from memory.export import Exported, exports
 from memory.passages import Material, read_material
 from memory.publishing import called_back
-from memory.store import open_store
+from memory.store import Store, open_store
 from selves.files import sha256_file
-from selves.lineage import list_ages
+from selves.lineage import Age, list_ages
 from selves.settings import House
 from training import publish
 
@@ -50,15 +50,21 @@ async def prove(house: House, path: Path) -> Proof:
             samples={s.generation_id for s in sources if s.generation_id is not None},
             lines={s.message_id for s in sources if s.message_id is not None},
         )
-        recorded, back = await exports(store), await called_back(store)
-    everybody = list_ages(house.checkpoints, away=True)
+        recorded = await exports(store)
+        everybody = list_ages(house.checkpoints, away=True)
+        gone = await who_learned(store, everybody)
     own = [age for age in everybody if age.address.lineage == manuscript.lineage]
     others = stands(sha256_file(path), recorded)
-    gone = frozenset(publish.called_back(everybody, back.files, back.ages))
     others += taught(manuscript, gone)
     others += check_frame(manuscript, material, own) + check_figures(manuscript, material)
     others += check_files(path.parent, manuscript)
     return Proof(manuscript, material, verify(manuscript, material), others, gone)
+
+
+async def who_learned(store: Store, everybody: Sequence[Age]) -> frozenset[str]:
+    """Return the addresses of ages that learned from what was called back; `everybody` are all ages."""
+    back = await called_back(store)
+    return frozenset(publish.called_back(everybody, back.files, back.ages))
 
 
 def stands(sha256: str, recorded: Collection[Exported]) -> list[str]:

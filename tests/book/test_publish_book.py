@@ -407,3 +407,8 @@ def test_an_age_that_learned_from_what_was_called_back_is_left_out(
     assert run("book", "verify", "tiny") == 1
     assert "tiny@chat-000008 learned from what was called back since" in capsys.readouterr().out
     assert run("publish", "book", "tiny") == 1
+    assert run("book", "build", "tiny", "--only", "epub") == 2
+    assert run("book", "plan", "tiny", "--force") == 0
+    assert run("book", "build", "tiny", "--only", "epub") == 0
+    assert run("book", "verify", "tiny") == 0
+    assert run("publish", "book", "tiny") == 0
