@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def point_at(hub: Hub, token: str | None, folder: Path, patch: pytest.MonkeyPatc
     patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
     patch.setattr(constants, "HF_TOKEN_PATH", str(folder / "token"))
     patch.setattr(_http.time, "sleep", lambda _: None)
+    if transformers := sys.modules.get("transformers.utils.hub"):
+        patch.setattr(
+            transformers, "_hf_api", None, raising=False
+        )  # it keeps the endpoint of an earlier test
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         patch.delenv(name, raising=False)
     if token is not None:
