@@ -114,7 +114,7 @@ def draw_results(results: dict[str, dict[str, Result]], life: list[Age]) -> None
     suites = list(dict.fromkeys(suite for found in results.values() for suite in found))
     if not suites:
         st.caption("Nothing was measured yet. In a terminal:")
-        st.code(f"selves train eval {life[0].address.lineage}", language=None)
+        st.code(f"selves evals run {life[0].address.lineage}", language=None)
         return
     rows = []
     for age in life:

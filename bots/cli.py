@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from selves.cast import Cast, load_cast
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from bots.checkup import Finding
+
+NEED_DISCORD = ("setup", "run", "check", "schedule")
+PACKAGES = ("discord", "apscheduler")
+"""What those verbs import; the others work without them."""
 
 EXAMPLES = """
 selves bots setup               from nothing to selves on Discord, step by step
@@ -60,6 +65,10 @@ def main(argv: Sequence[str]) -> int | None:
     schedule.add_argument("--next", type=int, default=10, metavar="N", help="how many (default: 10)")
     schedule.add_argument("--json", action="store_true", help="as JSON")
     args = parser.parse_args(argv)
+    if args.verb in NEED_DISCORD and (missing := [name for name in PACKAGES if find_spec(name) is None]):
+        raise UsageError(
+            f"`selves bots {args.verb}` needs {' and '.join(missing)}", 'pip install "selves[discord]"'
+        )
     house = House.from_environment()
     if args.verb == "setup":
         return _setup(house)

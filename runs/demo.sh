@@ -67,5 +67,5 @@ ${bold}Done in $((took / 60)) min $((took % 60)) s.${plain} Everything is kept i
   ${bold}.venv/bin/selves scene play first-meeting${plain}   another conversation
   ${bold}.venv/bin/selves memory transcript${plain}          what was said, and by which weights
   ${bold}docs/discord.md${plain}                             bring them to your Discord server
-  ${bold}selves.toml${plain}, ${bold}recipes/demo.toml${plain}           change who they are and what they learn
+  ${bold}selves.toml${plain}, ${bold}recipes/demo.toml${plain}              change who they are and what they learn
 EOF

@@ -80,6 +80,22 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert "make demo" in checks["ages"]["fix"]
 
 
+@pytest.mark.parametrize("verb", ["setup", "run", "check", "schedule"])
+def test_without_the_packages_for_discord_it_says_how_to_get_them(verb: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from selves.__main__ import main\n"
+        "sys.modules['discord'] = None\n"
+        f"sys.exit(main(['bots', {verb!r}]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert result.returncode == 2
+    assert result.stderr == (
+        f'selves: `selves bots {verb}` needs discord\n  fix: pip install "selves[discord]"\n'
+    )
+
+
 def test_rooms_are_ours_and_not_another_package_of_the_same_name() -> None:
     from importlib import import_module
 
