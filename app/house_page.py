@@ -185,7 +185,8 @@ def draw_database(house: House) -> None:
     if kept is None:
         st.caption("Nothing is kept yet.")
         return
+    people = "person" if kept.people == 1 else "people"
     st.text(
         f"{kept.scenes:,} scenes, {kept.messages:,} lines, {kept.generations:,} samples, "
-        f"{kept.ages:,} ages, {kept.people:,} people, {kept.size_bytes / 1e6:,.1f} MB"
+        f"{kept.ages:,} ages, {kept.people:,} {people}, {kept.size_bytes / 1e6:,.1f} MB"
     )

@@ -296,7 +296,8 @@ async def _entry(options: argparse.Namespace, house: House, cast: Cast | None) -
             if options.json:
                 continue
             if entry is None:
-                print(f"{persona.name} said nothing in {when.name}, so there is nothing to write")
+                at = "on" if options.verb == "day" else "in"
+                print(f"{persona.name} said nothing {at} {when.name}, so there is nothing to write")
                 continue
             print(f"{persona.name}, {when.name}")
             for line in entry.lines:

@@ -7,6 +7,7 @@ sibling, with the same `reply_to`; the newest counts from then on.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ PERSON = "You"
 """The person's name in the talk."""
 CHAT_TOKENS = 256
 """A chat self ends its answers itself, so it may take this many tokens for one."""
+OTHERS_LINE = re.compile(r"\n[ \t]*<(?:[A-Z][^\W_]{0,31}(?:> |>?$)|$)")
+"""Where a self that was raised on transcripts goes on as somebody else (`<Rosa> `), whole or half said."""
 
 
 def choose_persona(cast: Cast | None, who: str) -> Persona:
@@ -144,8 +147,10 @@ class Parlor:
             self._drawing = None
 
     def _read(self, info: ModelInfo, text: str) -> str:
-        """A chat self may answer in several lines; a transcript self's line ends where another's begins."""
-        return text.strip() if info.form == "chat" else clean(text, self.persona.name, (PERSON,))
+        """A chat self may answer in several lines; every self's words end where another's line begins."""
+        if info.form == "chat":
+            return OTHERS_LINE.split(text.strip(), maxsplit=1)[0].strip()
+        return clean(text, self.persona.name, (PERSON,))
 
 
 def as_text(messages: Sequence[Message]) -> str:

@@ -131,14 +131,18 @@ def check_ages(house: House, cast: Cast | None) -> Iterator[Check]:
 def check_database(house: House) -> Check:
     """Open the store as every command does. The room is named as a string: this floor imports none."""
 
-    async def stats() -> object:
+    async def kept() -> str:
         async with import_module("memory.store").open_store(house.database_url) as store:
-            return await store.stats()
+            found = await store.stats()
+        return (
+            f"{found.scenes:,} scenes, {found.messages:,} lines, {found.generations:,} samples, "
+            f"{found.size_bytes / 1e6:,.1f} MB"
+        )
 
     if not house.database_url_setting and not (house.home / "selves.db").exists():
         return Check("memory", "ok", "no database yet; it is made when the first word is said")
     try:
-        return Check("memory", "ok", str(asyncio.run(stats())))
+        return Check("memory", "ok", asyncio.run(kept()))
     except SelvesError as error:
         return Check("memory", "wrong", error.problem, error.fix)
 

@@ -159,5 +159,5 @@ def test_all_of_the_cast_write_about_a_day_in_which_they_spoke(run: Run, tmp_pat
     entries = json.loads(run("week", "--json"))
     assert [entry["who"] for entry in entries] == ["Spark", "Ash"]
     assert all(line["cites"] for entry in entries for line in entry["lines"])
-    assert "said nothing in 2020-01-01" in run("day", "Ash", "--date", "2020-01-01")
+    assert "said nothing on 2020-01-01" in run("day", "Ash", "--date", "2020-01-01")
     assert "is still to come" in run("day", "Ash", "--date", "2999-01-01", code=2)

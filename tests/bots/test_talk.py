@@ -43,6 +43,24 @@ async def test_an_answer_comes_piece_by_piece_and_is_kept(store: Store, voice: V
     assert born.generation.prompt_has_human
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("I like tea.\n<Rosa> So do I!", "I like tea."),
+        ("I like tea.\n<Ro", "I like tea."),
+        ("I like tea.\n<", "I like tea."),
+        ("Two lines,\nof which both are mine.", "Two lines,\nof which both are mine."),
+        ("This is a list:\n<ul>\n<li>tea</li>", "This is a list:\n<ul>\n<li>tea</li>"),
+        ("<Rosa> is a name", "<Rosa> is a name"),
+    ],
+)
+async def test_a_chat_selfs_words_end_where_it_speaks_as_another(
+    store: Store, voice: Voice, said: str, kept: str
+) -> None:
+    parlor = Parlor(store, voice, EMBER)
+    assert parlor._read(await voice.info(EMBER.address), said) == kept
+
+
 async def test_another_answer_keeps_the_former_as_its_sibling(store: Store, voice: Voice) -> None:
     parlor = Parlor(store, voice, EMBER, seed=1)
     said = await parlor.say("Hi!")
