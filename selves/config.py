@@ -38,9 +38,17 @@ def parse(text: str, model: type[Model], name: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = [_describe(text, model, problem) for problem in error.errors()]
+        found = error.errors()
+        # a tuple whose entries are wrong is also said to be too short
+        short = [p for p in found if p["type"] == "too_short" and any(_is_within(q, p) for q in found)]
+        problems = [_describe(text, model, problem) for problem in found if problem not in short]
         listing = "\n".join(f"{name}:{line}: {what}" for line, what in sorted(problems))
         raise ConfigError(listing, "correct the lines above; docs/reference.md lists every key") from error
+
+
+def _is_within(problem: Any, outer: Any) -> bool:
+    depth = len(outer["loc"])
+    return len(problem["loc"]) > depth and problem["loc"][:depth] == outer["loc"]
 
 
 def _describe(text: str, model: type[BaseModel], problem: Any) -> tuple[int, str]:

@@ -154,7 +154,8 @@ def check_engine(house: House, cast: Cast | None) -> Check:
     try:
         answer = httpx.get(f"{address.removesuffix('/v1')}/health", timeout=2)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return Check("engine", "ok", f"none running at {address}; commands start one when they need it")
+        where = f" at {address}" if address else ""
+        return Check("engine", "ok", f"none running{where}; commands start one when they need it")
     if answer.status_code == 200:
         return Check("engine", "ok", f"running at {address}")
     return Check(

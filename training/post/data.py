@@ -103,7 +103,7 @@ def _raw(source: Data, part: str, seed: int, say: Say | None) -> Iterator[tuple[
         if part == "train":
             raise CorpusError(
                 f"{source.folder} has no {EXPORTED}/train.jsonl",
-                "name a folder that `selves memory export` wrote",
+                f"`selves memory export {source.folder} --format dpo` (or kto, sft, grpo-prompts) writes one",
             )
     elif part == "test":
         return
