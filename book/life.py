@@ -22,6 +22,8 @@ from selves.endings import ending
 from selves.lineage import Age, AgeCard
 from selves.speech import Sampling, Utterance, Writing
 
+DIARY = "diary"
+"""The place of letters that stand in a diary."""
 SCENES_SHOWN = 12
 """A page shows the newest scenes, at most this many."""
 
@@ -161,7 +163,12 @@ def tell_life(
         for age in own
         if age.card.bits_per_byte is not None and math.isfinite(age.card.bits_per_byte)
     ]
-    present = [(scene, messages) for scene, messages in scenes if _speaks(lineage, messages)]
+    answered = {scene.from_message_id for scene, _ in scenes}
+    present = [
+        (scene, messages)
+        for scene, messages in scenes
+        if _speaks(lineage, messages) and not _stands_in_diary(scene, messages, answered)
+    ]
     printable = [(scene, messages) for scene, messages in present if not any(m.human for m in messages)]
     shown = printable[-SCENES_SHOWN:]
     inks = {persona.name: make_ink(persona.color) for persona in cast.persona} if cast else {}
@@ -230,6 +237,12 @@ def _most(values: Sequence[str]) -> str:
 
 def _speaks(lineage: str, messages: Sequence[Message]) -> bool:
     return any(m.address is not None and m.address.startswith(f"{lineage}@") for m in messages)
+
+
+def _stands_in_diary(scene: Scene, messages: Sequence[Message], answered: Collection[int | None]) -> bool:
+    """Whether it is a letter of a diary that nobody answered: its age has it already."""
+    in_diary = scene.place == DIARY and scene.kind == "letter"
+    return in_diary and not any(message.id in answered for message in messages)
 
 
 def _scene_view(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from book.life import tell_life
 from book.metrics import read_metrics
 from book.page import few, many
 from book.passage import passage, pieces
+from memory.types import Message, Scene
 from selves.cast import load_cast
 from selves.errors import AgeError, UsageError
 from selves.lineage import list_ages
@@ -120,6 +122,21 @@ def test_a_life_holds_the_scenes_among_selves_only(storied_house: House) -> None
     assert life.scenes_with_people == 1
     assert [line.ink is not None for line in life.scenes[0].lines] == [False, True, True, True]
     assert life.newest.folder == "home/checkpoints/tiny/chat-000008"
+
+
+def test_a_letter_of_a_diary_is_a_scene_only_when_it_is_answered(storied_house: House) -> None:
+    (met, lines), *_ = asyncio.run(cli.read_scenes(storied_house))
+    letter = replace(met, id=77, name="diary-letter", kind="letter", place="diary")
+    sent = [replace(lines[1], id=777, scene_id=77)]
+    answer = replace(met, id=78, name="answer", from_message_id=777)
+    ages = list_ages(storied_house.checkpoints)
+
+    def names(*scenes: tuple[Scene, list[Message]]) -> list[str]:
+        life = tell_life("tiny", ages, [], scenes, None, relative_to=storied_house.home)
+        return [view.scene.name for view in life.scenes]
+
+    assert names((met, lines), (letter, sent)) == ["first-meeting"]
+    assert names((letter, sent), (answer, lines)) == ["diary-letter", "answer"]
 
 
 def test_the_page_command_tells_a_program_what_it_made(
