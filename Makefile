@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
+# One more than there are cores, as tests wait for engines and servers too; at most 4
+WORKERS = $(shell $(BIN)/python -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
+
 # What the demo learns from, instead of its own texts: make demo TEXT=folder   or   make demo HUB=name@revision
 TEXT ?=
 HUB ?=
@@ -46,7 +49,7 @@ check: .venv/dev
 
 test: check
 	bash tests/system.sh
-	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 docs: .venv/dev
 	$(BIN)/python docs/make_reference.py
