@@ -51,6 +51,11 @@ def main(argv: Sequence[str]) -> int | None:
     args = parser.parse_args(argv)
     house = House.from_environment()
     cast = load_cast_or_empty(house.cast_path)
+    if cast is None and "@" not in args.who:
+        raise UsageError(
+            f"there is no cast file {house.cast_path}, so {args.who!r} is nobody's name",
+            "name the file with SELVES_CAST, or give an address, such as ember@chat-000150",
+        )
     return asyncio.run(_run(house, cast, args.who, args.seed))
 
 

@@ -191,7 +191,7 @@ def read_diary(path: Path) -> list[Writing]:
         lines = path.read_text("utf-8").split("\n")
         return [Writing.model_validate_json(line) for line in lines if line]
     except (ValidationError, UnicodeDecodeError) as error:
-        raise AgeError(f"{path} is damaged: {error}") from error
+        raise AgeError(f"{path} is damaged: {_reason(error)}") from error
 
 
 def add_to_diary(path: Path, writings: Sequence[Writing]) -> None:
@@ -221,8 +221,14 @@ def read_age(folder: Path) -> Age:
         raise AgeError(f"{folder} is not an age: it has no {CARD_FILE}") from error
     except (ValidationError, UnicodeDecodeError) as error:
         raise AgeError(
-            f"{path} is damaged: {error}", "delete the folder and train or import it again"
+            f"{path} is damaged: {_reason(error)}", "delete the folder and train or import it again"
         ) from error
+
+
+def _reason(error: ValidationError | UnicodeDecodeError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return str(error)
+    return "; ".join(": ".join([*map(str, e["loc"]), e["msg"]]) for e in error.errors(include_url=False))
 
 
 def list_ages(checkpoints: Path, lineage: str | None = None, *, away: bool = False) -> list[Age]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bots.parlor import Parlor, as_text, choose_persona
+from bots.talk import main
 from memory.store import Store, open_store
 from selves.cast import Cast, Persona, PersonaSampling
 from selves.errors import EngineError, UsageError
@@ -136,6 +137,12 @@ def test_whom_to_talk_with() -> None:
         choose_persona(CAST, "Ash")
     with pytest.raises(UsageError, match="is not an address"):
         choose_persona(None, "Ash")
+
+
+def test_a_name_is_nobodys_without_a_cast_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELVES_CAST", str(tmp_path / "mine.toml"))
+    with pytest.raises(UsageError, match=r"there is no cast file .*mine\.toml, so 'Ember' is nobody's name"):
+        main(["Ember"])
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from selves.errors import AgeError, UsageError
 from selves.files import sha256_file
-from selves.lineage import Address, find_age, list_ages
+from selves.lineage import Address, find_age, list_ages, read_age
 
 
 def test_an_address_reads_back_as_it_was_written() -> None:
@@ -64,6 +64,15 @@ def _make_adapter(checkpoints: Path, of: str) -> Path:
     changes = {"address": "gruff@import-000000", "adapter_of": of, "weights_sha256": sha256, "files": {}}
     (folder / "age.json").write_text(base.model_copy(update=changes).model_dump_json())
     return folder
+
+
+def test_a_damaged_card_is_said_in_a_line(tmp_path: Path) -> None:
+    for card in ('{"lineage": ', '{"lineage": "ember"}'):
+        (tmp_path / "age.json").write_text(card)
+        with pytest.raises(AgeError, match=r"age\.json is damaged: \S") as said:
+            read_age(tmp_path)
+        assert "pydantic" not in said.value.problem
+        assert "\n" not in said.value.problem
 
 
 def test_an_adapter_names_its_weights_file_and_its_base(checkpoints: Path, tmp_path: Path) -> None:
