@@ -1,29 +1,15 @@
-"""What was measured, by age: home/checkpoints/LINEAGE/evals.json.
-
-    {"format": 1, "ages": {"ember@base-000400": {"agreement": Result, ...}, ...}}
-
-An age's folder never changes, so results lie beside it. The file is replaced whole after every suite; two
-processes that evaluate at once wait for each other and lose nothing.
-"""
+"""What was measured, by age and suite: home/checkpoints/LINEAGE/evals.json (see training/beside.py)."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from selves.errors import AgeError
-from selves.files import disk_error, write_file
 from selves.speech import Frozen
+from training import beside
 
 EVALS_FILE = "evals.json"
-LOCK_FILE = ".evals.lock"
-FORMAT = 1
+AGAIN = "evaluate"
 
 
 class Result(Frozen):
@@ -66,42 +52,9 @@ Results = dict[str, dict[str, Result]]
 
 def read_results(lineage_folder: Path) -> Results:
     """Return all results of a lineage. Raises AgeError if the file is damaged."""
-    path = lineage_folder / EVALS_FILE
-    if not path.exists():
-        return {}
-    try:
-        data = json.loads(path.read_text("utf-8"))
-        if data["format"] != FORMAT:
-            raise AgeError(f"{path} is of format {data['format']}, known is {FORMAT}", "delete it, or update")
-        return {
-            address: {suite: Result.model_validate(result) for suite, result in suites.items()}
-            for address, suites in data["ages"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise AgeError(f"{path} is damaged: {error}", "delete it and evaluate again") from error
+    return beside.read(lineage_folder / EVALS_FILE, Result, AGAIN)
 
 
 def keep_result(lineage_folder: Path, address: str, result: Result) -> None:
-    """Add one result, in place of an earlier one of the same age and suite. Raises DiskError."""
-    with _alone(lineage_folder):
-        results = read_results(lineage_folder)
-        results.setdefault(address, {})[result.suite] = result
-        ages = {
-            name: {suite: found.model_dump(mode="json") for suite, found in suites.items()}
-            for name, suites in results.items()
-        }
-        data = json.dumps({"format": FORMAT, "ages": ages}, indent=1) + "\n"
-        write_file(lineage_folder / EVALS_FILE, data)
-
-
-@contextmanager
-def _alone(lineage_folder: Path) -> Iterator[None]:
-    """Hold the lock of a lineage's results; the kernel drops it with the process."""
-    path = lineage_folder / LOCK_FILE
-    try:
-        file = path.open("a")
-    except OSError as error:
-        raise disk_error(error, path) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """Add one result, in place of an earlier one of the same age and suite. Raises AgeError, DiskError."""
+    beside.keep(lineage_folder / EVALS_FILE, address, result.suite, result, AGAIN)
