@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
@@ -222,14 +221,6 @@ class SceneSpec(Frozen):
         return self
 
 
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"{value!r} is not a time zone; use a name like Europe/Berlin") from error
-    return value
-
-
 class Schedule(Frozen):
     """`[[schedule]]`: when a scene plays by itself on Discord; one of `cron`, `every_minutes`, `per_day`."""
 
@@ -243,7 +234,7 @@ class Schedule(Frozen):
     """So many times a day on average, whenever it comes: for chatter."""
     jitter_minutes: float = Field(0, ge=0, le=720)
     """Each time comes up to so much later, drawn by the dice."""
-    timezone: str = "UTC"
+    timezone: config.TimeZone = "UTC"
     """In which `cron` and `quiet` are read, such as `Europe/Berlin`."""
     quiet: tuple[str, ...] = ()
     """Hours in which nothing is begun, such as `["22:00-08:00"]`."""
@@ -251,11 +242,6 @@ class Schedule(Frozen):
     """Id of the Discord channel it is played in."""
     catch_up: Literal["skip", "latest", "all"] = "skip"
     """After a pause: play no missed occurrence, the newest, or all (the newest 20)."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_a_zone(cls, value: str) -> str:
-        return _zone(value)
 
     @field_validator("quiet")
     @classmethod
@@ -308,7 +294,7 @@ class Filter(Frozen):
 class DiaryTimes(Frozen):
     """`[diary]`: when a day is over, and who writes about it by themselves."""
 
-    timezone: str = "UTC"
+    timezone: config.TimeZone = "UTC"
     """Whose midnight parts the days, such as `Europe/Berlin`."""
     at: str = Field("", pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$")
     """From this time on, `selves bots run` has the day before written, and after its last day each week and
@@ -316,11 +302,6 @@ class DiaryTimes(Frozen):
     """
     who: tuple[str, ...] = ()
     """Names of selves; none: all of the cast."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_a_zone(cls, value: str) -> str:
-        return _zone(value)
 
 
 class Cast(Frozen):

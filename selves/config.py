@@ -6,14 +6,27 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from selves.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"{value!r} is not a time zone; use a name like Europe/Berlin") from error
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_zone)]
+"""The name of a time zone, such as `Europe/Berlin`."""
 
 
 def load(path: Path, model: type[Model]) -> Model:
@@ -44,6 +57,12 @@ def parse(text: str, model: type[Model], name: str) -> Model:
         problems = [_describe(text, model, problem) for problem in found if problem not in short]
         listing = "\n".join(f"{name}:{line}: {what}" for line, what in sorted(problems))
         raise ConfigError(listing, "correct the lines above; docs/reference.md lists every key") from error
+
+
+def reasons(error: ValidationError) -> str:
+    """Say in a line what is wrong with data that nobody wrote by hand."""
+    found = [(".".join(map(str, problem["loc"])), problem["msg"]) for problem in error.errors()]
+    return "; ".join(f"{where}: {what}" if where else what for where, what in found)
 
 
 def _is_within(problem: Any, outer: Any) -> bool:

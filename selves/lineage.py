@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
+from selves.config import reasons
 from selves.errors import AgeError, UsageError
 from selves.files import sha256_file, write_file
 from selves.speech import Form, Frozen, Writing
@@ -226,9 +227,7 @@ def read_age(folder: Path) -> Age:
 
 
 def _reason(error: ValidationError | UnicodeDecodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return str(error)
-    return "; ".join(": ".join([*map(str, e["loc"]), e["msg"]]) for e in error.errors(include_url=False))
+    return str(error) if isinstance(error, UnicodeDecodeError) else reasons(error)
 
 
 def list_ages(checkpoints: Path, lineage: str | None = None, *, away: bool = False) -> list[Age]:

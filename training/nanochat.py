@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
+from selves.config import reasons
 from selves.errors import AgeError, DiskError, UsageError
 from selves.files import new_folder, sha256_file
 from selves.lineage import CARD_FILE, Address, Age, AgeCard, read_age
@@ -225,9 +226,8 @@ def read_meta(path: Path) -> tuple[dict[str, Any], ModelConfig]:
         meta = json.loads(path.read_text("utf-8"))
         config = ModelConfig.model_validate(meta["model_config"])
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         known = ", ".join(ModelConfig.model_fields)
-        raise AgeError(f"{path}, model_config: {wrong}", f"{KNOWN}, with {known}") from error
+        raise AgeError(f"{path}, model_config: {reasons(error)}", f"{KNOWN}, with {known}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AgeError(f"{path} is not a nanochat checkpoint's: {error!r}", "restore it") from error
     heads, keys, width = config.n_head, config.n_kv_head, config.n_embd

@@ -6,7 +6,6 @@ import re
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
@@ -162,19 +161,10 @@ class Days(Frozen):
 
     begins: date
     """The day of the first age."""
-    timezone: str = "UTC"
+    timezone: config.TimeZone = "UTC"
     """In which days begin, such as `Europe/Berlin`."""
     persona: str = ""
     """Who lives by it: its address in the cast file becomes that of the newest age that has come."""
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_a_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{value!r} is not a time zone; use a name like Europe/Berlin") from error
-        return value
 
 
 class PostRecipe(Frozen):
