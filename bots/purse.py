@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, date
 
-from memory.spending import spend, spent
+from memory.spending import spent
 from memory.store import Store
 from selves.cast import Budget
-from selves.speech import Utterance
 
 ALL = "all"
 
@@ -35,12 +33,6 @@ class Purse:
     def scopes(self, name: str) -> list[str]:
         """Return where the tokens that a self draws are counted."""
         return [ALL, self._place, f"self:{name}"]
-
-    async def pay(self, name: str, utterances: Sequence[Utterance]) -> None:
-        """Count what a self drew for a turn, candidates too."""
-        tokens = sum(len(utterance.token_ids) for utterance in utterances)
-        if tokens:
-            await spend(self._store, self._today(), self.scopes(name), tokens)
 
     def _today(self) -> date:
         return self._store.clock().astimezone(UTC).date()

@@ -26,7 +26,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import database, rows
 from memory.models import (
-    Base,
     ExportRow,
     FeedbackRow,
     GenerationRow,
@@ -37,7 +36,7 @@ from memory.models import (
     SceneRow,
     ScoreRow,
 )
-from memory.people import find_person, in_parts
+from memory.people import find_person, in_parts, set_all
 from memory.spoilt import SpoiltExport, invalidate, spoilt_exports
 from memory.traces import Traces, find_later_traces, find_traces
 from selves.errors import StoreError
@@ -134,9 +133,9 @@ async def _report(session: AsyncSession, person: PersonRow, traces: Traces, dry_
 async def _erase(session: AsyncSession, store: Store, person: PersonRow, traces: Traces) -> None:
     now = store.clock()
     await _erase_lines(session, store.house.secret, person, traces)
-    await _set(session, GenerationRow, traces.prompts - traces.shut, prompt=None)
-    await _set(session, GenerationRow, traces.quoting, text="", token_ids=[])
-    await _set(session, MessageRow, traces.quoting_lines, text="", status="forgotten")
+    await set_all(session, GenerationRow, traces.prompts - traces.shut, prompt=None)
+    await set_all(session, GenerationRow, traces.quoting, text="", token_ids=[])
+    await set_all(session, MessageRow, traces.quoting_lines, text="", status="forgotten")
     for part in in_parts(traces.quoting):
         await session.execute(delete(ScoreRow).where(ScoreRow.generation_id.in_(part)))
     await _retract(session, store, traces.picks)
@@ -149,17 +148,6 @@ async def _erase(session: AsyncSession, store: Store, person: PersonRow, traces:
     await session.execute(delete(PersonKeyRow).where(PersonKeyRow.person_id == person.id))
     if person.forgotten_at is None:
         person.user_hash, person.forgotten_at = secrets.token_hex(32), now
-
-
-async def _set(session: AsyncSession, model: type[Base], ids: Collection[int], **values: Any) -> None:
-    column: Any = model.__table__.c.id
-    for part in in_parts(ids):
-        await session.execute(
-            update(model)
-            .where(column.in_(part))
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
 
 
 async def _erase_lines(session: AsyncSession, secret: str, person: PersonRow, traces: Traces) -> None:

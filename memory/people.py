@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory import rows, sealing, statements
-from memory.models import GenerationRow, HouseRow, MessageRow, PersonRow
+from memory.models import Base, GenerationRow, HouseRow, MessageRow, PersonRow
 from memory.types import Generation, Message
 from selves.errors import StoreError
 
@@ -39,6 +39,18 @@ def in_parts(items: Iterable[Item]) -> Iterator[list[Item]]:
     everything = list(items)
     for start in range(0, len(everything), AT_ONCE):
         yield everything[start : start + AT_ONCE]
+
+
+async def set_all(session: AsyncSession, model: type[Base], ids: Iterable[int], **values: Any) -> None:
+    """Write the same values into all rows with these ids."""
+    column: Any = model.__table__.c.id
+    for part in in_parts(ids):
+        await session.execute(
+            update(model)
+            .where(column.in_(part))
+            .values(**values)
+            .execution_options(synchronize_session=False)
+        )
 
 
 async def keys_of(session: AsyncSession, person_ids: Iterable[int]) -> dict[int, str]:

@@ -19,14 +19,8 @@ if TYPE_CHECKING:
     from memory.store import Store
 
 
-async def spend(store: Store, day: date, scopes: Iterable[str], tokens: int) -> None:
-    """Add tokens to what was spent on a day in each of these scopes, all at once."""
-    async with store.writing(brief=True) as session:
-        await count(session, day, scopes, tokens)
-
-
 async def count(session: AsyncSession, day: date, scopes: Iterable[str], tokens: int) -> None:
-    """Add tokens within a transaction that has more to keep."""
+    """Add tokens to what was spent on a day in these scopes, within a transaction that has more to keep."""
     # in one order everywhere: nobody waits for whoever waits for them
     more = [{"day": day.isoformat(), "scope": scope, "tokens": tokens} for scope in sorted(set(scopes))]
     await session.execute(statements.ADD_SPENDING[session.get_bind().dialect.name], more)

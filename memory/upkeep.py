@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 
 from memory import database
 from memory.check import INDICES
 from memory.models import Base, GenerationRow, HeardInRow, MessageRow, PersonRow
-from memory.people import in_parts
+from memory.people import set_all
 from memory.store import Store, open_store
 
 LOCK_WAIT_S = 60.0
@@ -75,10 +75,4 @@ async def _drop_shut_prompts(store: Store) -> None:
         shut = [
             row.id for row in await session.execute(sealed) if not forgotten.isdisjoint(row.prompt_sealed_by)
         ]
-        for part in in_parts(shut):
-            await session.execute(
-                update(GenerationRow)
-                .where(GenerationRow.id.in_(part))
-                .values(prompt=None)
-                .execution_options(synchronize_session=False)
-            )
+        await set_all(session, GenerationRow, shut, prompt=None)

@@ -6,7 +6,7 @@ import asyncio
 from datetime import date
 
 from memory import leases, states
-from memory.spending import spend, spent
+from memory.spending import count, spent
 from memory.store import Store, open_store
 from tests.memory.parts import SPEC, Clock, utterance
 
@@ -56,10 +56,15 @@ async def test_a_state_is_what_was_put_last(store: Store) -> None:
     assert await states.get(store, "place:discord:1") is None
 
 
+async def spend(store: Store, scopes: list[str], tokens: int) -> None:
+    async with store.writing(brief=True) as session:
+        await count(session, MAY_DAY, scopes, tokens)
+
+
 async def test_spending_adds_up_in_every_scope_of_the_day(store: Store, database_url: str) -> None:
     async with open_store(database_url) as other:
         await asyncio.gather(
-            *(spend([store, other][i % 2], MAY_DAY, ["self:Ember", f"place:{i % 3}"], 5) for i in range(12))
+            *(spend([store, other][i % 2], ["self:Ember", f"place:{i % 3}"], 5) for i in range(12))
         )
     wanted = ["self:Ember", "place:0", "place:9"]
     assert await spent(store, MAY_DAY, wanted) == {"self:Ember": 60, "place:0": 20, "place:9": 0}
