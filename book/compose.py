@@ -32,6 +32,7 @@ from book.outline import ChapterPlan, Outline, Piece
 from book.passage import plain, runs, said_to
 from book.tally import reckon
 from memory.figures import written_by_model
+from memory.letters import DIARY
 from memory.passages import Material, Written
 from memory.types import Generation, Message, Scene
 from selves.endings import ending
@@ -44,8 +45,8 @@ LETTERS = ("letter", "answer")
 """Kinds of scenes whose lines are pages of their own."""
 DAY = "retelling"
 """The kind of scene in which a self tells its day, week or chapter of life."""
-DIARY, ANSWER = "diary", "answer"
-"""Where letters stand that were written in a diary; what an answer to one is called."""
+ANSWER = "answer"
+"""What an answer to a letter of a diary is called."""
 
 
 @dataclass(slots=True)

@@ -16,14 +16,13 @@ from book.colour import Ink, make_ink
 from book.curve import Curve, Mark, draw_curve
 from book.metrics import Metric
 from book.passage import said_to
+from memory.letters import DIARY
 from memory.types import Message, Scene
 from selves.cast import Cast
 from selves.endings import ending
 from selves.lineage import Age, AgeCard
 from selves.speech import Sampling, Utterance, Writing
 
-DIARY = "diary"
-"""The place of letters that stand in a diary."""
 SCENES_SHOWN = 12
 """A page shows the newest scenes, at most this many."""
 

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from book.compose import DAY, DIARY, LETTERS
+from book.compose import DAY, LETTERS
 from book.passage import plain, runs, said_to
 from memory.curate import Picked
+from memory.letters import DIARY
 from memory.passages import Material
 from memory.types import Generation, Scene, StoredWriting
 from selves.lineage import Age

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from selves.cast import Cast, Persona
+from selves.cast import Cast
 from selves.lineage import Address, list_ages
 
 
@@ -13,13 +13,11 @@ def marked(cast: Cast, checkpoints: Path) -> Cast:
 
     A self whose age is not on this machine is as its cast says. Raises AgeError where a card is damaged.
     """
-    found = tuple(_marked(persona, checkpoints) for persona in cast.persona)
+    lineages = {Address.parse(persona.address).lineage for persona in cast.persona}
+    ages = [age.card for lineage in sorted(lineages) for age in list_ages(checkpoints, lineage, away=True)]
+    restricted = {card.address for card in ages if card.age_restricted}
+    found = tuple(
+        persona.model_copy(update={"age_restricted": True}) if persona.address in restricted else persona
+        for persona in cast.persona
+    )
     return cast if found == cast.persona else cast.model_copy(update={"persona": found})
-
-
-def _marked(persona: Persona, checkpoints: Path) -> Persona:
-    lineage = Address.parse(persona.address).lineage
-    cards = [age.card for age in list_ages(checkpoints, lineage, away=True)]
-    if any(card.address == persona.address and card.age_restricted for card in cards):
-        return persona.model_copy(update={"age_restricted": True})
-    return persona

@@ -16,12 +16,19 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from selves.errors import AgeError, UsageError
-from selves.lineage import LINEAGE_PATTERN, Address, Age, age_name, read_age
+from selves.lineage import (
+    ADAPTER_FILE,
+    LINEAGE_PATTERN,
+    WEIGHTS_FILE,
+    Address,
+    Age,
+    age_name,
+    read_age,
+)
 from selves.settings import House
 from training.checkpoint import only_trainer
 from training.imports import keep_model, load_model, load_tokenizer, read_license
 
-ADAPTERS_FILE = "adapter_model.safetensors"
 _NAME = re.compile(r"(checkpoint|step)-(\d+)")
 STATE_FILE = "trainer_state.json"
 INDEX_FILE = "model.safetensors.index.json"
@@ -55,7 +62,7 @@ def read_step(number: int, folder: Path) -> Step | str:
     """Return a step that is whole, or why it is none."""
     if (folder / ".metadata").is_file():
         return Step(number, folder, "distributed", 0, None)
-    if (folder / ADAPTERS_FILE).exists() and not (folder / "model.safetensors").exists():
+    if (folder / ADAPTER_FILE).exists() and not (folder / WEIGHTS_FILE).exists():
         return "it holds adapters alone; merge them into their base (peft: merge_and_unload) and save that"
     tokens, loss = 0, None
     if folder.name.startswith("checkpoint-"):  # Trainer writes its state after everything else
@@ -90,7 +97,7 @@ def _weight_files(folder: Path) -> list[str]:
     """Return the names of a step's safetensors files, there or not."""
     index = folder / INDEX_FILE
     if not index.exists():
-        return ["model.safetensors"]
+        return [WEIGHTS_FILE]
     return sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
 
 

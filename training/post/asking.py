@@ -21,9 +21,8 @@ TEMPERATURE = 0.8
 
 def said_file(base: Base, seed: int) -> str:
     """Return the name of the file with what this base answered by this seed and in this way (pure)."""
-    return (
-        f"said-{sha256_text(f'{base.age.card.weights_sha256} {seed} {MAX_TOKENS} {TEMPERATURE}')[:16]}.jsonl"
-    )
+    way = sha256_text(f"{base.age.card.weights_sha256} {seed} {MAX_TOKENS} {TEMPERATURE}")
+    return f"said-{way[:16]}.jsonl"
 
 
 class Asking:

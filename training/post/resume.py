@@ -68,11 +68,8 @@ def begin(
 def essence(recipe: PostRecipe) -> dict[str, Any]:
     """Return what of a recipe decides who the self becomes."""
     idle = set(IDLE)
-    if recipe.method not in (
-        "sft",
-        "dpo",
-        "reward",
-    ):  # what is read at once is compared with each other, or sampled
+    # elsewhere what is read at once is compared with each other, or sampled
+    if recipe.method not in ("sft", "dpo", "reward"):
         idle.discard("micro_batch")
     return recipe.model_dump(mode="json", exclude=idle, exclude_defaults=True)
 
