@@ -10,7 +10,7 @@ from app.common import ask_store, tell_store
 from app.votes import EDITOR
 from memory.curate import MARKS, Mark, Picked, pick, picks, retract
 from memory.search import more_like
-from memory.show import visible, words_of
+from memory.show import UNPOSTED, visible, words_of
 from memory.store import Store
 from memory.types import Message, Provenance
 from selves.errors import SelvesError
@@ -54,6 +54,8 @@ def about(message: Message, marks: list[Picked], *, unread: bool) -> str:
     parts = [f"message {message.id}"]
     if message.address and message.address != message.speaker:
         parts.insert(0, message.address)
+    if message.status in UNPOSTED:
+        parts.append(UNPOSTED[message.status])
     parts += [kind for kind in ("quote", "tag", "note") if any(m.pick.kind == kind for m in marks)]
     return " · ".join([*parts, "not read yet"] if unread else parts)
 

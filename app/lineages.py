@@ -1,17 +1,21 @@
-"""The life of a lineage: its curves with its ages as dots, what it can do, its family, its space."""
+"""The life of a lineage: its curves with its ages as dots, what it can do and is, its family, its space."""
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from app.common import all_ages, page
-from app.lives import branches, dots, kinship, read_curve, space
+from app.lives import branches, dots, family_of, kinship, read_curve, space, traits_of
 from app.read_diaries import draw_age
 from selves.lineage import Age
 from selves.settings import House
 from training.evals.results import Result, read_results
+from training.traits.matrix import Cell
+from training.traits.pictures import draw
 
 RED = "#c4533a"
 GREY = "#9a8f80"
@@ -41,6 +45,7 @@ def lineages(house: House) -> None:
     draw_age(by_age[st.session_state["age_of_life"]])
     st.header("What it can do", anchor=False)
     draw_results(read_results(folder), lives[name])
+    draw_traits(family_of(name, ages), ages)
     st.header("Family", anchor=False)
     draw_family(ages)
     st.header("Space", anchor=False)
@@ -124,6 +129,32 @@ def draw_results(results: dict[str, dict[str, Result]], life: list[Age]) -> None
                 {"age": age.address.age, **{s: in_words(found[s]) if s in found else "" for s in suites}}
             )
     st.table(rows)
+
+
+def draw_traits(selves: list[Age], ages: list[Age]) -> None:
+    """Draw what a lineage, and who was raised from it, were found to be; nothing if nobody was asked."""
+    matrix, again, gone = traits_of(selves, {age.card.address: age.card for age in ages})
+    if not (matrix.cells or again or gone):
+        return
+    st.header("What it is like", anchor=False)
+    if matrix.cells:
+        source = f"data:image/svg+xml;base64,{b64encode(draw(matrix).encode()).decode()}"
+        picture = f'<img src="{source}" style="max-width: none" alt="The table below, in colours">'
+        # wider than a phone: it is moved within its own frame, with the keyboard too
+        st.html(f'<div tabindex="0" style="overflow-x: auto">{picture}</div>')
+        with st.expander("As a table"):
+            st.table([{"self": who, **in_table(row, matrix.traits)} for who, row in matrix.cells.items()])
+            st.caption(f"{matrix.asked}.")
+    if again:
+        st.caption("Asked otherwise than selves are asked today, and so left out. In a terminal:")
+        st.code(again, language=None)
+    if gone:
+        st.caption(f"Asked once, and so left out; {gone}.")
+
+
+def in_table(row: Mapping[str, Cell], traits: Sequence[str]) -> dict[str, str]:
+    """Return what was found of one self, by trait, with its interval (pure)."""
+    return {name: f"{row[name].figure} {row[name].mark}".strip() if name in row else "" for name in traits}
 
 
 def in_words(result: Result) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from selves.errors import AgeError
-from selves.lineage import METRICS_FILE, Age
+from selves.lineage import METRICS_FILE, Age, AgeCard
 from training.prune import PRUNED_FILE, remembered
 from training.receipts import read_receipts, receipt_of
+from training.traits.known import ask_again, beside_elders, reported
+from training.traits.matrix import Matrix
+from training.traits.results import read_traits
+from training.traits.run import of_today
 
 POINTS = 1500
 """So many points of a curve are drawn at most."""
@@ -89,6 +93,34 @@ def branches(ages: Sequence[Age]) -> list[tuple[str, str]]:
         if parent and parent.partition("@")[0] != age.address.lineage:
             found.append((parent, age.address.lineage))
     return list(dict.fromkeys(found))
+
+
+def family_of(lineage: str, ages: Sequence[Age]) -> list[Age]:
+    """Return whom a lineage was raised from, its ages, and all that were raised from these (pure).
+
+    In this order, and each lineage in order of life.
+    """
+    raised = branches(ages)
+    elders = [parent for parent, child in raised if child == lineage]
+    names = [lineage]
+    for name in names:
+        names += [c for p, c in raised if p.partition("@")[0] == name and c not in names]
+    return [
+        *(age for age in ages if age.card.address in elders and age.address.lineage not in names),
+        *(age for name in names for age in ages if age.address.lineage == name),
+    ]
+
+
+def traits_of(selves: Sequence[Age], cards: Mapping[str, AgeCard]) -> tuple[Matrix, str, str]:
+    """Return what selves were found to be, each beside whom it was raised from; and of what was asked
+    otherwise than today the command that asks it again, and what cannot be found any more ("": nothing).
+
+    `cards` are all there are, by address. Raises AgeError if a file of results is damaged.
+    """
+    found = {age.card.address: traits for age in selves if (traits := read_traits(age))}
+    current, old = of_today(reported(found))
+    names = list(dict.fromkeys(name for names in old.values() for name in names))
+    return beside_elders(current, cards), *ask_again(list(old), names)
 
 
 def space(checkpoints: Path, ages: Sequence[Age]) -> list[Space]:

@@ -26,8 +26,6 @@ STYLE = """<style>
   position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [class*="st-key-icon-"] button { min-height: 1.6rem; padding: 0 .15rem; }
 [class*="st-key-icon-unstar-"] button { color: #a4371e; }
-[data-testid="stCaptionContainer"] { color: inherit; opacity: .8; }
-[data-testid="stCaptionContainer"] p { color: inherit; opacity: 1; }
 h2 { font-size: 1.4rem !important; }
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
 [data-testid="stText"] { overflow-wrap: anywhere; }

@@ -2,8 +2,8 @@
 
     SELVES_HOME=home python -m benchmarks.methods ember@chat-000150 smollm2@import-000000
 
-A self is taught one-digit sums by example, preference, approval and reward, and by what it says itself when
-the right answer lies before it; a very small one, which never gives a right sum, to ask back. It learns to
+A self learns by example, preference and approval to end a joke; one-digit sums by reward, and by what it says
+itself when the right answer lies before it; a very small one, which can do neither, to ask back. It learns to
 judge, and it grows old. What is asked was held out. An age that is there is not made again; the table is made
 of what stands in the ages.
 """
@@ -23,7 +23,7 @@ from selves.lineage import find_age
 from selves.settings import House
 from training.datasets import sums
 from training.documents import Document
-from training.post.figures import Figure
+from training.figure import Figure
 from training.post.keeping import FIGURES_FILE
 from training.post.recipe import PostRecipe
 from training.post.run import train
@@ -41,23 +41,11 @@ LONGEST = 160
 Changes = dict[str, Any]
 
 
-def labelled(seed: int = 1) -> Iterator[dict[str, Any]]:
-    """Yield each sum with its right answer and with a wrong one."""
-    for one in sums.rows(seed):
-        for name in ("chosen", "rejected"):
-            yield {
-                "prompt": one["prompt"],
-                "completion": one[name],
-                "label": name == "chosen",
-                "answer": one["answer"],
-            }
-
-
 def known() -> Iterator[dict[str, Any]]:
     """Yield each sum with a text that says what it is."""
     for one in sums.rows():
         said = f"{one['prompt']} {one['completion']}"
-        yield {"prompt": one["prompt"], "answer": one["answer"], "privileged_context": said}
+        yield {name: one[name] for name in ("prompt", "answer", "group")} | {"privileged_context": said}
 
 
 def asking_back(labels: bool = False, pairs: int = 600) -> Iterator[dict[str, Any]]:
@@ -109,19 +97,22 @@ def _of_small() -> dict[str, Changes]:
 
 def _of_large() -> dict[str, Changes]:
     worth = "training.post.rewards:last_number"
-    rows = {"data": [{"function": "training.datasets.sums:rows"}], "held_out": 0.4, "lora": {"rank": 16}}
-    labels = {"function": "benchmarks.methods:labelled"}
-    probed = rows | {"probes": {"rewards": [worth]}, "reward": {"max_tokens": 16}}
-    reward = {"functions": [worth], "max_tokens": 16, "temperature": 0.6}
+    lora = {"lora": {"rank": 16}}
+    sums = lora | {"data": [{"function": "training.datasets.sums:rows"}], "held_out": 0.4}
+    jokes = lora | {"data": [{"function": "training.datasets.jokes:rows"}], "held_out": 0.0}
+    asked = {"probes": {"traits": ["funny"]}}
+    thumbs = {"function": "training.datasets.jokes:thumbs"}
+    reward = {"max_tokens": 16, "temperature": 0.6}
     return {
-        "sft": probed | {"steps": 16, "rate": 2e-4},
-        "dpo": probed | {"steps": 24, "rate": 1e-4},
-        "kto": probed | {"steps": 24, "rate": 1e-4, "data": [labels]},
-        "grpo": rows | {"steps": 16, "batch": 16, "rate": 2e-4, "reward": reward},
-        "sdft": probed
+        "sft": jokes | asked | {"steps": 16, "rate": 5e-4},
+        "dpo": jokes | asked | {"steps": 16, "rate": 5e-4},
+        "kto": jokes | asked | {"steps": 16, "rate": 1e-3, "data": [thumbs]},
+        "grpo": sums | {"steps": 16, "batch": 16, "rate": 2e-4, "reward": reward | {"functions": [worth]}},
+        "sdft": sums
         | {"steps": 16, "rate": 2e-4, "data": [{"function": "benchmarks.methods:known"}]}
-        | {"distill": {"max_tokens": 16, "temperature": 0.6, "reading": READING}},
-        "reward": rows | {"steps": 16, "rate": 2e-4},
+        | {"distill": {"max_tokens": 16, "temperature": 0.6, "reading": READING}}
+        | {"probes": {"rewards": [worth]}, "reward": reward},
+        "reward": sums | {"steps": 16, "rate": 2e-4},
         "ageing": {"ageing": {"ages": 4, "until": 0.1}},
     }
 

@@ -33,7 +33,7 @@ from selves.settings import House
 
 EXAMPLES = """
 python -m benchmarks.posttrain ember@chat-000150 --out results --rounds 5
-python -m benchmarks.posttrain smollm2@import-000000 --out results --few 2 --many 8 --rounds 3
+python -m benchmarks.posttrain smollm2@import-000000 --lora 16 --few 2 --many 8 --rounds 2
 """
 SYSTEMS = ("ours", "trl")
 WORDS = ("tea", "rain", "old maps", "the sea", "bread", "quiet mornings", "long walks", "books")
@@ -55,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--few", type=int, default=20, metavar="STEPS")
     parser.add_argument("--many", type=int, default=220, metavar="STEPS")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lora", type=int, default=0, metavar="RANK", help="of an adapter; 0: all weights")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
@@ -68,15 +69,18 @@ def main(argv: Sequence[str]) -> int:
         for system in SYSTEMS if number % 2 else SYSTEMS[::-1]:
             for steps in (options.few, options.many):
                 row: Row = {"system": system, "base": options.base, "steps": steps, "round": number}
-                row["threads"] = options.threads
+                row |= {"threads": options.threads, "lora": options.lora}
                 if any(row.items() <= known.items() for known in rows):
                     continue
                 tell(f"round {number + 1}: {system}, {steps} steps")
-                command = ours(options, work, steps) if system == "ours" else trl(age.folder, work, steps)
+                command = (
+                    ours(options, work, steps) if system == "ours" else trl(options, age.folder, work, steps)
+                )
                 spent = run(command, work / f"{system}.log", options.threads, house)
                 rows.append(row | spent._asdict())
                 append_row(path, rows[-1])
-    wanted = [row for row in rows if row["base"] == options.base and row["threads"] == options.threads]
+    same = {"base": options.base, "threads": options.threads, "lora": options.lora}
+    wanted = [row for row in rows if same.items() <= row.items()]
     summary = summarize(wanted, options.few, options.many, tokens)
     summary["machine"] = {"cpu": machine.cpu_name(), "cores": machine.cores(), "threads": options.threads}
     write_file(options.out / "posttrain.json", json.dumps(summary, indent=2) + "\n")
@@ -132,6 +136,8 @@ file = "{work / "data" / "train.jsonl"}"
 [diary]
 max_tokens = 16
 """
+    if options.lora:
+        recipe += f"[lora]\nrank = {options.lora}\nalpha = {options.lora}\n"
     path = work / f"ours-{steps}.toml"
     path.write_text(recipe)
     return [
@@ -147,7 +153,7 @@ max_tokens = 16
     ]
 
 
-def trl(folder: Path, work: Path, steps: int) -> list[str]:
+def trl(options: argparse.Namespace, folder: Path, work: Path, steps: int) -> list[str]:
     """Return TRL's command, with the settings that ours gives it."""
     told: dict[str, Any] = {
         "model_name_or_path": folder,
@@ -170,6 +176,9 @@ def trl(folder: Path, work: Path, steps: int) -> list[str]:
         "report_to": "none",
         "disable_tqdm": True,
     }
+    if options.lora:
+        told |= {"use_peft": True, "lora_r": options.lora, "lora_alpha": options.lora, "lora_dropout": 0.0}
+        told["lora_target_modules"] = "all-linear"
     command = [str(Path(sys.executable).parent / "trl"), "sft"]
     for name, value in told.items():
         command += [f"--{name}", str(value)]

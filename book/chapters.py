@@ -9,13 +9,13 @@ from book.passage import Runs, plain
 from selves.markdown import block, inline
 
 
-def title_page(manuscript: Manuscript, repo: str) -> str:
-    """Return title, contents and the whole text."""
+def title_page(manuscript: Manuscript, page: str) -> str:
+    """Return title, contents and the whole text. `page` is where the repository is on the Hub."""
     contents = []
     for number, chapter in enumerate(manuscript.chapters, 1):
         name = f"{number}. {_inline(chapter.title)}"
         if chapter.opener is not None:
-            name += f" ([`{chapter.opener.age}`](https://huggingface.co/{repo}/tree/{chapter.opener.age}))"
+            name += f" ([`{chapter.opener.age}`]({page}/tree/{chapter.opener.age}))"
         contents.append(name)
     figures = manuscript.figures
     said = [f"{figures.passages:,} passages"]

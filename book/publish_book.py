@@ -46,13 +46,15 @@ def publish_book(options: Namespace, house: House) -> int:
     name, tell = manuscript.lineage, teller()
     if options.dry_run:
         repo = named(options.to, name, None)
-        cards = _cards(manuscript, ages, repo)
+        from training.hub import ENDPOINT
+
+        cards = _cards(manuscript, ages, repo, ENDPOINT)
         told = {f"{revision}: {README}": card for revision, card in cards.items()}
         say_files(repo, {**told, **files}, public=False, as_json=options.json)
         return 0
     hub, repo = connect(options.to, name)
     heads = _published(hub, repo, manuscript)
-    cards = _cards(manuscript, ages, repo, heads)
+    cards = _cards(manuscript, ages, repo, hub.endpoint, heads)
     for chapter in manuscript.chapters:
         if chapter.opener is not None and chapter.opener.address not in ages:
             tell(f"{chapter.opener.address} is not here any more: its chapter stands in main alone")
@@ -125,7 +127,11 @@ def _published(hub: Hub, repo: str, manuscript: Manuscript) -> set[str]:
 
 
 def _cards(
-    manuscript: Manuscript, ages: dict[str, Age], repo: str, there: Collection[str] | None = None
+    manuscript: Manuscript,
+    ages: dict[str, Age],
+    repo: str,
+    endpoint: str,
+    there: Collection[str] | None = None,
 ) -> dict[str, bytes]:
     """Return revision -> card, `main` last. Two chapters about one age stand in one card.
 
@@ -144,14 +150,14 @@ def _cards(
         card = ages[address].card
         about = f"## This age\n\n{facts(card)}"
         front = head(card, repo, tags=["book"])
-        whole_book = f"*From [{inline(plain(manuscript.title))}](https://huggingface.co/{repo})*"
+        whole_book = f"*From [{inline(plain(manuscript.title))}]({endpoint}/{repo})*"
         parts = [front, mark, whole_book, *texts, about, how_to_load(card, repo)]
         cards[ages[address].address.age] = ("\n\n".join(parts) + "\n").encode()
     sent = [age.card for age in ages.values() if there is None or age.address.age in there]
     newest = sent[-1] if sent else None
     front = head(newest, repo, tags=["book"]) if newest else ""
     load = how_to_load(newest, repo) if newest else ""
-    whole = [front, mark, title_page(manuscript, repo), load]
+    whole = [front, mark, title_page(manuscript, f"{endpoint}/{repo}"), load]
     cards["main"] = ("\n\n".join(filter(None, whole)) + "\n").encode()
     return cards
 

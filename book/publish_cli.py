@@ -34,13 +34,14 @@ selves publish book ember                            "the model is the book": ch
 selves publish site home/books/ember/site --to ember-book    a static Space
 selves publish dataset 3 --to ember-talk             an export of memory, if all of it may be published
 selves publish list                                  what was published, and what of it was called back since
+selves publish delete anna/ember-talk                what would be taken off the Hub; --yes does it
 """
 
 
 def parser() -> ArgumentParser:
     """Return the parser of `selves publish`."""
     publish = make_parser("selves publish", "put ages, books, sites and data sets on the Hub", EXAMPLES)
-    verbs = publish.add_subparsers(dest="verb", metavar="ages|book|site|dataset|list", required=True)
+    verbs = publish.add_subparsers(dest="verb", metavar="ages|book|site|dataset|list|delete", required=True)
     ages = verbs.add_parser("ages", help="one repository for a lineage, a revision for each age")
     ages.add_argument("what", nargs="+", metavar="LINEAGE|ADDRESS", help="a lineage, or some of its ages")
     book = verbs.add_parser("book", help="a built book into the repository of its lineage")
@@ -50,6 +51,11 @@ def parser() -> ArgumentParser:
     dataset = verbs.add_parser("dataset", help="an export of memory, as a data set")
     dataset.add_argument("export", type=int, metavar="EXPORT", help="its number in `selves memory exports`")
     listing = verbs.add_parser("list", help="what was published, and what of it was called back")
+    delete = verbs.add_parser("delete", help="take a repository, or one revision of it, off the Hub again")
+    delete.add_argument("repo", metavar="NAMESPACE/NAME", help="as `selves publish list` shows it")
+    delete.add_argument("--revision", metavar="REVISION", help="this one alone, such as base-000400")
+    delete.add_argument("--kind", choices=["model", "dataset", "space"], help="where several have one name")
+    delete.add_argument("--yes", action="store_true", help="do it; it cannot be undone")
     for verb in (ages, book, site, dataset):
         verb.add_argument(
             "--to", metavar="[NAMESPACE/]NAME", help="the repository (default: yours, its name)"
@@ -58,7 +64,7 @@ def parser() -> ArgumentParser:
             verb.add_argument("--public", action="store_true", help="if it is new: for everybody to see")
         verb.add_argument("--collection", metavar="TITLE", help="put it into this collection of yours too")
         verb.add_argument("--dry-run", action="store_true", help="only say what would be sent")
-    for verb in (ages, book, site, dataset, listing):
+    for verb in (ages, book, site, dataset, listing, delete):
         verb.add_argument("--json", action="store_true", help="print JSON")
     return publish
 
@@ -82,6 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from book.publish_dataset import publish_dataset
 
             return publish_dataset(options, house)
+        case "delete":
+            from book.publish_delete import publish_delete
+
+            return publish_delete(options, house)
         case _:
             return _list(options, house)
 
@@ -247,6 +257,6 @@ def _list(options: Namespace, house: House) -> int:
         print("nothing was published yet: `selves publish --help`", file=sys.stderr)
     for receipt, bad in rows:
         where = f"{receipt.kind} {receipt.repo} {receipt.revision}"
-        note = "  CALLED BACK: delete it there" if bad else ""
+        note = f"  CALLED BACK: selves publish delete {receipt.repo}" if bad else ""
         print(f"{receipt.what:<28} {where:<44} {receipt.verified_at:%Y-%m-%d} {receipt.commit[:12]}{note}")
     return 0

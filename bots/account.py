@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -20,13 +19,17 @@ import aiohttp
 import discord
 
 from bots.splitting import split
-from selves.errors import DiscordError
+from selves.errors import DiscordError, RefusedError
+from selves.files import sha256_text
 
 log = logging.getLogger("selves.bots")
 Result = TypeVar("Result")
 
 TYPING_S = 8.0
 """Discord shows "typing" for ten seconds."""
+FOR_NOW = (20016, 20022, 20028, 20029, 40004, 40006, 40062, 130000)
+"""Codes of refusals that pass: slow mode and other limits, a feature switched off for a while, overload.
+https://discord.com/developers/docs/topics/opcodes-and-status-codes#json"""
 STEADY_S = 60.0
 """Who has been online this long is not failing any more."""
 
@@ -82,6 +85,14 @@ class Account:
         self._make_client = make_client
         self._pauses = pauses
         self._client: discord.Client | None = None
+        self._changed = asyncio.Event()
+        """Set when it is to log in as somebody else."""
+
+    def become(self, variable: str, token: str) -> None:
+        """Be the account with this token from now on; whoever was logged in leaves."""
+        if not self.is_for(variable, token):
+            self.variable, self._token = variable, token
+            self._changed.set()
 
     def is_for(self, variable: str, token: str) -> bool:
         """Whether it is the account with this token."""
@@ -95,16 +106,23 @@ class Account:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
+            self._changed.clear()
             life = asyncio.create_task(self._live(), name=f"discord {self.name}")
+            changed = asyncio.create_task(self._changed.wait())
             try:
-                await asyncio.wait([life])
+                await asyncio.wait([life, changed], return_when=asyncio.FIRST_COMPLETED)
             finally:
-                # cancelled ourselves: let the client say goodbye
+                changed.cancel()
+                # cancelled ourselves, or somebody else by now: let the client say goodbye
                 while not life.done():
                     # again: in Python 3.11 `asyncio.wait_for`, by which discord.py waits for its connection,
                     # misses a cancellation that comes at the same moment
                     life.cancel()
                     await asyncio.wait([life], timeout=self._pauses.goodbye_s)
+            if self._changed.is_set():
+                log.info("%s is another account from now on", self.name)
+                failures = 0
+                continue
             error = life.exception() if not life.cancelled() else None
             failures = 1 if loop.time() - started > STEADY_S else failures + 1
             refused, why, fix = explain(error, self.variable)
@@ -122,7 +140,9 @@ class Account:
                 exc_info=trace,
             )
             self.tried.set()
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._changed.wait()
 
     async def _live(self) -> None:
         client = self._make_client()
@@ -163,15 +183,12 @@ class Account:
 
         The same nonce posts nothing twice, as long as Discord remembers it (some minutes). Outages, server
         errors and broken connections are waited out and tried again. Raises DiscordError when that does not
-        help, or when Discord refuses.
+        help, RefusedError when Discord refuses for good.
         """
-        ids = [
-            await self._post_part(
-                channel_id, part, nonce=part_nonce(nonce, number), reply_to=None if number else reply_to
-            )
-            for number, part in enumerate(split(text))
-        ]
-        return ids[0]
+        first, *_ = parts = split(text)
+        first_id = await self._post_part(channel_id, first, nonce=part_nonce(nonce, 0), reply_to=reply_to)
+        await self.post_rest(channel_id, parts, nonce=nonce)
+        return first_id
 
     async def _post_part(self, channel_id: int, text: str, *, nonce: str, reply_to: int | None) -> int:
         async def send(client: discord.Client) -> int:
@@ -182,10 +199,14 @@ class Account:
     async def post_rest(self, channel_id: int, parts: Sequence[str], *, nonce: str) -> None:
         """Post all but the first part of a long message, with the nonces that `post` gives them.
 
-        Raises DiscordError.
+        What is refused of it for good stays away: the message stands, if not to its end. Raises DiscordError.
         """
         for number, part in enumerate(parts[1:], 1):
-            await self._post_part(channel_id, part, nonce=part_nonce(nonce, number), reply_to=None)
+            try:
+                await self._post_part(channel_id, part, nonce=part_nonce(nonce, number), reply_to=None)
+            except RefusedError as error:
+                log.error("the rest of a long message in channel %s is left out: %s", channel_id, error)
+                return
 
     async def edit(self, channel_id: int, message_id: int, text: str) -> None:
         """Change a message of its own into `text`, which fits into one. Raises DiscordError."""
@@ -221,7 +242,7 @@ class Account:
                 and message.reference.message_id == message_id
             ]
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-            raise DiscordError(f"{self.name} cannot read channel {channel_id}: {error}") from error
+            raise refusal(error)(f"{self.name} cannot read channel {channel_id}: {error}") from error
 
     async def _insist(self, what: str, act: Callable[[discord.Client], Awaitable[Result]]) -> Result:
         """Do something on Discord, again and again until the pauses are used up. Raises DiscordError."""
@@ -230,14 +251,14 @@ class Account:
             try:
                 return await act(client)
             except discord.Forbidden as error:
-                raise DiscordError(
+                raise refusal(error)(
                     f"{self.name} may not {what}: {error.text}",
                     "`selves bots check` says which permission is missing",
                 ) from error
             except discord.HTTPException as error:
                 # a server of one's own may say "too often" in a way that discord.py does not wait for
                 if error.status < 500 and error.status != 429:
-                    raise DiscordError(f"Discord did not let {self.name} {what}: {error}") from error
+                    raise refusal(error)(f"Discord did not let {self.name} {what}: {error}") from error
                 trouble: Exception = error
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 trouble = error
@@ -263,7 +284,7 @@ class Account:
                 if message.author.id == self.user_id and message.content == first:
                     return message.id
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-            raise DiscordError(f"{self.name} cannot read channel {channel_id}: {error}") from error
+            raise refusal(error)(f"{self.name} cannot read channel {channel_id}: {error}") from error
         return None
 
     async def react(self, channel_id: int, message_id: int, emoji: str) -> None:
@@ -320,6 +341,22 @@ class Reply(discord.MessageReference):
     to_message_reference_dict = to_dict
 
 
+def refusal(error: Exception) -> type[DiscordError]:
+    """Return RefusedError if what Discord answered holds for good, else DiscordError.
+
+    Discord names its reason by a code. Without one it was somebody on the way, who may let it through later.
+    """
+    if not isinstance(error, discord.HTTPException):
+        return DiscordError
+    return refused_with(error.status, error.code)
+
+
+def refused_with(status: int, code: int) -> type[DiscordError]:
+    """The same for an HTTP status and a code of Discord's, 0 where there is none."""
+    for_good = status in (400, 403, 404, 413) and code != 0 and code not in FOR_NOW
+    return RefusedError if for_good else DiscordError
+
+
 def explain(error: BaseException | None, variable: str) -> tuple[bool, str, str]:
     """Say in plain words why a client ended: whether Discord refused it, why, and what to do."""
     if isinstance(error, discord.LoginFailure) or (
@@ -342,4 +379,9 @@ def explain(error: BaseException | None, variable: str) -> tuple[bool, str, str]
 
 def part_nonce(nonce: str, number: int) -> str:
     """Return the nonce of one part of a long message; the first part has the message's own."""
-    return nonce if number == 0 else hashlib.sha256(f"{nonce}:{number}".encode()).hexdigest()[:25]
+    return nonce if number == 0 else nonce_of(f"{nonce}:{number}")
+
+
+def nonce_of(what: str) -> str:
+    """Return a nonce that is always the same for the same, of 25 characters, which Discord takes at most."""
+    return sha256_text(what)[:25]

@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 from bots import context, filters, guard, settings
 from bots.account import Account
 from bots.discord_channel import DiscordChannel
+from bots.posting import post_kept
 from bots.purse import Purse
 from bots.scene import ATTEMPTS, finish, to_lines, utc_now
 from bots.streaming import Growing
@@ -138,14 +139,20 @@ class Answerer:
                 await self._give_up(persona, asked, drawn.utterances[-1].error)
             self.given_up.add((persona.name, asked.id))
             return None
-        stands = await growing.become(kept.text, kept.nonce) if growing is not None else None
-        await self._store.mark_posted(kept.id, stands or await self._channel.post(kept, asked))
+        if await post_kept(self._store, kept, self._show(kept, asked, growing)) is None:
+            if growing is not None:
+                await growing.withdraw()
+            return None
         if growing is not None:
             await growing.settled()
         if ask.former is not None:
             await self._note_again(ask.former, kept)
         log.info("%s: %s answered %s", self._channel.place, persona.name, asked.speaker)
         return kept
+
+    async def _show(self, kept: Message, asked: Message, growing: Growing | None) -> int:
+        stands = await growing.become(kept.text, kept.nonce) if growing is not None else None
+        return stands or await self._channel.post(kept, asked)
 
     async def _draw(
         self,

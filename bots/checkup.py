@@ -66,7 +66,8 @@ async def _examine_one(
                 )
                 why = ". ".join(explain(discord.PrivilegedIntentsRequired(None), variable)[1:])
                 problems.append(f"{why}{unsure}")
-            for channel_id in cast.discord.channels:
+            news = [cast.discord.news] if listens and cast.discord.news else []
+            for channel_id in dict.fromkeys((*cast.discord.channels, *news)):
                 problems += await _examine_channel(client, channel_id, needs)
         except (discord.LoginFailure, discord.HTTPException, aiohttp.ClientError, OSError) as error:
             problems.append(". ".join(filter(None, explain(error, variable)[1:])))

@@ -131,7 +131,7 @@ async def _status(house: House, *, as_json: bool) -> int:
     async with open_store(house.database_url, create=False) as store:
         status = await read_status(store)
     if as_json:
-        print(to_json({"processes": status.processes, "is_well": status.is_well}))
+        print(to_json({**status._asdict(), "is_well": status.is_well}))
     else:
         console = _console()
         for style, line in lines(status):

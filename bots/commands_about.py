@@ -11,6 +11,7 @@ from discord import app_commands
 from bots import filters, settings
 from bots.buttons import Press
 from bots.desk import Desk, tell
+from bots.lines import standing
 from bots.parlor import choose_persona
 from memory.types import StoredWriting
 from selves.lineage import Address
@@ -84,7 +85,7 @@ async def letters(desk: Desk, name: str, barred: Collection[str]) -> str:
         if scene.kind in ("letter", "answer") and not scene.place.startswith("private:"):
             written += [
                 m
-                for m in await desk.store.messages(scene.id)
+                for m in standing(await desk.store.messages(scene.id))
                 if m.speaker == persona.name and _may_be_shown(desk, m.address, m.text, barred)
             ]
     shown = [

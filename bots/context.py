@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bots.lines import standing
 from memory.posted import asked_in, messages_until
 from memory.store import Store
 from memory.types import Message
@@ -34,7 +35,8 @@ async def lines_before(
         lines = [*await messages_until(store, origin, most - len(lines)), *lines]
         scene = await store.scene(origin.scene_id)
     chain = await _chain(store, asked, {line.id for line in lines})
-    return asked, [*chain, *newest_answers(lines)]
+    # a refused answer must not displace the one that does stand there
+    return asked, [*standing(chain), *newest_answers(standing(lines))]
 
 
 async def _chain(store: Store, asked: Message, there: set[int]) -> list[Message]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from bots.letter import name_of
 from bots.letters_cli import answer_all, state_of
+from bots.lines import standing
 from bots.post_office import ANSWER, Delivery, answer_key, deliveries
 from memory.show import visible
 from memory.store import Store, open_store
@@ -55,7 +56,7 @@ async def threads(store: Store) -> list[Thread]:
 async def _follow(store: Store, letter: Message, answers: dict[str | None, Scene]) -> list[Message]:
     found = [letter]
     while (scene := answers.get(answer_key(found[-1]))) is not None:
-        written = [m for m in await store.messages(scene.id) if m.origin == "self" and m.text]
+        written = [m for m in standing(await store.messages(scene.id)) if m.origin == "self" and m.text]
         if not written:
             break
         found.append(written[-1])

@@ -15,11 +15,12 @@ import discord
 
 from bots.account import PATIENT, TYPING_S, Account, Pauses
 from bots.discord_channel import DiscordChannel
+from bots.posting import post_kept
 from memory import states
-from memory.outbox import posted_as
+from memory.outbox import outcome_of
 from memory.store import Store
 from memory.types import Message
-from selves.errors import DiscordError, StoreError
+from selves.errors import DiscordError, RefusedError, StoreError
 
 log = logging.getLogger("selves.bots")
 
@@ -59,16 +60,21 @@ class Elsewhere(Account):
         raise DiscordError(f"{self.name} is run by another process")
 
     async def post(self, channel_id: int, text: str, *, nonce: str, reply_to: int | None = None) -> int:  # noqa: ARG002
-        """Wait until the other process has posted what was kept under this nonce. Raises DiscordError."""
+        """Wait until the other process has posted what was kept under this nonce.
+
+        Raises DiscordError; RefusedError when it has given that up.
+        """
         try:
             async with asyncio.timeout(self._pauses.login_s):
-                while (platform_id := await posted_as(self._store, nonce)) is None:  # noqa: ASYNC110
+                while (outcome := await outcome_of(self._store, nonce)) is None:  # noqa: ASYNC110
                     await asyncio.sleep(LOOK_S)
-                return platform_id
         except TimeoutError:
             raise DiscordError(
                 f"{self.name}, whom another process runs, has not posted: {self.problem or 'it is silent'}"
             ) from None
+        if outcome.platform_id is None:
+            raise RefusedError(outcome.refused or f"what {self.name} was to say is gone")
+        return outcome.platform_id
 
     async def post_rest(self, channel_id: int, parts: Sequence[str], *, nonce: str) -> None:
         """Done: the other process posts messages whole."""
@@ -156,7 +162,7 @@ class Errands:
             return
         place = DiscordChannel(int(channel), self._store, {message.speaker: account}, account, lambda: False)
         try:
-            await self._store.mark_posted(message.id, await place.post(message))
+            await post_kept(self._store, message, place.post(message))
         except DiscordError as error:
             log.error("%s: %s", message.place, error)
             self._not_before[message.id] = now + AGAIN_S

@@ -25,6 +25,7 @@ from bots.desk import Desk
 from bots.elsewhere import Elsewhere, Errands
 from bots.hearing import CatchUp, Event
 from bots.newcomers import Newcomers
+from bots.news import NEWS_S, tell_news
 from bots.nights import NIGHT_S, write_due
 from bots.processes import BEAT_S, LEASE_S, LISTENING, Processes, lease_of
 from bots.reading import Company
@@ -34,6 +35,7 @@ from bots.rooms import Rooms
 from bots.schedule import Timetable, upcoming
 from bots.speaker import GUILD_WAIT_S, Speaker
 from bots.webhook import Guest, Webhooks
+from memory.outbox import drop_old_notes
 from memory.store import Store
 from selves.cast import Cast, Persona, SceneSpec
 from selves.errors import DiscordError, StoreError, UsageError
@@ -185,6 +187,7 @@ class Fleet:
         timetable.every(EXPIRY_S, self._expire)
         timetable.every(COMPARE_S, self.compare)
         timetable.every(NIGHT_S, partial(write_due, self.store, self._voice, self.cast))
+        timetable.every(NEWS_S, self.tell_news)
         if self._newcomers is not None:
             timetable.every(NEWCOMERS_S, self._newcomers.announce)
         await timetable.start()
@@ -245,8 +248,7 @@ class Fleet:
         upcoming(cast.schedule, datetime.now(UTC), 1)
         filters.load(cast.filter)
         variable = cast.discord.registrar_token
-        if not self.registrar.is_for(variable, tokens.get(variable, "")):
-            log.warning("the registrar goes by its former token until the selves are started again")
+        self.registrar.become(variable, tokens.get(variable, ""))
         await self.rooms.name(cast.discord.channels)
         before = {**self.own, **self._guests}
         self.cast, self._tokens, self.desk.cast = cast, tokens, cast
@@ -364,6 +366,10 @@ class Fleet:
         """Follow the edits and deletions that nobody told of."""
         self._catch_up()
 
+    async def tell_news(self) -> None:
+        """Tell who joined the cast, is another age now, or has left, where that was not told yet."""
+        await tell_news(self.store, self.cast, self.registrar)
+
     def _catch_up(self) -> None:
         for room in self.rooms.values():
             room.take(CatchUp())
@@ -374,8 +380,9 @@ class Fleet:
     async def _expire(self) -> None:
         try:
             expired = await self.store.expire(datetime.now(UTC))
+            await drop_old_notes(self.store)
         except StoreError as error:
-            log.error("people's words could not be looked through: %s", error)
+            log.error("what was kept long enough could not be deleted: %s", error)
             return
         if expired:
             log.info("%d messages of people were kept long enough and are gone", expired)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -26,6 +26,11 @@ def finish(text: str, *, was_cut: bool) -> str:
     if re.search(r"[.!?…][\"'”’)]*$", text):
         return text
     return whole[0] if whole else f"{text.rstrip(' ,;:-')}…"
+
+
+def standing(messages: Iterable[Message]) -> list[Message]:
+    """Leave out what Discord refused for good: nobody has read it (pure)."""
+    return [m for m in messages if m.status != "undelivered"]
 
 
 def to_lines(messages: Sequence[Message]) -> list[Line]:

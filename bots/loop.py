@@ -5,6 +5,7 @@
         round-0001/recipe.json    by what it is trained
         round-0001/trial/         where nobody sees it until it is decided (bots/trial.py)
         round-0001/verdict.json   what was measured, and whether the new self stays
+        measured.json             what selves were asked in earlier rounds, so that it is not asked again
 
 A round that was broken off goes on where it stopped. What a round held out is asked in every later one too,
 so the set of questions that a new self must not fail grows; where a person was forgotten, the questions that
@@ -29,17 +30,17 @@ from selves import config
 from selves.cast import load_cast
 from selves.errors import ConfigError
 from selves.files import write_file
-from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN, Address, find_age, list_ages
+from selves.lineage import ADDRESS_PATTERN, LINEAGE_PATTERN, Address, find_age, list_ages
 from selves.moving import move
 from selves.settings import House
 from selves.speech import Frozen
 from training.post.recipe import Data, PostRecipe
 
 if TYPE_CHECKING:
-    from training.post.figures import Figure
+    from training.figure import Figure
 
 LearnedFrom = Literal["dpo", "kto", "sft"]
-VERDICT_FILE, RECIPE_FILE = "verdict.json", "recipe.json"
+VERDICT_FILE, RECIPE_FILE, MEASURED_FILE = "verdict.json", "recipe.json", "measured.json"
 ROWS = "rows"
 Tell = Callable[[str], None]
 
@@ -67,7 +68,7 @@ class Gate(Frozen):
     """Suites of `selves evals`, and your own as `module:function`."""
     items: int = Field(100, ge=1, le=100_000)
     margin: float = Field(0.05, ge=0, le=1)
-    """By how much a share may fall."""
+    """By how much a share may fall, and anything else in standard deviations of what its items got."""
 
 
 class LoopRecipe(Frozen):
@@ -75,7 +76,7 @@ class LoopRecipe(Frozen):
 
     lineage: str = Field(pattern=rf"^{LINEAGE_PATTERN}$")
     """Of the new selves. That of the base: they are what it becomes, and letters to its future reach them."""
-    base: str = Field(pattern=rf"^{LINEAGE_PATTERN}@{AGE_PATTERN}$")
+    base: str = Field(pattern=rf"^{ADDRESS_PATTERN}$")
     """The address that the first round goes on from; later ones go on from the last that was kept."""
     persona: str = ""
     """Of the cast: a self that is kept becomes its address in the cast file."""
@@ -142,7 +143,7 @@ class Verdict(Frozen):
     lost: tuple[str, ...] = ()
     """What broke."""
     figures: tuple[dict[str, Any], ...] = ()
-    """Each before and after."""
+    """Each of the self before that was best in it, and of the new one."""
     next: dict[str, Any] = Field(default_factory=dict)
     """[next], as it was."""
 
@@ -155,6 +156,8 @@ class Plan(Frozen):
     rows: int
     left_out: Mapping[str, int]
     """What memory may not give, and why."""
+    before: tuple[str, ...] = ()
+    """The selves that a new one is held to: the first base, and all that were kept since."""
     waits: str = ""
     """Why nothing is done now."""
     passed_over: tuple[int, ...] = ()
@@ -190,8 +193,18 @@ async def plan(recipe: LoopRecipe, house: House, store: Store) -> Plan:
     number = next_round(recipe, house, ended)
     base = kept[-1].address if kept else str(find_age(house.checkpoints, recipe.base).address)
     over = tuple(verdict.round for verdict in passed)
+    all_before = dict.fromkeys((recipe.base, *(verdict.address for verdict in kept)))
+    before = tuple(address for address in all_before if _is_here(house, address))
     if (begun := await _begun(recipe, house, store, number)) is not None:
-        return Plan(round=number, base=base, rows=begun.rows, left_out={}, passed_over=over, going_on=True)
+        return Plan(
+            round=number,
+            base=base,
+            rows=begun.rows,
+            left_out={},
+            passed_over=over,
+            before=before,
+            going_on=True,
+        )
     seen = await preview(store, recipe.wanted())
     new = seen.rows - (kept[-1].rows if kept else 0)
     waits = ""
@@ -205,6 +218,7 @@ async def plan(recipe: LoopRecipe, house: House, store: Store) -> Plan:
         rows=seen.rows,
         left_out=seen.summary["left_out"],
         passed_over=over,
+        before=before,
         waits=waits,
     )
 
@@ -217,20 +231,25 @@ def standing(
     It may not where words that a self learned from, or one that it comes from, were called back meanwhile,
     nor where its age is gone.
     """
-    good, kept, passed = {recipe.base}, [], []
+    good = {recipe.base}
+    kept: list[Verdict] = []
+    passed: list[Verdict] = []
     for verdict in ended:
         if not verdict.kept:
             continue
         address = Address.parse(verdict.address)
-        there = (house.checkpoints / address.lineage / address.age).exists() or trial.has(
+        there = _is_here(house, verdict.address) or trial.has(
             round_of(recipe, house, verdict.round), address.lineage, address.age
         )
-        if verdict.base in good and verdict.export_id in valid and there:
+        if verdict.base in good and verdict.export_id in valid:
             good.add(verdict.address)
-            kept.append(verdict)
-        else:
-            passed.append(verdict)
+        (kept if there and verdict.address in good else passed).append(verdict)
     return kept, passed
+
+
+def _is_here(house: House, address: str) -> bool:
+    lineage, age = Address.parse(address)
+    return (house.checkpoints / lineage / age).exists()
 
 
 def next_round(recipe: LoopRecipe, house: House, ended: list[Verdict]) -> int:
@@ -272,11 +291,11 @@ async def tests_of(recipe: LoopRecipe, house: House, store: Store, number: int) 
 def decide(
     recipe: LoopRecipe, house: House, planned: Plan, taken: Exported, rounds: list[int], tell: Tell
 ) -> Verdict:
-    """Train the next self where nobody sees it, and ask it, the one before and the first. Blocks for long.
+    """Train the next self where nobody sees it, and ask it and all before it. Blocks for long.
 
     Raises as `training.post.run.train`; TrainingError if there is nothing that could be compared.
     """
-    from training.post import gate
+    from training.post import data, gate
     from training.post.run import train
 
     folder = round_of(recipe, house, planned.round)
@@ -290,18 +309,16 @@ def decide(
     scratch = trial.open_trial(house, recipe.lineage, folder)
     tell(f"round {planned.round}: {taken.rows} rows from memory; {post.method} from {planned.base}")
     card = train(post, scratch)[-1]
-    learned = gate.learned(post)
+    learned = data.prepare(post).learned
     tests = [(f"round {n}", gate.held_out(post, rows_of(recipe, house, n), learned)) for n in rounds]
 
     def ask(address: str) -> list[Figure]:
-        return gate.measure(find_age(scratch.checkpoints, address), post, tests)
+        known = folder_of(recipe, house) / MEASURED_FILE
+        return gate.measure(find_age(scratch.checkpoints, address), post, tests, known)
 
     new = ask(card.address)
-    compared = gate.compare(ask(planned.base), new, recipe.gate.margin)
+    compared = gate.compare({address: ask(address) for address in planned.before}, new, recipe.gate.margin)
     lost = [one.after.name for one in compared if one.broken]
-    if planned.base != recipe.base:  # or each round might lose a little, and all of them everything
-        first = gate.compare(ask(recipe.base), new, recipe.gate.margin)
-        lost += [f"{one.after.name} (since {recipe.base})" for one in first if one.broken]
     return Verdict(
         round=planned.round,
         kept=not lost,
@@ -311,7 +328,13 @@ def decide(
         rows=taken.rows,
         lost=tuple(lost),
         figures=tuple(
-            {"name": one.after.name, "before": str(one.before), "after": str(one.after), "broken": one.broken}
+            {
+                "name": one.after.name,
+                "than": one.than,
+                "before": str(one.before),
+                "after": str(one.after),
+                "broken": one.broken,
+            }
             for one in compared
         ),
         next=recipe.next,

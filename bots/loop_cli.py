@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from selves.cast import load_cast
 from selves.cli import make_parser
 from selves.errors import SelvesError
+from selves.moving import persona_table
 from selves.settings import House
+from training.tokenizer import self_name
 
 if TYPE_CHECKING:
     from bots.loop import LoopRecipe, Plan, Verdict
@@ -126,7 +128,8 @@ def _show_verdict(verdict: Verdict, *, as_json: bool) -> None:
     print(f"round {verdict.round}, {verdict.rows} rows, from {verdict.base}: {what}")
     for figure in verdict.figures:
         mark = "  broken" if figure["broken"] else ""
-        print(f"  {figure['name']}: {figure['before']} -> {figure['after']}{mark}")
+        than = f" (of {figure['than']})" if figure.get("than", verdict.base) != verdict.base else ""
+        print(f"  {figure['name']}: {figure['before']}{than} -> {figure['after']}{mark}")
     if verdict.kept:
         lineage = verdict.address.partition("@")[0]
-        print(f'in a cast:\n\n[[persona]]\nname = "{lineage.title()}"\naddress = "{verdict.address}"')
+        print(f"in a cast:\n\n{persona_table(self_name(lineage), verdict.address)}")

@@ -28,6 +28,7 @@ from bots.discord_api import words_origin
 from bots.discord_channel import DiscordChannel, place_of
 from bots.hearing import CatchUp, Edited, Event, Gone, Heard, ThreadBegan, is_kept_out
 from bots.history import LONGEST_GAP, read_history
+from bots.posting import post_kept
 from bots.scene import find_voices, play, utc_now
 from bots.streaming import take_back_torsos
 from memory.posted import consents_at, message_at
@@ -423,7 +424,8 @@ class Room:
     async def _post_leftovers(self) -> None:
         """Post what was kept and not posted, and go on with scenes that were cut off.
 
-        What Discord refuses keeps nothing else back. Raises DiscordError for the last of it.
+        What Discord refuses keeps nothing else back; what it refuses for good is given up. Raises
+        DiscordError for the last of the rest.
         """
         self._leftovers = False
         refused: DiscordError | None = None
@@ -445,7 +447,7 @@ class Room:
             raise refused
 
     async def _post(self, message: Message) -> None:
-        await self._store.mark_posted(message.id, await self.channel.post(message))
+        await post_kept(self._store, message, self.channel.post(message))
 
     async def _play(self, planned: Planned) -> None:
         """Play a scene, unless it has been played already."""

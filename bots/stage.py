@@ -11,7 +11,8 @@ from typing import Literal
 
 from bots import bids, filters, floor, guard, kinds, letter, pick, quiet
 from bots.channel import Channel
-from bots.lines import finish, to_lines
+from bots.lines import finish, standing, to_lines
+from bots.posting import post_kept
 from bots.purse import Purse
 from memory import feedback
 from memory.store import Store
@@ -30,7 +31,8 @@ BEST_OF = "best of n"
 """By this rule a sample was chosen over its siblings."""
 
 Turn = Literal["said", "silent", "failed"]
-"""How a turn went: a line was posted; all samples were refused; the engine failed."""
+"""How a turn went: a line was posted; all samples were refused; the engine failed, or Discord would not take
+the line."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,12 @@ class Stage:
                 await self.store.say(scene.id, speaker=OPERATOR, text=self.spec.opening, origin="operator")
             ]
         posted = [await self.post(m) if m.status == "pending" else m for m in messages]
-        return [self.received, *posted] if self.received else posted
+        read = standing(m for m in posted if m is not None)
+        return [self.received, *read] if self.received else read
 
-    async def post(self, message: Message) -> Message:
-        return await self.store.mark_posted(message.id, await self.channel.post(message))
+    async def post(self, message: Message) -> Message | None:
+        """Post a kept message and return it; None if it is refused for good."""
+        return await post_kept(self.store, message, self.channel.post(message))
 
     def count_turns(self, scene: Scene, messages: Sequence[Message]) -> int:
         """How many of the scene's turns are taken: every try counts, but a letter only when it is written."""
@@ -142,19 +146,22 @@ class Stage:
         utterances: list[Utterance] = []
         texts: list[str] = []
         chosen: int | None = None
-        for attempt in range(ATTEMPTS):
-            async with self.channel.thinking(speaker):
+        # all tries are one turn: whoever is paused or halted in between has begun to speak
+        async with self.channel.thinking(speaker):
+            for attempt in range(ATTEMPTS):
                 drawn = await self.draw(speaker, visible, seed_from(self.seed, scene.turns, attempt))
-            fresh = range(len(utterances), len(utterances) + len(drawn))
-            utterances += drawn
-            texts += [self.read(speaker, messages, utterance) for utterance in drawn]
-            fit = [
-                n for n in fresh if not utterances[n].error and not self.refuse(speaker, texts[n], messages)
-            ]
-            if fit:
-                chosen = max(fit, key=lambda n: self.score(texts[n], utterances[n], heard))
-            if fit or all(utterance.error for utterance in drawn):
-                break
+                fresh = range(len(utterances), len(utterances) + len(drawn))
+                utterances += drawn
+                texts += [self.read(speaker, messages, utterance) for utterance in drawn]
+                fit = [
+                    n
+                    for n in fresh
+                    if not utterances[n].error and not self.refuse(speaker, texts[n], messages)
+                ]
+                if fit:
+                    chosen = max(fit, key=lambda n: self.score(texts[n], utterances[n], heard))
+                if fit or all(utterance.error for utterance in drawn):
+                    break
         if self.channel.halted():
             chosen = None
         kept = await self.store.keep_turn(
@@ -165,11 +172,11 @@ class Stage:
             text=None if chosen is None else texts[chosen],
             spent_in=self.purse.scopes(speaker.name),
         )
-        if kept:
-            await self.post(kept)
-            await self.keep_best(kept)
         tokens = sum(len(utterance.token_ids) for utterance in utterances)
         if kept:
+            if await self.post(kept) is None:
+                return "failed", tokens
+            await self.keep_best(kept)
             return "said", tokens
         return "failed" if utterances[-1].error else "silent", tokens
 

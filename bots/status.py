@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from bots.processes import SILENT_AFTER, STATE, is_dead
 from memory import states
+from memory.outbox import KEPT, Undelivered, undelivered
 from memory.store import Store
 
 REGISTRAR = "The registrar"
+SHOWN = 5
+"""So many lines that could not be delivered are shown."""
 
 
 class Bot(NamedTuple):
@@ -42,9 +45,11 @@ class Process(NamedTuple):
 
 
 class Status(NamedTuple):
-    """All that run now."""
+    """All that run now, and what could not be delivered."""
 
     processes: tuple[Process, ...]
+    undelivered: tuple[Undelivered, ...] = ()
+    """Lines that Discord refused for good in the last days, the newest first."""
 
     @property
     def is_well(self) -> bool:
@@ -62,7 +67,8 @@ async def read_status(store: Store) -> Status:
         for key, state in found.items()
         if now - state.at <= SILENT_AFTER and not _is_dead(key)
     ]
-    return Status(tuple(sorted(living, key=lambda p: (not p.leads, p.started))))
+    processes = tuple(sorted(living, key=lambda p: (not p.leads, p.started)))
+    return Status(processes, tuple(await undelivered(store)))
 
 
 def _is_dead(key: str) -> bool:
@@ -92,7 +98,8 @@ def _bot(name: str, told: Mapping[str, Any]) -> Bot:
 def lines(status: Status) -> list[tuple[str, str]]:
     """Return what to show: (style, line)."""
     if not status.processes:
-        return [("red", "nobody of this house is on Discord; `selves bots run` brings them there")]
+        nobody = "nobody of this house is on Discord; `selves bots run` brings them there"
+        return [("red", nobody), *_undelivered(status.undelivered)]
     shown: list[tuple[str, str]] = []
     for process in status.processes:
         since = f"since {process.started:%d %b %H:%M} UTC"
@@ -112,4 +119,16 @@ def lines(status: Status) -> list[tuple[str, str]]:
             shown.append(("dim", f"    Discord refused {process.refusals} requests in ten minutes"))
     if not any(process.leads for process in status.processes):
         shown.append(("red", "nobody listens: no process has the registrar's token"))
-    return shown
+    return [*shown, *_undelivered(status.undelivered)]
+
+
+def _undelivered(lines: Sequence[Undelivered]) -> list[tuple[str, str]]:
+    if not lines:
+        return []
+    shown = [
+        ("", f"    {at:%d %b %H:%M} UTC, {place}, {speaker}, message {message_id}: {why}")
+        for message_id, place, speaker, why, at in lines[:SHOWN]
+    ]
+    more = f", the newest {SHOWN}" if len(lines) > SHOWN else ""
+    said = f"{len(lines)} lines of the last {KEPT.days} days that Discord refused for good{more}:"
+    return [("red", said), *shown, ("dim", "    `selves memory show MESSAGE` tells all about one")]

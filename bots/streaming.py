@@ -8,17 +8,17 @@ note is made first; whoever finds that note after a crash takes away what was le
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Self
 
-from bots.account import Account
+from bots.account import Account, nonce_of
 from bots.discord_channel import DiscordChannel
 from bots.splitting import LIMIT, split
 from memory import states
 from memory.posted import message_at
 from memory.store import Store
+from selves.errors import RefusedError
 
 log = logging.getLogger("selves.bots")
 
@@ -44,7 +44,7 @@ class Growing:
         self._store, self._channel, self._account = store, channel, account
         self._reply_to, self._is_fit = reply_to, is_fit
         # another one than the answer's own, which is not known yet; the same when it is tried again
-        self._nonce = hashlib.sha256(f"{nonce}:{account.name}:growing".encode()).hexdigest()[:25]
+        self._nonce = nonce_of(f"{nonce}:{account.name}:growing")
         self._text = ""
         self._changed = asyncio.Event()
         self._id: int | None = None
@@ -122,9 +122,12 @@ async def take_back_torsos(store: Store, channel: DiscordChannel, accounts: Mapp
     account = accounts.get(note["account"])
     if account is None or not account.online.is_set():
         return
-    for message_id in await account.replies_to(channel.channel_id, int(note["reply_to"])):
-        if await message_at(store, message_id) is None:
-            await account.delete(channel.channel_id, message_id)
+    try:
+        for message_id in await account.replies_to(channel.channel_id, int(note["reply_to"])):
+            if await message_at(store, message_id) is None:
+                await account.delete(channel.channel_id, message_id)
+    except RefusedError as error:
+        log.error("%s: what was left half said stays there: %s", channel.place, error)
     await states.put(store, _key(channel.place), None)
 
 

@@ -37,7 +37,8 @@ def pauses(rng: Random, *, branching: float, pause_s: float, most: int) -> list[
         times.append(at)
         for _ in range(poisson(rng, branching)):
             heapq.heappush(coming, at + _pause(rng, pause_s))
-    return [0.0, *(b - a for a, b in pairwise(times))]
+    # a sum of moments is rounded, and so may its difference be, to a hair more than was drawn
+    return [0.0, *(min(b - a, LONGEST * pause_s) for a, b in pairwise(times))]
 
 
 def poisson(rng: Random, mean: float) -> int:

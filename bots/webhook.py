@@ -19,11 +19,11 @@ import aiohttp
 import discord
 from discord.http import Route
 
-from bots.account import PATIENT, Account, Pauses
+from bots.account import PATIENT, Account, Pauses, refusal, refused_with
 from bots.breaker import Breaker
 from bots.splitting import split
 from bots.streaming import MARK
-from selves.errors import DiscordError
+from selves.errors import DiscordError, RefusedError
 
 log = logging.getLogger("selves.bots")
 
@@ -56,8 +56,15 @@ class Webhooks:
         Raises DiscordError.
         """
         async with aiohttp.ClientSession(trace_configs=[self._breaker.trace()]) as session:
-            ids = [await self._post_part(session, channel_id, name, part) for part in split(text)]
-        return ids[0]
+            first, *rest = split(text)
+            first_id = await self._post_part(session, channel_id, name, first)
+            for part in rest:
+                try:
+                    await self._post_part(session, channel_id, name, part)
+                except RefusedError as error:
+                    log.error("the rest of a long message of %s is left out: %s", name, error)
+                    break
+        return first_id
 
     async def find_posted(self, channel_id: int, name: str, text: str, since: datetime) -> int | None:
         """Return the id under which a guest posted a text since then, if it did. Raises DiscordError."""
@@ -80,7 +87,7 @@ class Webhooks:
         try:
             return [m async for m in history if m.webhook_id and m.author.name == name]
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-            raise DiscordError(f"the registrar cannot read channel {channel_id}: {error}") from error
+            raise refusal(error)(f"the registrar cannot read channel {channel_id}: {error}") from error
 
     async def change(self, channel_id: int, name: str, message_id: int, text: str | None) -> None:
         """Change a guest's message, or delete it (None); one that is gone is no trouble.
@@ -128,12 +135,17 @@ class Webhooks:
         raise DiscordError(f"{name} could not speak through the webhook: {trouble}", FIX)
 
     async def _trouble(self, answer: aiohttp.ClientResponse, name: str) -> str:
-        """Say what was answered, after waiting if that was asked for. Raises DiscordError for a refusal."""
+        """Say what was answered, after waiting if that was asked for.
+
+        Raises DiscordError for a refusal, RefusedError if it is one for good.
+        """
         trouble = f"{answer.status} {answer.reason}"
         if answer.status == 429:
             await asyncio.sleep(float((await answer.json()).get("retry_after", 1)))
         elif answer.status < 500 and answer.status != 404:
-            raise DiscordError(f"Discord refused a line of {name}: {trouble}", FIX)
+            raise refused_with(answer.status, await _code(answer))(
+                f"Discord refused a line of {name}: {trouble}", FIX
+            )
         return trouble
 
     async def _hook(self, channel_id: int) -> Hook:
@@ -151,12 +163,21 @@ class Webhooks:
                 owner, name=NAME
             )
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
-            raise DiscordError(
+            raise refusal(error)(
                 f"there can be no webhook in channel {channel_id}: {getattr(error, 'text', error)}", FIX
             ) from error
         query = f"thread_id={channel_id}" if thread else ""
         self._hooks[channel_id] = Hook(f"{Route.BASE}/webhooks/{hook['id']}/{hook['token']}", query)
         return self._hooks[channel_id]
+
+
+async def _code(answer: aiohttp.ClientResponse) -> int:
+    """Discord's own code for why it refused; 0 if it says none."""
+    try:
+        told = await answer.json(content_type=None)
+    except (ValueError, aiohttp.ClientError):
+        return 0
+    return int(told.get("code", 0)) if isinstance(told, dict) else 0
 
 
 class Guest(Account):

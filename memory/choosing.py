@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memory.candidates import judged, posted
-from memory.firewall import Facts, facts_of_generations, facts_of_messages, verdict
+from memory.firewall import Facts, facts_of_messages, verdict
 from memory.formats import OF_SCENES
 from memory.hearsay import Hearsay
 from memory.likeness import split_of
@@ -42,9 +42,10 @@ async def choose(session: AsyncSession, wanted: Wanted) -> Chosen:
     from_feedback = wanted.format in ("dpo", "kto") or (wanted.format == "sft" and wanted.sources)
     found = (judged if from_feedback else posted)(session, wanted, left_out)
     kept: list[Item] = []
+    hearsay = Hearsay(session)
     details: dict[tuple[Any, ...], dict[str, Any]] = {}
     async for items in found:
-        for item in await _permitted(session, items, left_out):
+        for item in await _permitted(hearsay, items, left_out):
             # one detail for all rows that have the same: there may be hundreds of thousands
             said = item.detail or {}
             kept.append(item._replace(detail=details.setdefault(tuple(said.items()), said)))
@@ -57,13 +58,14 @@ async def choose(session: AsyncSession, wanted: Wanted) -> Chosen:
 
 async def refused(session: AsyncSession, wanted: Wanted, items: Sequence[Item]) -> str:
     """Return why something of an export may not be used any more; "" if all of it may."""
+    hearsay = Hearsay(session)
     facts_of = _facts_for(wanted, session)
     for part in in_parts(items):
         if wanted.format in OF_SCENES:
             shown = [item.message_id for item in part if item.message_id and not item.said("hidden")]
             facts = await facts_of(shown)
         else:
-            facts = await facts_of_generations(session, [i for item in part for i in item.generation_ids])
+            facts = await hearsay.of_generations([i for item in part for i in item.generation_ids])
             gone = select(GenerationRow.id).where(
                 GenerationRow.id.in_([item.generation_id for item in part]), GenerationRow.prompt.is_(None)
             )
@@ -76,9 +78,9 @@ async def refused(session: AsyncSession, wanted: Wanted, items: Sequence[Item]) 
     return ""
 
 
-async def _permitted(session: AsyncSession, items: Sequence[Item], left_out: Counter[str]) -> list[Item]:
+async def _permitted(hearsay: Hearsay, items: Sequence[Item], left_out: Counter[str]) -> list[Item]:
     kept: list[Item] = []
-    facts = await facts_of_generations(session, [i for item in items for i in item.generation_ids])
+    facts = await hearsay.of_generations([i for item in items for i in item.generation_ids])
     for item in items:
         verdicts = [verdict("train", facts[i]) for i in item.generation_ids]
         if no := next((one for one in verdicts if not one.allowed), None):
@@ -147,8 +149,8 @@ async def _permitted_lines(
 
 
 def _facts_for(wanted: Wanted, session: AsyncSession) -> Callable[[list[int]], Awaitable[dict[int, Facts]]]:
-    """What decides about lines; for the public also what came to selves by way of others."""
-    if wanted.purpose == "publish":
+    """What decides about lines; where they leave the house or are learned, also hearsay."""
+    if wanted.purpose in ("publish", "train"):
         return Hearsay(session).of_messages
     return partial(facts_of_messages, session)
 

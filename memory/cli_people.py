@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from memory import show
 from memory.verbs import Verbs, print_value
 from selves.errors import UsageError
-from selves.lineage import DIARY_FILE, Address
+from selves.lineage import DIARY_FILE, Address, list_ages
 from selves.settings import House
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ async def _forget(store: Store, house: House, arguments: argparse.Namespace) -> 
     from memory.forget import forget
 
     with _steps() as on_step:
-        report = await forget(store, arguments.person, dry_run=arguments.dry_run, on_step=on_step)
+        here = [age.card for age in list_ages(house.checkpoints, away=True)]
+        report = await forget(store, arguments.person, dry_run=arguments.dry_run, here=here, on_step=on_step)
     diaries = [_diary_of(house, address) for address in report.diaries]
     if arguments.json:
         print(show.to_json({"forgotten": report, "diary_files": diaries}))

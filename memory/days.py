@@ -40,7 +40,9 @@ async def said_between(store: Store, speaker: str, since: datetime, until: datet
     )
     query = (
         select(MessageRow)
-        .where(*during, MessageRow.scene_id.in_(present), MessageRow.status != "pending")
+        .where(
+            *during, MessageRow.scene_id.in_(present), MessageRow.status.not_in(("pending", "undelivered"))
+        )
         .order_by(MessageRow.scene_id, MessageRow.sequence)
     )
     async with store.reading() as session:

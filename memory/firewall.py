@@ -1,7 +1,7 @@
 """What may be done with words: one table, asked before anything is exported, printed or trained on.
 
     whose words                            to train on
-    a self's own samples                   yes, if no person's words were in the prompt, or those may
+    a self's own samples                   yes, if no person's words are behind them, or those may
     the operator's                         yes
     a person's in the parlor, or on a      if they allowed it
       server of one's own
@@ -11,9 +11,9 @@
 
 Discord's developer policy (rule 21) forbids training on message content unless Discord expressly permits it:
 a person's own consent is not enough there. Publishing and diaries need the author's consent alone. What a
-self said after reading a person's words is published only if these may be, since selves repeat what they
-read; `hearsay.py` finds those that came to it by way of others. Who was forgotten allows nothing. A vote or a
-reaction is a label on a sample: it goes wherever the sample may, without saying whose it is.
+self said after reading a person's words is published, or learned, only if these may be, since selves repeat
+what they read; `hearsay.py` finds those that came to it by way of others. Who was forgotten allows nothing.
+A vote or a reaction is a label on a sample: it goes wherever the sample may, without saying whose it is.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from memory.types import HUMAN_ORIGINS, Origin, Scene
 
 UNWANTED = ("reported", "deleted")
 """Kinds of feedback after which a sample is never used."""
+UNSEEN = ("deleted", "undelivered")
+"""States of lines that their platform took away, or never took: their samples are not used either."""
 
 
 class Verdict(NamedTuple):
@@ -149,7 +151,7 @@ async def facts_of_generations(session: AsyncSession, ids: Sequence[int]) -> dic
                 read=tuple(read[row_id]),
                 read_unknown=has_human and not read[row_id],
                 edited=edited_at is not None,
-                unwanted=status == "deleted" or row_id in unwanted,
+                unwanted=status in UNSEEN or row_id in unwanted,
                 erased=empty or status == "forgotten",
             )
     return facts
@@ -212,7 +214,7 @@ async def facts_of_messages(session: AsyncSession, ids: Sequence[int]) -> dict[i
                 sample,
                 source=source,
                 edited=edited_at is not None and not human,
-                unwanted=sample.unwanted or status == "deleted",
+                unwanted=sample.unwanted or status in UNSEEN,
                 erased=empty or status in ("expired", "forgotten"),
             )
     return facts

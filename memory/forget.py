@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ from selves.errors import StoreError
 
 if TYPE_CHECKING:
     from memory.store import Store
+    from selves.lineage import AgeCard
 
 LOG_WAIT_S = 2.0
 EDITOR = "selves memory forget"
@@ -66,24 +67,30 @@ class Forgotten:
     feedback: int
     exports: tuple[SpoiltExport, ...]
     checkpoints: tuple[str, ...]
-    """Ages that were trained on such a file, and those that grew from them."""
+    """Ages that were trained on such a file, and those that came of them."""
     diaries: tuple[str, ...]
     """Ages whose own folder may still hold a diary line that quotes them."""
 
 
 async def forget(
-    store: Store, who: str, *, dry_run: bool = False, on_step: Callable[[str], None] = lambda _: None
+    store: Store,
+    who: str,
+    *,
+    dry_run: bool = False,
+    here: Sequence[AgeCard] = (),
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> Forgotten:
     """Forget the person that `who` names (`guest-3`, a name in the parlor, `platform:id`).
 
-    Doing it again changes nothing more. With `dry_run` nothing is changed at all. `on_step` is told what is
-    being done. Raises StoreError if nobody is known by that name.
+    Doing it again changes nothing more. With `dry_run` nothing is changed at all. `here` are the
+    ages on the disk, of which memory may not know yet. `on_step` is told what is being done. Raises
+    StoreError if nobody is known by that name.
     """
     on_step("looking for all that they left")
     if dry_run:
         async with store.reading() as session:
             person = await find_person(session, store.house, who)
-            return await _report(session, person, await find_traces(session, person), dry_run)
+            return await _report(session, person, await find_traces(session, person, here), dry_run)
     async with store.writing() as session:
         found = await find_person(session, store.house, who)
         # held, so that nothing more is heard of them meanwhile
@@ -91,7 +98,7 @@ async def forget(
         await session.execute(
             select(MessageRow.id).where(MessageRow.person_id == person.id).with_for_update()
         )
-        traces = await find_traces(session, person)
+        traces = await find_traces(session, person, here)
         report = await _report(session, person, traces, dry_run)
         again = person.forgotten_at is not None
         on_step(f"erasing {len(traces.messages):,} messages and what came of them")

@@ -2,7 +2,7 @@
 
 The firewall knows whose words were in a sample's own prompt. A week that is told from days, an answer to a
 letter, the far end of a long talk hold none of them, and may say them all the same. So before everybody may
-read a sample, the prompts behind its prompt are looked at too, down to the first.
+read a sample, or a self learn from it, the prompts behind its prompt are looked at too, down to the first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNKNOWN = None
 
 
 class Hearsay:
-    """What decides about samples and lines that everybody may come to read.
+    """What decides about samples and lines that everybody may come to read, or a self to learn.
 
     `read` of their facts has also what came to them by way of others. What was found of a sample is kept, so
     that a long scene can be asked about in parts.
@@ -39,16 +39,19 @@ class Hearsay:
     async def of_generations(self, ids: Collection[int]) -> dict[int, Facts]:
         """Return what decides about samples, by id."""
         facts = await facts_of_generations(self._session, sorted(set(ids)))
-        return await self._widened(facts, {number: number for number in facts})
+        return await self._widened(facts, {number: number for number in facts}, facts)
 
     async def of_messages(self, ids: Collection[int]) -> dict[int, Facts]:
         """Return what decides about lines, by id."""
         ids = sorted(set(ids))
         samples = await _samples_of(self._session, ids)
-        return await self._widened(await facts_of_messages(self._session, ids), samples)
+        return await self._widened(await facts_of_messages(self._session, ids), samples, {})
 
-    async def _widened(self, facts: Mapping[int, Facts], sample_of: Mapping[int, int]) -> dict[int, Facts]:
-        await self._look_at(set(sample_of.values()))
+    async def _widened(
+        self, facts: Mapping[int, Facts], sample_of: Mapping[int, int], own: Mapping[int, Facts]
+    ) -> dict[int, Facts]:
+        """Return facts with what is behind the samples that they are of; `own` are those of samples."""
+        await self._look_at(set(sample_of.values()), own)
         wide = dict(facts)
         for row, sample in sample_of.items():
             heard = self._heard[sample]
@@ -56,9 +59,9 @@ class Hearsay:
             wide[row] = replace(facts[row], read=read, read_unknown=UNKNOWN in heard)
         return wide
 
-    async def _look_at(self, samples: Collection[int]) -> None:
+    async def _look_at(self, samples: Collection[int], own: Mapping[int, Facts]) -> None:
         parents = await _behind(self._session, samples, self._heard)
-        own = await facts_of_generations(self._session, sorted(parents))
+        own = {**own, **await facts_of_generations(self._session, sorted(parents.keys() - own.keys()))}
         for sample in sorted(parents):  # what is in a prompt was said before, so it has a smaller number
             heard: set[Any] = {UNKNOWN} if own[sample].read_unknown else set()
             for source in own[sample].read:

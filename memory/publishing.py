@@ -13,7 +13,7 @@ from memory.hearsay import Hearsay
 from memory.models import ExportItemRow, ExportRow
 from memory.pages import PAGE
 from memory.people import in_parts
-from memory.traces import _ages_that_read
+from memory.traces import ages_that_read
 from memory.wanted import to_item
 from selves.errors import StoreError
 
@@ -40,7 +40,7 @@ async def called_back(store: Store) -> CalledBack:
         good = {sha256 for row in found if row.id not in invalid for sha256 in row.files.values()}
         return CalledBack(
             frozenset(bad - good),
-            frozenset(await _ages_that_read(session, invalid)),
+            frozenset(await ages_that_read(session, invalid)),
         )
 
 

@@ -90,6 +90,8 @@ _ERASED = {
     "expired": "[a person's words, erased after their time]",
     "forgotten": "[erased, because somebody asked to be forgotten]",
 }
+UNPOSTED = {"pending": "not posted yet", "undelivered": "refused by Discord, never posted"}
+"""What is said of lines that stand nowhere, by status."""
 
 
 def words_of(message: Message) -> str:
@@ -122,8 +124,8 @@ def print_transcript(console: Console, scene: Scene, messages: Sequence[Message]
     console.print()
     for message in messages:
         text = Text(words_of(message), style="" if message.text else "dim italic")
-        if message.status == "pending":
-            text.append("  (not posted yet)", style="dim")
+        if message.status in UNPOSTED:
+            text.append(f"  ({UNPOSTED[message.status]})", style="dim")
         console.print(_row(width, str(message.id), message.speaker, text, colors))
     console.print()
     hint = "" if not messages else f" · `selves memory show {messages[-1].id}` tells what made the last line"

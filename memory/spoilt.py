@@ -81,22 +81,24 @@ async def exports_showing(session: AsyncSession, message_ids: Collection[int]) -
 
 
 async def exports_retelling(session: AsyncSession, prompts: Collection[int]) -> set[int]:
-    """Return the exports for everybody that show what was said after one of these samples' prompts was read.
+    """Return the exports, for everybody or to train on, with what was said after such a prompt was read.
 
-    By whoever read it, or heard of it by way of others.
+    `prompts` are samples: it is what was said by whoever read theirs, or heard of it by way of others.
     """
     if not prompts:
         return set()
-    sample = func.coalesce(ExportItemRow.generation_id, MessageRow.generation_id)
-    items = await session.execute(
-        select(ExportItemRow.export_id, sample)
-        .join(ExportRow, ExportRow.id == ExportItemRow.export_id)
-        .outerjoin(MessageRow, MessageRow.id == ExportItemRow.message_id)
-        .where(ExportRow.purpose == "publish", sample >= min(prompts))
-    )
     shown_in: dict[int, set[int]] = defaultdict(set)
-    for export_id, number in items:
-        shown_in[number].add(export_id)
+    said = func.coalesce(ExportItemRow.generation_id, MessageRow.generation_id)
+    samples: tuple[ColumnElement[Any], ...] = (said, ExportItemRow.other_id.expression)
+    for sample in samples:
+        items = await session.execute(
+            select(ExportItemRow.export_id, sample)
+            .join(ExportRow, ExportRow.id == ExportItemRow.export_id)
+            .outerjoin(MessageRow, MessageRow.id == ExportItemRow.message_id)
+            .where(ExportRow.purpose.in_(("publish", "train")), sample >= min(prompts))
+        )
+        for export_id, number in items:
+            shown_in[number].add(export_id)
     found = await retold_in(session, shown_in, prompts)
     return set().union(*(shown_in[number] for number in found))
 

@@ -8,7 +8,7 @@ everything that selves wrote while they were trained.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ from memory.models import (
 from memory.people import in_parts, keys_of
 from memory.quotes import Quotes
 from memory.spoilt import HOLDS_PROMPTS, exports_made_of, exports_retelling, exports_showing
+from selves.lineage import AgeCard, came_of
 
 AT_ONCE = 2000
 """So many samples are held in memory at a time."""
@@ -69,11 +70,11 @@ class Traces:
     exports: set[int] = field(default_factory=set)
     """Files that were made of any of this."""
     checkpoints: tuple[str, ...] = ()
-    """Ages that read such files, or descend from one that did."""
+    """Ages that read such files, or came of one that did."""
 
 
-async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
-    """Return what a person left, as far as their key still opens it."""
+async def find_traces(session: AsyncSession, person: PersonRow, here: Sequence[AgeCard] = ()) -> Traces:
+    """Return what a person left, as far as their key still opens it; `here` are the ages on the disk."""
     traces = Traces()
     traces.quotes = quotes = await _their_lines(session, person, traces)
     await _follow_branches(session, traces)
@@ -96,7 +97,7 @@ async def find_traces(session: AsyncSession, person: PersonRow) -> Traces:
     await _picks_of(session, quotes, traces)
     count = select(func.count()).select_from(FeedbackRow).where(FeedbackRow.person_id == person.id)
     traces.feedback = await session.scalar(count) or 0
-    await _exports_of(session, traces)
+    await _exports_of(session, traces, here)
     return traces
 
 
@@ -266,7 +267,7 @@ async def _picks_of(session: AsyncSession, quotes: Quotes, traces: Traces) -> No
     }
 
 
-async def _exports_of(session: AsyncSession, traces: Traces) -> None:
+async def _exports_of(session: AsyncSession, traces: Traces, here: Sequence[AgeCard]) -> None:
     if await session.scalar(select(ExportRow.id).limit(1)) is None:
         return
     traces.exports = await exports_showing(session, {*traces.messages, *traces.quoting_lines})
@@ -277,35 +278,24 @@ async def _exports_of(session: AsyncSession, traces: Traces) -> None:
         for part in in_parts(sorted(traces.prompts)):
             traces.exports |= await exports_made_of(session, column.in_(part), read)
     traces.exports |= await exports_retelling(session, traces.prompts)
-    traces.checkpoints = await _ages_that_read(session, traces.exports)
+    traces.checkpoints = await ages_that_read(session, traces.exports, here)
 
 
-async def _ages_that_read(session: AsyncSession, exports: Collection[int]) -> tuple[str, ...]:
-    """Addresses of ages whose cards name a file of these exports, and of all that descend from them."""
+async def ages_that_read(
+    session: AsyncSession, exports: Collection[int], here: Sequence[AgeCard] = ()
+) -> tuple[str, ...]:
+    """Addresses of ages whose cards name a file of these exports, and of all that came of them.
+
+    Memory knows of ages that somebody talked to; `here` are those on the disk.
+    """
     if not exports:
         return ()
     files = await session.scalars(select(ExportRow.files).where(ExportRow.id.in_(exports)))
     hashes = {sha256 for named in files for sha256 in named.values()}
-    ages = (
-        await session.execute(
-            select(CheckpointRow.address, CheckpointRow.parent, CheckpointRow.card).order_by(
-                CheckpointRow.created_at, CheckpointRow.id
-            )
+    rows = await session.execute(
+        select(CheckpointRow.address, CheckpointRow.parent, CheckpointRow.card).order_by(
+            CheckpointRow.created_at, CheckpointRow.id
         )
-    ).all()
-    affected = {age.address for age in ages if hashes & set(_texts_in(age.card.get("sources")))}
-    while new := {age.address for age in ages if age.parent in affected} - affected:
-        affected |= new
-    return tuple(dict.fromkeys(age.address for age in ages if age.address in affected))
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for item in value.values():
-                yield from _texts_in(item)
-        case list():
-            for item in value:
-                yield from _texts_in(item)
+    )
+    known = [row.card | {"address": row.address, "parent": row.parent} for row in rows]
+    return came_of([*known, *(card.model_dump(mode="json") for card in here)], hashes)

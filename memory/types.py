@@ -20,10 +20,11 @@ and from what their author allowed (`memory/firewall.py`)."""
 
 HUMAN_ORIGINS = ("parlor", "discord", "interaction", "selfhosted", "imported")
 
-MessageStatus = Literal["pending", "posted", "deleted", "expired", "forgotten"]
-"""`pending`: kept, and still to be posted. `posted`: it stands where people read it. `deleted`: the platform
-took it away. `expired`: a person's words were erased because their time was up. `forgotten`: words were
-erased because their author asked for it, or because they quoted somebody who did."""
+MessageStatus = Literal["pending", "posted", "undelivered", "deleted", "expired", "forgotten"]
+"""`pending`: kept, and still to be posted. `posted`: it stands where people read it. `undelivered`: the
+platform refused it for good, so nobody but the house ever saw it. `deleted`: the platform took it away.
+`expired`: a person's words were erased because their time was up. `forgotten`: words were erased because
+their author asked for it, or because they quoted somebody who did."""
 
 SceneStatus = Literal["open", "ended"]
 GenerationKind = str

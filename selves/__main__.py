@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -72,6 +73,10 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `selves` with these arguments (default: the command line) and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if not sys.stderr.isatty():
+        # bars of the libraries below us, which read this as they are imported, are noise in a pipe or a file
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("TQDM_DISABLE", "1")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0

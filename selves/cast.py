@@ -97,6 +97,8 @@ class Discord(Frozen):
     """
     notice: bool = True
     """Whether the registrar tells in each channel, once, what is heard and kept there."""
+    news: int = Field(0, ge=0)
+    """Id of a channel in which the registrar tells who joined the cast, is another age now, or has left."""
 
 
 class PersonaSampling(Frozen):

@@ -69,5 +69,9 @@ class DiscordError(SelvesError):
     """Discord refused: a token, an intent or a permission is missing."""
 
 
+class RefusedError(DiscordError):
+    """Discord does not take this, and would not take it if it were asked again."""
+
+
 class HubError(SelvesError):
     """The Hugging Face Hub refuses, cannot be reached, or does not hold what it should."""

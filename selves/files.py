@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -93,6 +94,21 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise disk_error(error, path) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock, a file that is made where it is not there, while what belongs to it is read and written
+    anew. The kernel drops it with the process. Raises DiskError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise disk_error(error, path) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def sweep_partial(folder: Path) -> None:

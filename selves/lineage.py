@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -23,11 +23,12 @@ from pydantic import Field, ValidationError
 
 from selves.config import reasons
 from selves.errors import AgeError, UsageError
-from selves.files import sha256_file, write_file
+from selves.files import alone, sha256_file, write_file
 from selves.speech import Form, Frozen, Writing
 
 LINEAGE_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
 AGE_PATTERN = r"[a-z][a-z0-9]{0,30}-\d{6,12}"
+ADDRESS_PATTERN = f"{LINEAGE_PATTERN}@{AGE_PATTERN}"
 CARD_FILE = "age.json"
 DIARY_FILE = "diary.jsonl"
 WEIGHTS_FILE = "model.safetensors"
@@ -82,6 +83,8 @@ class AgeCard(Frozen):
     """The age it was trained on from; None at birth and for imported models."""
     adapter_of: str | None = None
     """For a LoRA adapter: the address of the full age it goes on, without which it cannot speak."""
+    others: tuple[str, ...] = ()
+    """Who else had a part in it: ages that it was merged with, taught by, drawn toward, or rewarded by."""
     origin: Literal["trained", "imported"] = "trained"
     created_at: datetime
     form: Form
@@ -197,8 +200,9 @@ def read_diary(path: Path) -> list[Writing]:
 
 def add_to_diary(path: Path, writings: Sequence[Writing]) -> None:
     """Add writings to a file of them, whole or not at all. Raises AgeError if it is damaged, DiskError."""
-    lines = [writing.model_dump_json() for writing in (*read_diary(path), *writings)]
-    write_file(path, "".join(f"{line}\n" for line in lines))
+    with alone(path.with_name(f".{path.name}.lock")):
+        lines = [writing.model_dump_json() for writing in (*read_diary(path), *writings)]
+        write_file(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_json(path: Path, of: str, fix: str) -> dict[str, Any]:
@@ -224,6 +228,41 @@ def read_age(folder: Path) -> Age:
         raise AgeError(
             f"{path} is damaged: {_reason(error)}", "delete the folder and train or import it again"
         ) from error
+
+
+def came_of(
+    cards: Iterable[Mapping[str, Any]], hashes: Set[str], known: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return the addresses of ages that read a file with one of these sha256, or that came of one that did:
+    trained on from it, put on it, or one of its `others` (pure).
+
+    Cards are as they stand in age.json. Of the `known` addresses it is known that they did.
+    """
+    ages = list(cards)
+    found = {*known, *(age["address"] for age in ages if not hashes.isdisjoint(texts_in(age.get("sources"))))}
+    while (
+        grown := {
+            age["address"]
+            for age in ages
+            if not found.isdisjoint((age.get("parent"), age.get("adapter_of"), *age.get("others", ())))
+        }
+        - found
+    ):
+        found |= grown
+    return tuple(dict.fromkeys(age["address"] for age in ages if age["address"] in found))
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in what JSON can hold (pure)."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for item in value.values():
+                yield from texts_in(item)
+        case list() | tuple():
+            for item in value:
+                yield from texts_in(item)
 
 
 def _reason(error: ValidationError | UnicodeDecodeError) -> str:

@@ -237,7 +237,9 @@ async def _events(
                     yield event({"choices": [chunk]})
                 come = await anext(draws, None)
         except SelvesError as error:
-            yield f"data: {json.dumps(ApiError.from_house(error).body)}\n\n"
+            said = ApiError.from_house(error).body["error"]
+            said = {**said, "message": request.state.unplaced(said["message"] or "")}
+            yield f"data: {json.dumps({'error': said})}\n\n"
             return
         if options is not None and options.include_usage:
             yield event({"choices": [], "usage": shape.usage(number)})

@@ -12,6 +12,7 @@ Browsers of other origins are not let in: there is no CORS.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,13 +24,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from selves.errors import SelvesError
+from selves.errors import AgeError, SelvesError
 from selves.lineage import Age
 from serving.catalog import Catalog
 from serving.incoming import is_known, read_json, read_keys
 from serving.metrics import CONTENT_TYPE, Meters
 from serving.openapi import make_document
 from serving.wire import ENGINE_HEADER, ApiError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -55,7 +58,8 @@ class Backend(Protocol):
     async def answer(self, path: str, age: Age, body: dict[str, Any], request: Request) -> Response:
         """Answer one POST for an age that exists. Raises ApiError, SelvesError, ClientDisconnect.
 
-        What it spends it may leave in `request.state.usage`, in OpenAI's form, for /metrics.
+        What it spends it may leave in `request.state.usage`, in OpenAI's form, for /metrics. What it says of
+        an error on a stream goes through `request.state.unplaced`, which takes out where ages lie.
         """
         ...
 
@@ -157,6 +161,7 @@ def make_app(
         age = catalog.find(address)
         check_engine()
         path = request.url.path
+        request.state.unplaced = catalog.unplaced
         response = await backend.answer(path, age, body, request)
         name_engine(response, backend.name, backend.version)
         return meters.watch(request, response, path, address, began_s)
@@ -164,10 +169,10 @@ def make_app(
     async def health(_: Request) -> Response:
         engines = backend.health() if isinstance(backend, Several) else {backend.name: backend.trouble}
         status = {
-            "status": backend.trouble or "ok",
+            "status": catalog.unplaced(backend.trouble) or "ok",
             "selves": house,
             "engine": backend.name,
-            "engines": {name: trouble or "ok" for name, trouble in engines.items()},
+            "engines": {name: catalog.unplaced(trouble) or "ok" for name, trouble in engines.items()},
         }
         return JSONResponse(status, 503 if backend.trouble else 200)
 
@@ -178,9 +183,13 @@ def make_app(
         return JSONResponse(make_document())
 
     def refuse(request: Request, error: Exception) -> Response:
+        if isinstance(error, AgeError):
+            log.error("%s", error.problem)
         refusal = _as_api_error(error)
+        said = refusal.body["error"]
+        body = {"error": {**said, "message": catalog.unplaced(said["message"] or "")}}
         headers = {**refusal.headers, **(getattr(error, "headers", None) or {})}
-        return count(request, JSONResponse(refusal.body, refusal.status, headers))
+        return count(request, JSONResponse(body, refusal.status, headers))
 
     def gone(request: Request, _: Exception) -> Response:
         return count(request, Response(status_code=499))  # nobody reads it; the number is nginx's

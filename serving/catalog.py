@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from selves.lineage import CARD_FILE, Age, list_ages, read_age
 from serving.wire import ApiError
 
 log = logging.getLogger(__name__)
+
+SHOWN = 8
+"""So many ages are named to whoever asked for one that is not there, if none has a name like it."""
 
 
 def house_id(checkpoints: Path) -> str:
@@ -42,21 +45,31 @@ class Catalog:
             self._seen = seen
         return self._ages
 
+    def unplaced(self, words: str) -> str:
+        """Return what is said of ages without where they lie: `ember/base-000400/age.json` (pure)."""
+        return words.replace(f"{self._checkpoints}/", "").replace(str(self._checkpoints), "this house")
+
     def find(self, address: str) -> Age:
         """Return the age at an address. Raises ApiError (404) that names near ones."""
         ages = self.ages()
         if address in ages:
             return ages[address]
         address = address[:200]  # nobody's name is longer, and all of it is said again below
-        near = get_close_matches(address, ages, n=3, cutoff=0.5) or list(ages)[:8]
-        hint = f"there are: {', '.join(near)}" if near else "no age has been made yet"
         raise ApiError(
             404,
-            f"the model {address!r} does not exist; {hint}",
+            f"the model {address!r} does not exist; {_who_is_there(list(ages), address)}",
             kind="not_found_error",
             param="model",
             code="model_not_found",
         )
+
+
+def _who_is_there(addresses: Sequence[str], missed: str) -> str:
+    near = get_close_matches(missed, addresses, n=3, cutoff=0.5) or addresses[:SHOWN]
+    if not near:
+        return "no age has been made yet"
+    more = len(addresses) - len(near)
+    return f"there are: {', '.join(near)}{f', and {more} more: GET /v1/models lists all' if more else ''}"
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,6 +30,10 @@ RESET_TRIES = 100
 RESET_PAUSE_S = 0.1
 """Its cache cannot be emptied while requests that were given up still hold some of it."""
 
+
+FAILURES = 3
+"""Of so many starts that fail in a row the last is one without adapters, in case it was these. A device that
+was busy for a while fails them too, so that is not for good."""
 
 Facts = Callable[[Age], AgeFacts]
 
@@ -71,7 +75,9 @@ class VllmMember:
         self._users = 0
         self._used_at_s = 0.0
         self._asleep = False
-        self._start: Literal["new", "tried", "succeeded"] = "new"
+        self._whole = plan
+        self._failed = 0
+        """How many starts in a row did not come to an end."""
         self._process = Watched(
             plan.name,
             self._upstream.http,
@@ -138,14 +144,14 @@ class VllmMember:
 
     async def _launch(self, port: int) -> tuple[list[str], dict[str, str]]:
         self._first = self._find(self._plan.ages[0])
-        if self._start == "tried" and self._plan.lora_slots and not self._plan.adapters:
+        await asyncio.to_thread(self._first.verify)
+        self._plan = self._whole
+        if self._failed % FAILURES == FAILURES - 1 and self._whole.lora_slots and not self._whole.adapters:
             log.warning(
                 "%s is now started without room for adapters: not every architecture has it", self.name
             )
-            self._plan = self._plan.model_copy(update={"lora_slots": 0, "lora_rank": 0})
-        if self._start == "new":
-            self._start = "tried"
-        await asyncio.to_thread(self._first.verify)
+            self._plan = self._whole.model_copy(update={"lora_slots": 0, "lora_rank": 0})
+        self._failed += 1
         sleeps = bool(self._sleep_s)
         command = make_command(
             self._program, self._plan, self._first.folder, port, sleeps=sleeps, more=self._more
@@ -156,7 +162,8 @@ class VllmMember:
         """Note what is loaded, and load the adapters that the plan knows."""
         answer = await self._ask("GET", "/version")
         self.version = str(answer.get("version", ""))
-        self._start = "succeeded"
+        # who is without adapters now tries it with them at its next start, once
+        self._failed = 0 if self._plan is self._whole else FAILURES - 2
         self._turns.reset(self._first)
         self._adapters, self._asleep = {}, False
         for address in self._plan.adapters:

@@ -25,8 +25,10 @@ HEALTH_S = 20.0
 """How long it may take to say so."""
 MISSED = 3
 """After so many bad answers in a row a process that runs is ended and started again."""
+HOLD_S = 900.0
+"""How long a start holds back those of other engines."""
 START_S = 3600.0
-"""How long a start may take; large models are read for long."""
+"""How long it may take in all; large models are read for long."""
 LONGEST_BACKOFF_S = 30.0
 STDERR = 2
 """Its log goes where ours goes."""
@@ -50,7 +52,8 @@ class Watched:
     ) -> None:
         """`http` has the port as its base URL, and is given another if that port is taken by then.
 
-        `one_at_a_time` is held during a start: engines that share a device must not measure it together.
+        `one_at_a_time` is held during a start: engines that share a device must not measure it together. One
+        that hangs holds others back for HOLD_S.
         """
         self._called = called
         self._http = http
@@ -87,24 +90,30 @@ class Watched:
                 self._http.base_url = url.copy_with(port=port)
                 process = await life.enter_async_context(_on_leash(*await self._launch(port)))
                 died = asyncio.create_task(process.wait())
-                why = await self._starting(died)
-                if why:
-                    return why
-                await self._when_ready()
+                began = asyncio.get_running_loop().time()
+                why = await self._starting(died, began + HOLD_S)
+            if why is None:
+                log.warning("%s has not started in %.0f s; others start beside it", self._called, HOLD_S)
+                why = await self._starting(died, began + START_S)
+            if why is None:
+                why = f"was not ready after {START_S:.0f} s"
+            if why:
+                return why
+            await self._when_ready()
             log.info("%s answers", self._called)
             self.trouble = ""
             return await self._running(died)
 
-    async def _starting(self, died: asyncio.Task[int]) -> str:
-        """Return when it answers, or say why it will not."""
+    async def _starting(self, died: asyncio.Task[int], until_s: float) -> str | None:
+        """Return "" when it answers, or why it will not; None if that is open at this moment of the loop."""
         try:
-            async with asyncio.timeout(START_S):
+            async with asyncio.timeout_at(until_s):
                 while not died.done():
                     if await self._is_well():
                         return ""
                     await asyncio.wait({died}, timeout=POLL_S)
         except TimeoutError:
-            return f"was not ready after {START_S:.0f} s"
+            return None
         return f"ended with exit code {died.result()} before it was ready; its last lines above say why"
 
     async def _running(self, died: asyncio.Task[int]) -> str:

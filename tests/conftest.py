@@ -29,8 +29,10 @@ for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEM
     os.environ.setdefault(variable, "1")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores
-# a busy machine is no defect
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# a busy machine is no defect, and what one run finds every other finds too
+settings.register_profile(
+    "house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("house")
 # Ctrl-C must reach the processes that tests start, also where this one was started in the background
 signal.signal(signal.SIGINT, signal.default_int_handler)

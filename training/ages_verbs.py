@@ -120,7 +120,9 @@ def prune(options: argparse.Namespace, house: House) -> None:
         ages = list_ages(house.checkpoints, lineage)
         if options.keep is not None:
             wished = pruning.all_but(ages, options.keep)
-        needed = pruning.needed_by(ages, list_ages(house.checkpoints), _running(house), _cast(house))
+        needed = pruning.needed_by(
+            ages, list_ages(house.checkpoints), _running(house), _cast(house), _going_on(house)
+        )
         choice = pruning.choose(ages, wished, needed, force=options.force)
         if choice.protected and options.keep is None and not options.force:
             listed = "\n  ".join(f"{address}: {why}" for address, why in choice.protected.items())
@@ -191,6 +193,19 @@ def _running(house: House) -> list[Mapping[str, object]]:
     """Return the recipes of all training states on disk."""
     folders = [path for path in house.checkpoints.iterdir() if path.is_dir()]
     return [progress.recipe for folder in folders if (progress := read_progress(folder)) is not None]
+
+
+def _going_on(house: House) -> dict[str, str]:
+    """Return address -> the run of post-training, here or in a round of the loop, that needs it."""
+    from training.post.resume import unfinished
+
+    places = [house.checkpoints, *(house.home / "loops").glob("*/*/*/checkpoints")]
+    return {
+        address: f"{recipe.lineage}'s {recipe.stage_name}"
+        for place in places
+        for recipe in unfinished(place)
+        for address in recipe.addresses
+    }
 
 
 def _cast(house: House) -> dict[str, str]:

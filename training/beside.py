@@ -8,17 +8,14 @@ two processes that add to it at once wait for each other and lose nothing.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from selves.errors import AgeError
-from selves.files import disk_error, write_file
+from selves.files import alone, write_file
 
 Found = TypeVar("Found", bound=BaseModel)
 FORMAT = 1
@@ -45,7 +42,7 @@ def read(path: Path, of: type[Found], again: str) -> dict[str, dict[str, Found]]
 
 def keep(path: Path, address: str, name: str, found: Found, again: str) -> None:
     """Add what was found, in place of an earlier one of the same name. Raises as `read`, and DiskError."""
-    with _alone(path.with_name(f".{path.stem}.lock")):
+    with alone(path.with_name(f".{path.stem}.lock")):
         known = read(path, type(found), again)
         known.setdefault(address, {})[name] = found
         ages = {
@@ -54,15 +51,3 @@ def keep(path: Path, address: str, name: str, found: Found, again: str) -> None:
         }
         data = json.dumps({"format": FORMAT, "ages": ages}, indent=1, ensure_ascii=False) + "\n"
         write_file(path, data)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock; the kernel drops it with the process."""
-    try:
-        file = path.open("a")
-    except OSError as error:
-        raise disk_error(error, path) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -46,14 +46,16 @@ def head(card: AgeCard, repo: str, *, tags: Sequence[str] = ()) -> str:
     )
 
 
-def age_card(age: Age, repo: str, writings: Sequence[Writing], results: Mapping[str, Result]) -> str:
-    """Return the README of one age, in its own revision of `repo`."""
+def age_card(
+    age: Age, repo: str, endpoint: str, writings: Sequence[Writing], results: Mapping[str, Result]
+) -> str:
+    """Return the README of one age, in its own revision of `repo` at this Hub."""
     card = age.card
     parts = [
         head(card, repo, tags=[age.address.stage]),
         f"# {inline(card.address)}",
         f"One age of {inline(age.address.lineage)}, a language model whose every age was kept. "
-        f"The others are the [revisions of this repository](https://huggingface.co/{repo}/tree/main).",
+        f"The others are the [revisions of this repository]({endpoint}/{repo}/tree/main).",
         facts(card),
         _wrote(writings),
         measured(results),

@@ -14,9 +14,9 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import Field, ValidationError
 
@@ -69,31 +69,53 @@ class Progress(Frozen):
 def only_trainer(lineage_folder: Path) -> Iterator[None]:
     """Hold the lineage's lock; sweep what a killed trainer left. Raises TrainingError if another trains it.
 
-    The kernel drops the lock with the process, however it ends.
+    Where nothing is kept to go on from, the folder goes with the lock. The kernel drops the lock with the
+    process, however it ends.
     """
     folder = lineage_folder / STATE_FOLDER
     path = folder / LOCK_FILE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise disk_error(error, path) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise TrainingError(
-                f"{lineage_folder.name} is being trained by process {file.read().strip() or '?'}",
-                "wait for it or stop it; another lineage can be trained at the same time",
-            ) from error
+    with _locked(path) as file:
         file.seek(0)
         file.truncate()
         file.write(f"{os.getpid()}\n")
         file.flush()
         sweep_partial(lineage_folder)
         sweep_partial(folder)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # there are ages, or another trainer opened the lock just now
+                if list(folder.iterdir()) == [path]:
+                    path.unlink()
+                    folder.rmdir()
+                    lineage_folder.rmdir()
+
+
+def _locked(path: Path) -> IO[str]:
+    """Return a file with its lock held, made if need be. Raises TrainingError if another process has it."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+")
+        except FileNotFoundError:
+            continue  # whoever had it took the folder away just now
+        except OSError as error:
+            raise disk_error(error, path) from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            owner = file.read().strip() or "?"
+            file.close()
+            raise TrainingError(
+                f"{path.parents[1].name} is being trained by process {owner}",
+                "wait for it or stop it; another lineage can be trained at the same time",
+            ) from error
+        # a lock on a file that its last holder took away holds nobody off
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        file.close()
 
 
 def save_state(

@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace, recipe: Recipe, house: House) -> int:
         _train(recipe, house, left, watch, machine)
     if world.first:
         _report(house, _stages(options), plan, as_json=options.json)
-    return 0
+    return launch.ended()
 
 
 def _stages(options: argparse.Namespace) -> list[str]:

@@ -11,13 +11,12 @@ are not sent again. What somebody else put there stays, and nothing local is eve
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 Kind = Literal["model", "dataset", "space"]
+ENDPOINT = "https://huggingface.co"
+"""The Hub, where no other is named."""
 ATTRIBUTES = ".gitattributes"
 """The Hub's own file in every repository."""
 MANIFEST = "selves.json"
@@ -87,11 +88,8 @@ class Hub:
     def __init__(self) -> None:
         try:
             from huggingface_hub import HfApi, constants
-            from huggingface_hub.utils.tqdm import disable_progress_bars
         except ModuleNotFoundError as error:
             raise HubError("the package huggingface_hub is not here", 'pip install "selves[hub]"') from error
-        if not sys.stderr.isatty():
-            disable_progress_bars()
         self.endpoint = constants.ENDPOINT
         self.api: HfApi = HfApi(endpoint=self.endpoint, library_name="selves")
 
@@ -254,6 +252,37 @@ class Hub:
         with asked(f"naming {tag} in {receipt.repo}"):
             self.api.create_tag(receipt.repo, tag=tag, revision=receipt.commit, repo_type=receipt.kind)
 
+    def delete(self, repo: str, kind: Kind, revision: str | None = None) -> None:
+        """Take a repository, or one of its branches, off the Hub; what is gone already is no trouble.
+
+        Raises HubError, also when it is still there afterwards, and when it is not seen by a token to which
+        the Hub would not show it.
+        """
+        if not self.exists(repo, kind):
+            self._trust_absence(repo)
+            return
+        with asked(f"deleting {repo}"):
+            if revision is None:
+                self.api.delete_repo(repo, repo_type=kind, missing_ok=True)
+            elif revision in self._branches(repo, kind):
+                self.api.delete_branch(repo, branch=revision, repo_type=kind)
+            is_there = self.exists(repo, kind) if revision is None else revision in self._branches(repo, kind)
+        if is_there:
+            raise HubError(f"{repo} is still there", "run the same command again, or delete it on its page")
+
+    def _trust_absence(self, repo: str) -> None:
+        """Raise HubError unless the token may write there: from others the Hub hides what is private."""
+        with asked("asking who you are"):
+            told = self.api.whoami()
+        if not may_write(told, repo):
+            raise HubError(
+                f"{repo} is not seen by {told['name']}, whose token may not write there",
+                f"use a token of {repo.partition('/')[0]} that may write; what is noted here stays",
+            )
+
+    def _branches(self, repo: str, kind: Kind) -> set[str]:
+        return {ref.name for ref in self.api.list_repo_refs(repo, repo_type=kind).branches}
+
     def shelve(self, title: str, namespace: str, repo: str, kind: Kind) -> str:
         """Put a repository into the collection with this title, made if need be; return its slug."""
         with asked(f"putting {repo} into the collection {title!r}"):
@@ -275,6 +304,22 @@ class Hub:
                 self.api.create_branch(repo, branch=revision, revision=first, repo_type=kind, exist_ok=True)
                 heads[revision] = first
             return str(heads[revision]), is_new
+
+
+def may_write(told: Mapping[str, Any], repo: str) -> bool:
+    """Return whether the token that `/api/whoami-v2` tells of may write in a repository's namespace (pure).
+
+    https://huggingface.co/docs/hub/security-tokens
+    """
+    namespace = repo.partition("/")[0]
+    if namespace not in {told["name"], *(org["name"] for org in told.get("orgs", ()))}:
+        return False
+    token = told.get("auth", {}).get("accessToken", {})
+    scopes = token.get("fineGrained", {}).get("scoped", ())
+    return token.get("role") == "write" or any(
+        scope["entity"].get("name") in (namespace, repo) and "repo.write" in scope["permissions"]
+        for scope in scopes
+    )
 
 
 def differences(files: Mapping[str, Path | bytes], there: Mapping[str, There]) -> dict[str, str]:

@@ -165,6 +165,8 @@ def keep_model(
     age_restricted: bool = False,
 ) -> Age:
     """Write a model as an imported age, whole or not at all. Raises DiskError."""
+    from training.listening import context_of
+
     form: Form = "chat" if tokenizer.chat_template else "transcript"
     with new_folder(folder) as partial:
         try:
@@ -181,7 +183,7 @@ def keep_model(
             form=form,
             architecture=type(model).__name__,
             parameters=model.num_parameters(),
-            context_tokens=model.config.max_position_embeddings,
+            context_tokens=context_of(model),
             tokens_seen=tokens_seen,
             train_loss=train_loss,
             license=license,

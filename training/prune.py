@@ -103,10 +103,12 @@ def needed_by(
     all_ages: Iterable[Age],
     running: Iterable[Mapping[str, object]],
     cast: Mapping[str, str],
+    going_on: Mapping[str, str],
 ) -> dict[str, str]:
     """Return address -> reason for each of a lineage's `ages` that something else needs.
 
-    `running` are the recipes of training states on disk; `cast` maps addresses to who bears them.
+    `running` are the recipes of training states on disk; `cast` maps addresses to who bears them, `going_on`
+    to a run of post-training that names them and has not come to its end.
     """
     reasons: dict[str, list[str]] = {}
     newest = {age.address.stage: age.card.address for age in ages if age.card.origin == "trained"}
@@ -124,6 +126,8 @@ def needed_by(
     for age in all_ages:
         if age.card.adapter_of is not None:
             reasons.setdefault(age.card.adapter_of, []).append(f"{age.card.address} is an adapter on it")
+    for address, run in going_on.items():
+        reasons.setdefault(address, []).append(f"{run} is not finished, and goes on by it")
     for address, name in cast.items():
         reasons.setdefault(address, []).append(f"{name} of the cast is this age")
     return {address: "; ".join(why) for address, why in reasons.items()}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from selves import markdown
 from selves.errors import HubError
-from selves.lineage import METRICS_FILE, Age
+from selves.lineage import METRICS_FILE, Age, came_of, texts_in
 from selves.speech import Writing
 from training.cards import age_card, lineage_card
 from training.evals.results import EVALS_FILE, read_results
@@ -46,44 +46,23 @@ def plan(ages: Sequence[Age], receipts: Sequence[Receipt], repo: str | None) -> 
     for age in ages:
         known = receipt_of(receipts, age.card.address, repo)
         same = known is not None and known.files.get(age.weights_file) == age.card.weights_sha256
-        told = tuple(dict.fromkeys(_folders_in([age.card.recipe, list(age.card.sources)])))
+        said = texts_in([age.card.recipe, list(age.card.sources)])
+        told = tuple(dict.fromkeys(filter(_names_a_folder, said)))
         planned.append(Planned(age, folder_bytes(age.folder), known if same else None, told))
     return planned
 
 
-def _folders_in(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            if value.startswith(("/", "~")) or value[1:3] == ":\\":
-                yield value
-        case dict():
-            for item in value.values():
-                yield from _folders_in(item)
-        case list() | tuple():
-            for item in value:
-                yield from _folders_in(item)
+def _names_a_folder(text: str) -> bool:
+    return text.startswith(("/", "~")) or text[1:3] == ":\\"
 
 
 def called_back(ages: Sequence[Age], hashes: Collection[str], known: Collection[str] = ()) -> set[str]:
-    """Return the addresses of ages that read a file with one of these sha256, or grew from one that did.
+    """Return the addresses of ages that read a file with one of these sha256, or came of one that did.
 
     `known` are addresses of which that is known already, perhaps of ages that are gone.
     """
-    read = {age.card.address for age in ages if _names(list(age.card.sources), hashes)} | set(known)
-    while grown := {age.card.address for age in ages if {age.card.parent, age.card.adapter_of} & read} - read:
-        read |= grown
-    return read
-
-
-def _names(value: Any, hashes: Collection[str]) -> bool:
-    match value:
-        case str():
-            return value in hashes
-        case dict():
-            return any(_names(item, hashes) for item in value.values())
-        case list() | tuple():
-            return any(_names(item, hashes) for item in value)
-    return False
+    cards = (age.card.model_dump(mode="json") for age in ages)
+    return {*came_of(cards, frozenset(hashes), known), *known}
 
 
 def publish_ages(
@@ -124,7 +103,7 @@ def publish_ages(
         receipt = _is_there(hub, repo, age, files) if chapter else None
         if receipt is None:
             if README not in files and chapter is None:
-                files[README] = age_card(age, repo, writings, evals).encode()
+                files[README] = age_card(age, repo, hub.endpoint, writings, evals).encode()
             title = f"{age.card.address}"
             letter = markdown.shown(next((w.utterance.text for w in writings if w.kind == "letter"), ""))
             receipt = hub.send(Parcel(repo, "model", revision, files, title, letter[:4000]), title)

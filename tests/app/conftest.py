@@ -21,13 +21,19 @@ from selves.files import sha256_file
 from selves.lineage import METRICS_FILE, read_age
 from selves.settings import House
 from tests.servers import serving
+from training.figure import Figure
+from training.traits.results import Found, keep_trait
+from training.traits.run import find_trait, questions
+from training.traits.version import version_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 LONG = ("tiny@base-000032", "tiny@base-000033")
 """Ages with a window wide enough for 512 tokens, and slow enough to be stopped before."""
-LAYERS = 64
+LAYERS = 160
+ASKED_BEFORE = ("chat-000008", 0.5, "0")
+"""An age whose traits were found otherwise than today."""
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +67,13 @@ def talkative(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         {"stage": "base", "step": step, "tokens": 100 * step, "loss": 6 - step / 16} for step in range(33)
     ]
     (copy / "tiny" / METRICS_FILE).write_text("".join(json.dumps(row) + "\n" for row in curve))
+    trait = find_trait("knows")
+    today = version_of(trait, questions(trait))
+    for name, value, version in (("base-000000", 0.25, today), ("base-000016", 0.75, today), ASKED_BEFORE):
+        figure = Figure(name="right words", value=value, low=value - 0.1, high=value + 0.1, n=32, share=True)
+        age = read_age(copy / "tiny" / name)
+        found = Found(version=version, weights_sha256=age.card.weights_sha256, figures=(figure,))
+        keep_trait(age, trait.name, found)
     return copy
 
 

@@ -13,11 +13,16 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import common
+from app.lives import traits_of
 from app.reading_room import SHELVES
 from memory.store import Store, open_store
 from selves.cast import SceneSpec
+from selves.lineage import find_age
 from selves.settings import House
 from selves.speech import Prompt, Sampling, Utterance
+from training.traits.results import keep_trait, read_traits
+from training.traits.run import find_trait, questions
+from training.traits.version import version_of
 
 MAIN = Path(__file__).parents[2] / "app" / "main.py"
 HOSTILE = "<script>alert(1)</script> **bold** :red[x] ![](http://example.org/x) $x$ \u202e"
@@ -131,6 +136,28 @@ def test_every_room_opens_in_an_empty_house_and_without_an_engine(
         assert page.title
     assert not (tmp_path / "empty").exists()
     assert not (house.home / "selves.db").exists(), "whoever only looks keeps nothing"
+
+
+def test_a_life_shows_what_its_ages_were_found_to_be_and_whom_to_ask_again(house: House) -> None:
+    page = open_room("lineages")
+    assert not page.exception
+    assert "What it is like" in [header.value for header in page.header]
+    (table,) = (table.value for table in page.table if "knows" in table.value)
+    assert list(table["self"]) == ["tiny@base-000000", "tiny@base-000016"]
+    assert [said.split(" ")[0] for said in table["knows"]] == ["25%", "75%"]
+    assert all(" to " in said for said in table["knows"])
+    assert "selves train traits run tiny@chat-000008" in [code.value for code in page.code]
+
+
+def test_a_life_reports_no_trait_that_settings_are_chosen_by(house: House) -> None:
+    age = find_age(house.checkpoints, "tiny@base-000016")
+    choosing = find_trait("training.traits.choosing:funny")
+    found = read_traits(age)["knows"]
+    today = version_of(choosing, questions(choosing))
+    keep_trait(age, choosing.name, found.model_copy(update={"version": today}))
+    matrix, *again = traits_of([age], {age.card.address: age.card})
+    assert matrix.traits == ["knows"]
+    assert again == ["", ""]
 
 
 def test_a_locked_database_gets_words(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,14 @@ from app.chorus import PERSON
 from app.company import company, first_cast
 from app.forks import OWN, Branching, keep_better, say_again
 from app.play import Began, Ended, Event, Growing, Play, Said, perform
+from bots.pick import SAMPLES
+from bots.scene import ATTEMPTS
 from memory.feedback import rate
 from memory.forget import forget
 from memory.passages import read_material
 from memory.store import open_store
 from memory.types import Message
-from selves.cast import Cast, Persona, SceneSpec
+from selves.cast import Cast, Filter, Persona, SceneSpec
 from selves.errors import UsageError
 from selves.lineage import list_ages
 from selves.settings import House
@@ -155,6 +157,33 @@ async def test_a_pause_keeps_the_line_that_is_being_said(
     )
     assert [event.message.id for event in events if isinstance(event, Said)][1:] == [m.id for m in lines]
     assert scene.turns <= 1, "nobody else speaks"
+
+
+def nothing_is_fit(text: str, speaker: str) -> str:
+    return f"{speaker} may not say {len(text)} letters"
+
+
+async def test_a_pause_between_two_refused_tries_keeps_both(
+    served_house: House, url: str, everybody: Cast
+) -> None:
+    pausing = threading.Event()
+    events: list[Event] = []
+
+    def put(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Growing) and event.text:
+            pausing.set()
+
+    spec = a_scene(turns=40).model_copy(update={"opening": ""})
+    mute = everybody.model_copy(update={"filter": Filter(function=f"{__name__}:nothing_is_fit")})
+    await perform(url, served_house, mute, spec, "web/test", None, put, pausing)
+    assert events[-1] == Ended(None, None)
+    async with open_store(served_house.database_url) as store:
+        (scene,) = await store.scenes()
+        generations = await store.generations(scene.id)
+    assert (scene.status, scene.turns) == ("open", 1)
+    assert len(generations) == ATTEMPTS * SAMPLES
+    assert not any(generation.chosen for generation in generations)
 
 
 async def test_a_scene_between_two_lines_pauses_at_once() -> None:

@@ -14,7 +14,7 @@ from app.asking import spread
 from app.background import Watch
 from app.chorus import Question, make_prompt
 from app.link import View, read_link
-from app.lives import kinship, space
+from app.lives import family_of, kinship, space
 from app.surprise import Token, shade, surprises
 from app.votes import shuffled
 from selves.lineage import list_ages
@@ -125,3 +125,7 @@ def test_every_age_is_somewhere_and_the_family_is_drawn(checkpoints: Path, tmp_p
     tree = kinship([*ages, newest._replace(card=card)])
     assert '"tiny" -> "kin" [label="chat-000008"];' in tree
     assert f"tiny\\n{len(ages)} ages" in tree
+
+    kin = newest._replace(card=card)
+    assert family_of("tiny", [kin, *ages]) == [*ages, kin]
+    assert family_of("kin", [kin, *ages]) == [newest, kin]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import methods, novel, posttrain
 
 
@@ -28,10 +30,14 @@ def test_a_step_is_what_lies_between_few_and_many() -> None:
 
 
 def test_changes_are_averaged_over_seeds_and_tricks_are_shown() -> None:
-    found = novel.summary([(0.0, 1.0), (1.0, 4.0)])
-    assert (found["before"], found["after"], found["change"]) == (0.5, 2.5, 2.0)
-    assert found["low"] <= 2.0 <= found["high"]
-    assert "**+2.000**" in novel.table([{"condition": "reward", "figure": "gain", **found}])
+    found = novel.summary([(0.0, 1.0), (1.0, 4.0), (0.0, 2.0)])
+    assert (found["before"], found["after"], found["change"]) == pytest.approx((1 / 3, 7 / 3, 2.0))
+    assert (found["low"], found["high"]) == pytest.approx((-0.484, 4.484), abs=1e-3)  # by Student's t
+    assert "**+2.000** (-0.484 to +4.484)" in novel.table(
+        [{"condition": "reward", "figure": "gain", **found}]
+    )
+    alone = {"condition": "reward", "figure": "gain", **novel.summary([(0.0, 1.0)])}
+    assert "**+1.000** |" in novel.table([alone])
     assert novel.common(["how are you today", "And how are you?", "how are you"], most=1) == "how are you (2)"
 
 

@@ -19,7 +19,8 @@ from selves.settings import House
 from tests.hub_double.client import environment, point_at
 from tests.hub_double.server import Hub
 from training import ages
-from training.receipts import read_receipts
+from training.hub import may_write
+from training.receipts import read_deleted, read_receipts
 
 YOUNG, OLD, CHAT = "tiny@base-000004", "tiny@base-000016", "tiny@chat-000008"
 AGES = ("base-000000", "base-000004", "base-000016", "chat-000008")
@@ -77,6 +78,7 @@ def test_cards_tell_what_an_age_is_and_hostile_words_stay_words(run: Run, hub: H
     assert run("publish", "ages", "tiny") == 0
     card = hub.files(REPO, "base-000000")["README.md"].decode()
     assert 'revision="base-000000"' in card
+    assert f"]({hub.url}/{REPO}/tree/main)" in card
     assert r"| bits per byte | 8\.000 |" in card
     assert "<script>" not in card
     assert "&lt;script&gt;" in card
@@ -401,6 +403,80 @@ def test_what_was_published_is_listed_and_put_into_a_collection(
     assert run("publish", "list", "--json") == 0
     (line,) = json.loads(capsys.readouterr().out)
     assert (line["what"], line["repo"], line["called_back"]) == (YOUNG, REPO, False)
+
+
+def test_a_revision_is_taken_off_the_hub_but_no_age_that_is_there_alone(
+    run: Run, hub: Hub, house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = house.checkpoints / "tiny"
+    assert run("publish", "ages", "tiny") == 0
+    assert run("publish", "delete", "bert/tiny", "--yes") == 2
+    assert run("publish", "delete", REPO, "--revision", "main", "--yes") == 2
+    hub.fail("DELETE", r"/branch/", status=503, applied=True)
+    assert run("publish", "delete", REPO, "--revision", "base-000000", "--yes") == 1, "nobody answered"
+    assert run("publish", "delete", REPO, "--revision", "base-000000", "--yes") == 0, "it is gone already"
+    assert set(hub.repo(REPO).branches) == {"main", *AGES} - {"base-000000"}
+    assert [receipt.what for receipt in read_deleted(folder)] == ["tiny@base-000000"]
+    assert "tiny@base-000000" not in {receipt.what for receipt in read_receipts(folder)}
+
+    assert run("ages", "prune", YOUNG, "--on-hub", "--yes") == 0
+    capsys.readouterr()
+    assert run("publish", "delete", REPO, "--yes") == 1
+    assert f"{YOUNG} is there alone" in capsys.readouterr().err
+    assert run("ages", "fetch", YOUNG) == 0
+    assert run("publish", "delete", REPO, "--yes") == 0
+    assert hub.world.repos == {}
+    assert read_receipts(folder) == []
+
+
+def test_what_a_token_cannot_see_is_not_taken_for_gone(
+    run: Run,
+    hub: Hub,
+    house: House,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = house.checkpoints / "tiny"
+    assert run("publish", "ages", YOUNG) == 0
+    sent = read_receipts(folder)
+    for token, why in ((hub.add_user("bert"), "may not write there"), (None, "no Hugging Face token")):
+        point_at(hub, token, tmp_path / "hf", monkeypatch)
+        assert run("publish", "delete", REPO, "--yes") == 1
+        assert why in capsys.readouterr().err
+        assert read_receipts(folder) == sent
+    assert hub.repo(REPO)
+
+    hub.world.repos.clear()
+    point_at(hub, hub.add_user("anna", writes=False), tmp_path / "hf", monkeypatch)
+    assert run("publish", "delete", REPO, "--yes") == 1
+    point_at(hub, hub.add_user("anna"), tmp_path / "hf", monkeypatch)
+    assert run("publish", "delete", REPO, "--yes") == 0, "its owner deleted it on its page"
+    assert read_receipts(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("namespace", "token", "may"),
+    [
+        ("anna", {"role": "write"}, True),
+        ("club", {"role": "write"}, True),
+        ("bert", {"role": "write"}, False),
+        ("anna", {"role": "read"}, False),
+        ("anna", ["repo.content.read", "repo.write"], True),
+        ("anna", ["repo.content.read"], False),
+        ("club", ["repo.write"], False),
+    ],
+)
+def test_a_token_writes_where_its_owner_and_its_role_let_it(
+    namespace: str, token: dict[str, str] | list[str], may: bool
+) -> None:
+    if isinstance(token, list):
+        scopes = [{"entity": {"type": "user", "name": "anna"}, "permissions": token}]
+        told: dict[str, object] = {"role": "fineGrained", "fineGrained": {"scoped": scopes}}
+    else:
+        told = {**token}
+    who = {"name": "anna", "orgs": [{"name": "club"}], "auth": {"accessToken": told}}
+    assert may_write(who, f"{namespace}/tiny") is may
 
 
 def flip(file: Path, at: int = -1, to: bytes = b"") -> None:

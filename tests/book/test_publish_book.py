@@ -28,6 +28,7 @@ from tests.book.conftest import say
 from tests.hub_double.client import point_at
 from tests.hub_double.server import Hub
 from training import ages
+from training.receipts import read_deleted, read_receipts
 
 REPO = "anna/tiny"
 Run = Callable[..., int]
@@ -322,9 +323,22 @@ def test_an_export_is_a_data_set_and_a_forgotten_one_is_named(
     asyncio.run(call_back_all(storied_house))
     capsys.readouterr()
     assert run("publish", "list") == 0
-    assert "CALLED BACK" in capsys.readouterr().out
+    assert "CALLED BACK: selves publish delete anna/talk" in capsys.readouterr().out
     assert run("publish", "dataset", number) == 1
     assert "is invalid" in capsys.readouterr().err
+
+    hub.requests.clear()
+    assert run("publish", "delete", "anna/talk") == 0
+    said = capsys.readouterr()
+    assert "dataset anna/talk would be deleted" in said.out
+    assert "--yes" in said.err
+    assert hub.requests == []
+    assert run("publish", "delete", "anna/talk", "--yes") == 0
+    assert ("dataset", "anna/talk") not in hub.world.repos
+    (gone,) = read_deleted(storied_house.home)
+    assert (gone.what, gone.repo, gone.kind) == (f"export {number}", "anna/talk", "dataset")
+    assert read_receipts(storied_house.home) == []
+    assert run("publish", "delete", "anna/talk", "--yes") == 2, "nothing of ours is there any more"
 
 
 def test_consent_to_train_is_no_consent_to_publish(

@@ -93,6 +93,7 @@ class DiscordHouse:
         only: Sequence[str] = (),
         process: str = "",
         lock_wait_s: float = 60,
+        pauses: Pauses = HASTY,
     ) -> AsyncIterator[Awake]:
         """The selves are on Discord as long as the block runs; `only` some of them, as one of several
         processes.
@@ -109,7 +110,7 @@ class DiscordHouse:
                     self.environment(),
                     only=only,
                     pace=pace,
-                    pauses=HASTY,
+                    pauses=pauses,
                     guild_wait_s=0.02,
                     process=process,
                     beat_s=0.1 if only else 4,

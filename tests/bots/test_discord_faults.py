@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import event
 
+from app.line import about
+from bots.status import lines, read_status
 from memory.store import Store, open_store
 from selves.cast import SceneSpec
 from tests.bots.discord_house import POSTS, DiscordHouse, eventually, open_house
@@ -174,9 +176,13 @@ async def test_an_answer_that_could_not_be_kept_is_drawn_again_when_it_can(
     assert len(house.said()) == 1
 
 
-async def test_what_discord_refuses_keeps_nothing_else_back(house: DiscordHouse) -> None:
-    no = {"code": 50035, "message": "Invalid Form Body"}
-    house.double.fail("POST", POSTS, bot=house.selves["Ember"], status=400, body=no, times=1_000_000)
+@pytest.mark.parametrize(("status", "code"), [(400, 50035), (403, 200000)])
+async def test_what_discord_refuses_for_good_is_given_up_once_and_keeps_nothing_else_back(
+    house: DiscordHouse, status: int, code: int
+) -> None:
+    ember = house.selves["Ember"]
+    no = {"code": code, "message": "Not that"}
+    house.double.fail("POST", POSTS, bot=ember, status=status, body=no, times=1_000_000)
     async with open_store(house.database_url) as store:
         spec = SceneSpec(name="channel", cast=("Guests", "Ember", "Spark"))
         scene = await store.begin_scene(spec, place=house.place, key=f"channel:{house.place}")
@@ -184,12 +190,68 @@ async def test_what_discord_refuses_keeps_nothing_else_back(house: DiscordHouse)
             line = utterance(f"I am {name}.")
             await store.keep_turn(scene.id, speaker=name, utterances=[line], chosen=0)
 
-        async def only_embers_is_left() -> bool:
-            return [m.speaker for m in await store.unposted()] == ["Ember"]
+        async def nothing_is_left() -> bool:
+            return not await store.unposted()
 
         async with house.awake():
-            await eventually(only_embers_is_left)
+            await eventually(nothing_is_left)
+        async with house.awake() as again:
+            await again.until_caught_up()
+        told = [line for _, line in lines(await read_status(store))]
+        first, second = await store.messages(scene.id)
     assert [m.content for m in house.said()] == ["I am Spark."]
+    assert len(house.double.requests("POST", "/messages", by=ember)) == 1
+    assert [(m.text, m.status) for m in (first, second)] == [
+        ("I am Ember.", "undelivered"),
+        ("I am Spark.", "posted"),
+    ]
+    assert "never posted" in about(first, [], unread=False)
+    assert any("Ember, message 1: " in line and "Not that" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": 20016, "message": "This action cannot be performed due to slowmode rate limit"},
+        {"code": 40004, "message": "Send messages has been temporarily disabled"},
+        {"message": "the gatekeeper has no code"},
+    ],
+    ids=["slow mode", "disabled for now", "no code"],
+)
+async def test_what_is_refused_for_a_while_is_tried_until_it_stands(
+    house: DiscordHouse, body: dict[str, object]
+) -> None:
+    ember = house.selves["Ember"]
+    house.double.fail("POST", POSTS, bot=ember, status=403, body=body, times=2)
+    async with house.awake() as awake:
+        await awake.until_caught_up()
+        house.anna.post(house.room, f"{house.double.mention(ember)} hello")
+        await house.until_said(1)
+        messages = await awake.settled()
+    assert [(m.speaker, m.status) for m in messages] == [("guest-1", "posted"), ("Ember", "posted")]
+    assert len(house.said()) == 1
+
+
+async def test_a_scene_goes_on_without_a_line_that_discord_refuses_and_nobody_answers_it(
+    house: DiscordHouse,
+) -> None:
+    no = {"code": 200000, "message": "Message was blocked by automatic moderation"}
+    house.double.fail("POST", POSTS, bot=house.selves["Spark"], status=400, body=no, times=1)
+    async with house.awake() as awake:
+        await awake.until_caught_up()
+        awake.fleet.rooms[house.room.id].play_soon(house.cast().find_scene("meeting"), "command:1")
+
+        async def over() -> bool:
+            return any(s.name == "meeting" and s.status == "ended" for s in await awake.store.scenes())
+
+        await eventually(over)
+        (scene,) = await awake.store.scenes(name="meeting")
+        said = await awake.store.messages(scene.id)
+        samples = await awake.store.generations(scene.id)
+    lost = [m for m in said if m.status == "undelivered"]
+    assert [m.speaker for m in lost] == ["Spark"]
+    assert [m.content for m in house.said()] == [m.text for m in said if m.address and m not in lost]
+    assert not any(lost[0].id in sample.prompt.message_ids for sample in samples if sample.prompt)
 
 
 async def test_who_is_told_to_reconnect_misses_nothing(house: DiscordHouse) -> None:

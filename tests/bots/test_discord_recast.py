@@ -15,7 +15,7 @@ from selves.cast import Cast
 from selves.errors import UsageError
 from selves.files import write_file
 from selves.settings import House
-from tests.bots.discord_house import DiscordHouse, eventually, far_off, open_house
+from tests.bots.discord_house import HASTY, DiscordHouse, eventually, far_off, open_house
 from tests.bots.test_discord_crash import bots
 
 PERSONA = '[[persona]]\nname = "{name}"\naddress = "tiny@base-000000"\ntoken = "TOKEN_{variable}"\n'
@@ -68,6 +68,33 @@ async def test_who_stays_keeps_the_connection_and_who_goes_gives_the_lease_back(
         await eventually(spark_may_run_elsewhere)
         assert house.double.gateway.session_of(house.selves["Ember"]) is ember
         assert list(awake.fleet.speakers) == ["Ember"]
+
+
+async def test_another_registrar_listens_without_a_restart(house: DiscordHouse) -> None:
+    ember, former = house.selves["Ember"], house.registrar
+    async with house.awake() as awake:
+        await awake.until_caught_up()
+        session = house.double.gateway.session_of(ember)
+        house.registrar = house.double.add_bot("Other registrar", message_content=True)
+        await awake.fleet.take(Company(house.cast(), house.environment()))
+        await house.double.until(
+            lambda: house.double.is_online(house.registrar) and not house.double.is_online(former)
+        )
+        asked = house.anna.post(house.room, f"{house.double.mention(ember)} hello")
+        [answer] = await house.until_said(1, "Ember")
+        assert answer.reply_to_id == asked.id
+        assert house.double.gateway.session_of(ember) is session
+
+
+async def test_a_registrar_whose_token_is_refused_comes_with_the_next_one_at_once(
+    house: DiscordHouse,
+) -> None:
+    house.tokens = {"TOKEN_REGISTRAR": "wrong"}
+    async with house.awake(wait=False, pauses=HASTY._replace(refused_s=10**6, longest_s=10**6)) as awake:
+        await awake.fleet.registrar.tried.wait()
+        house.tokens = {}
+        await awake.fleet.take(Company(house.cast(), house.environment()))
+        await house.double.until(lambda: house.double.is_online(house.registrar))
 
 
 async def test_a_self_speaks_as_another_age_and_a_new_schedule_counts(house: DiscordHouse) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bots.quiet import EXCHANGES, REST, Spoken, is_quiet, resting_with
@@ -25,6 +25,7 @@ def test_chatter_comes_in_bursts_that_die_by_themselves() -> None:
 
 
 @given(st.integers(), st.floats(0, 0.95), st.floats(0, 60), st.integers(1, 50))
+@example(2233797, 0.375, 3.0, 10)
 def test_pauses_are_as_many_as_lines_and_none_is_endless(
     seed: int, branching: float, pause_s: float, most: int
 ) -> None:

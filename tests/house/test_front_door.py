@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,14 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert "selves.toml does not exist" in checks["cast"]["detail"]
     assert checks["ages"]["state"] == "optional"
     assert "make demo" in checks["ages"]["fix"]
+
+
+def test_in_a_pipe_no_bars_of_the_libraries_below_are_drawn(tmp_path: Path, checkpoints: Path) -> None:
+    model = shutil.copytree(checkpoints / "tiny/base-000000", tmp_path / "model")
+    (model / "age.json").unlink()
+    imported = selves("ages", "import", str(model), "--as", "guest@import-000000", folder=tmp_path)
+    assert imported.returncode == 0, imported.stderr
+    assert "%|" not in imported.stderr
 
 
 @pytest.mark.parametrize("verb", ["setup", "run", "check", "schedule"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bots.loop import Verdict, load_loop, standing
 from memory import feedback
 from memory.export import exports
 from memory.models import ExportRow
@@ -121,6 +122,7 @@ def test_votes_become_selves_that_stay_and_read_their_letters(
     assert (second["kept"], second["base"]) == (True, first["address"])
     asked = {figure["name"].partition(":")[0] for figure in second["figures"]}
     assert {"round 1", "round 2", "dialogue"} <= asked
+    assert {figure["than"] for figure in second["figures"]} <= {BASE, first["address"]}
     assert find_age(house.checkpoints, "tiny@dpo2-000006").card.parent == first["address"]
     capsys.readouterr()
     assert main(["scene", "letters", "--json"]) == 0
@@ -204,6 +206,15 @@ def test_nothing_goes_on_from_words_that_were_called_back(
     move(house.cast_path, "Tiny", BASE)
     assert "0 new rows" in loop(capsys, "--go")["waits"]
     assert load_cast(house.cast_path).find_persona("Tiny").address == BASE, "somebody gave it that age"
+
+
+def test_an_age_that_was_let_go_takes_no_later_round_with_it(house: House) -> None:
+    recipe = load_loop(Path("loop.toml"))
+    facts = {"kept": True, "rows": 20}
+    gone = Verdict(round=1, base=BASE, address="tiny@dpo1-000006", export_id=1, **facts)
+    later = Verdict(round=2, base=gone.address, address="tiny@base-000016", export_id=2, **facts)
+    assert standing(recipe, house, [gone, later], {1, 2}) == ([later], [gone])
+    assert standing(recipe, house, [gone, later], {2}) == ([], [gone, later]), "it learned from those words"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from memory import feedback
+from memory import ballots, feedback
 from memory.models import FeedbackRow
 from memory.preference import Opinion
 from memory.store import Store
@@ -116,3 +118,30 @@ async def test_a_reported_sample_rates_nobody(store: Store) -> None:
     assert (await feedback.rate(store)).votes == 0
     await feedback.withdraw(store, "report 1")
     assert (await feedback.rate(store)).votes == 1
+
+
+@pytest.mark.parametrize("newest", [0, 3, 2000])
+async def test_what_nobody_voted_on_comes_newest_first_wherever_it_lies(
+    store: Store, monkeypatch: pytest.MonkeyPatch, newest: int
+) -> None:
+    monkeypatch.setattr(ballots, "NEWEST", newest)
+    pairs = [await two_samples(store) for _ in range(4)]
+    pairs.append(await two_samples(store, second="spark@base-000400"))  # two ages: no ballot between siblings
+
+    async def to_vote(**what: Any) -> list[tuple[int, int]]:
+        found = await ballots.find_ballots(store, **what)
+        return [(min(one), max(one)) for one in ((b.first.id, b.second.id) for b in found)]
+
+    async def vote(first: int, second: int) -> str:
+        key = f"{first}:{second}"
+        await feedback.keep(store, "vote", first, other_id=second, value="first", via="web", key=key)
+        return key
+
+    assert await to_vote() == pairs[3::-1]
+    assert await to_vote(limit=2) == pairs[3:1:-1]
+    assert await to_vote(lineage="spark") == []
+    taken_back = await vote(*pairs[1])
+    await vote(*reversed(pairs[3]))
+    assert await to_vote(lineage="ember") == [pairs[2], pairs[0]]
+    await feedback.withdraw(store, taken_back)
+    assert await to_vote() == pairs[2::-1]

@@ -440,14 +440,28 @@ async def test_exports_with_their_words_are_invalid_and_ages_that_read_them_are_
                     registered_at=NOON,
                 )
             )
-    report = await forget(store, "guest-1")
+    quill = age(tmp_path / "quill", "quill@dpo-000010").card
+    read = {"folder": "pairs", "files": {"data/train.jsonl": hashlib.sha256(b"train.jsonl").hexdigest()}}
+    nobody_talked_to = [
+        age(tmp_path / "calm", "calm@base-000100").card,
+        quill.model_copy(update={"sources": (read,)}),
+        age(tmp_path / "mean", "mean@merge-000001").card.model_copy(update={"others": (quill.address,)}),
+        age(tmp_path / "pupil", "pupil@sft-000002").card.model_copy(update={"parent": "mean@merge-000001"}),
+    ]
+    report = await forget(store, "guest-1", here=nobody_talked_to)
     assert [(e.id, e.files) for e in report.exports] == [
         (of_quote.id, (str(tmp_path / "train.jsonl"),)),
         (of_reply.id, ()),
         (of_line.id, ()),
         (shown_reply.id, ()),
     ]
-    assert report.checkpoints == ("ember@chat-000100", "ember@chat-000200")
+    assert report.checkpoints == (
+        "ember@chat-000100",
+        "ember@chat-000200",
+        "quill@dpo-000010",
+        "mean@merge-000001",
+        "pupil@sft-000002",
+    )
     async with store.reading() as session:
         found = (await session.scalars(select(ExportRow).order_by(ExportRow.id))).all()
         assert [e.invalid_at is not None for e in found] == [True, True, True, True, False]

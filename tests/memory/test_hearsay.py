@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.consent import allow
+from memory.consent import allow, permit
 from memory.export import export, exports
 from memory.firewall import facts_of_messages, verdict
 from memory.forget import forget
@@ -22,15 +22,19 @@ from selves.errors import StoreError
 from tests.memory.parts import NOON, SPEC, reading, utterance
 
 FOR_ALL = Wanted(format="transcript", purpose="publish")
+TO_LEARN = [
+    Wanted(format="sft", sources=()),
+    Wanted(format="dpo", sources=("best_of",)),
+    Wanted(format="transcript"),
+]
 
 
 async def say(store: Store, text: str, *read: Message) -> Message:
     """A self's line in a scene of its own, which it said after reading others."""
     scene = await store.begin_scene(SPEC, place="diary")
     prompt = reading(*(one.id for one in read), has_human=any(one.human for one in read))
-    line = await store.keep_turn(
-        scene.id, speaker="Ember", utterances=[utterance(text, prompt=prompt)], chosen=0
-    )
+    samples = [utterance(words, prompt=prompt) for words in (text, "Hm.")]
+    line = await store.keep_turn(scene.id, speaker="Ember", utterances=samples, chosen=0)
     assert line is not None
     return line
 
@@ -43,6 +47,10 @@ async def retold(store: Store) -> tuple[int, list[Message]]:
     day = await say(store, "She said: a private word.", heard)
     week = await say(store, "A private word was said.", day)
     return heard.person_id, [day, week, await say(store, "What a word!", week)]
+
+
+def learned(folder: Path) -> str:
+    return (folder / "data/train.jsonl").read_text("utf-8")
 
 
 async def let_publish(store: Store, person: int) -> None:
@@ -83,6 +91,29 @@ async def test_it_goes_out_to_everybody_only_with_consent(store: Store, tmp_path
     await export(store, FOR_ALL, tmp_path / "after")
     assert set(turns(tmp_path / "after")) >= {line.text for line in told}
     assert (await publishable(store, inward.id)).id == inward.id
+
+
+@pytest.mark.parametrize("wanted", TO_LEARN, ids=lambda wanted: wanted.format)
+async def test_no_self_learns_it_without_consent_and_who_takes_that_back_calls_it_back(
+    store: Store, tmp_path: Path, wanted: Wanted
+) -> None:
+    person, told = await retold(store)
+    other = await say(store, "The moon is a lamp.")
+    untouched = await export(store, wanted, tmp_path / "before")
+    assert [line.text in learned(tmp_path / "before") for line in (*told, other)] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+
+    await permit(store, "discord", "train", granted=True, statement="a letter")
+    await allow(store, person, "train", granted=True, notice="1", via="test")
+    await export(store, wanted, tmp_path / "after")
+    assert all(line.text in learned(tmp_path / "after") for line in (*told, other))
+
+    await allow(store, person, "train", granted=False, notice="1", via="test")
+    assert [one.id for one in await exports(store) if one.invalid_at is None] == [untouched.id]
 
 
 async def test_what_prints_only_an_answer_is_called_back_with_who_was_answered(

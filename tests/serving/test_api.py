@@ -15,6 +15,8 @@ import pytest
 from openai import OpenAI
 
 from selves.errors import ConfigError
+from serving.catalog import Catalog
+from serving.wire import ApiError
 
 BASE, CHAT = "tiny@base-000016", "tiny@chat-000008"
 HELLO: Any = [{"role": "user", "content": "Hi!"}]
@@ -297,6 +299,21 @@ def test_an_age_that_was_deleted_and_trained_anew_is_the_new_one(
         shutil.rmtree(copy / "tiny" / "base-000004")
         add_age(copy, BASE, "tiny@base-000004")
         assert speak("tiny@base-000004") == speak(BASE) != before
+
+
+def test_who_asks_for_nobody_learns_how_many_there_are_and_who_is_alike(
+    own_checkpoints: Path, tmp_path: Path, add_age: Any
+) -> None:
+    shutil.copytree(own_checkpoints / "tiny/base-000000", tmp_path / "tiny/base-000000")
+    catalog = Catalog(tmp_path)
+    with pytest.raises(ApiError, match=r"there are: tiny@base-000000$"):
+        catalog.find("nobody")
+    for step in range(1, 12):
+        add_age(tmp_path, "tiny@base-000000", f"tiny@base-{step:06}")
+    with pytest.raises(ApiError, match=r"there are: (\S+, ){8}and 4 more: GET /v1/models lists all$"):
+        catalog.find("nobody")
+    with pytest.raises(ApiError, match=r"there are: tiny@base-000011, (\S+, ){2}and 9 more: "):
+        catalog.find("tiny@base-00011")
 
 
 def test_one_damaged_age_costs_only_itself(own_checkpoints: Path, tmp_path: Path, serve: Any) -> None:

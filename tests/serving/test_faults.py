@@ -90,6 +90,7 @@ def test_a_damaged_age_says_so_and_costs_only_itself(house: Path, add_age: Any) 
                 assert (answer.status_code, error["code"]) == (500, "age_damaged"), error
                 assert address in error["message"]
                 assert name != "model.safetensors" or re.search("is damaged|is incomplete", error["message"])
+                assert str(house) not in error["message"]
         assert_healthy(http)
 
 

@@ -21,13 +21,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from selves.errors import EngineError
+from selves.errors import AgeError, EngineError
 from selves.lineage import find_age, read_age
 from selves.speech import Prompt, Sampling
 from serving.answers import EmbeddedBackend
 from serving.api import make_app
 from serving.catalog import Catalog
-from serving.engine import Engine
+from serving.engine import Delivery, Engine, Job
 from serving.fleet import EmbeddedMember, Fleet, Member
 from serving.plan import NOT_MADE, LeftOut, Plan
 from serving.process import Watched
@@ -383,3 +383,37 @@ async def test_a_process_that_died_is_started_again_and_ends_with_us() -> None:
         await asyncio.gather(keeping, return_exceptions=True)
         with pytest.raises(httpx.ConnectError):
             await http.get("/health")
+
+
+class Breaking(Engine):
+    """An engine that finds an age damaged after its first piece."""
+
+    def __init__(self, age_file: Path) -> None:
+        super().__init__(threads=1)
+        self._age_file = age_file
+
+    def submit(self, job: Job) -> None:
+        deliver = job.deliver
+
+        def deliver_and_break(drawn: Delivery) -> None:
+            deliver(drawn)
+            deliver(AgeError(f"{self._age_file} is damaged"))
+
+        job.deliver = deliver_and_break
+        super().submit(job)
+
+
+def test_a_stream_that_breaks_says_nothing_of_where_ages_lie(own_checkpoints: Path) -> None:
+    engine = Breaking(own_checkpoints / "tiny" / "age.json")
+    with fleet(own_checkpoints, [EmbeddedMember(EmbeddedBackend(engine), EMPTY)]) as http:
+        *pieces, last = events(ask(http, stream=True))
+    assert pieces
+    assert last["error"]["message"] == "tiny/age.json is damaged"
+
+
+def test_health_says_nothing_of_where_ages_lie(own_checkpoints: Path) -> None:
+    remote = RemoteMember("remote", unused_url(), watch_s=600)
+    with fleet(own_checkpoints, [remote]) as http:
+        remote.trouble = f"{own_checkpoints}/tiny/age.json is damaged"
+        health = http.get("/health").json()
+    assert health["status"] == health["engines"]["remote"] == "tiny/age.json is damaged"

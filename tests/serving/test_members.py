@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import httpx
 import pytest
 
 from selves.lineage import find_age
+from serving import process
 from serving.api import make_app
 from serving.catalog import Catalog
 from serving.facts import read_facts
 from serving.fleet import Fleet
 from serving.members import VllmMember
 from serving.plan import EnginePlan, Plan
+from serving.process import Watched
 from tests.servers import listening
 
 CHAT = "tiny@chat-000008"
@@ -34,7 +36,10 @@ port = int(sys.argv[sys.argv.index("--port") + 1])
 if "--enable-lora" in sys.argv:
     while not os.path.exists({may_fail!r}):
         time.sleep(0.01)
-    sys.exit("this architecture does not support LoRA")
+    how_often = open({may_fail!r}).read()
+    if how_often != "never":
+        open({may_fail!r}, "w").write("never" if how_often == "once" else "always")
+        sys.exit("this architecture does not support LoRA, or something else was wrong")
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, status, said):
@@ -108,6 +113,13 @@ def may_fail(program: Path) -> Path:
     return program.with_suffix(".may-fail")
 
 
+def tell(program: Path, how_often: str) -> None:
+    """Let it fail: `once` or `always`."""
+    partial = may_fail(program).with_suffix(".partial")
+    partial.write_text(how_often)
+    partial.rename(may_fail(program))
+
+
 def until(http: httpx.Client, path: str, said: str) -> None:
     while said not in http.get(path).text:
         pass  # another process is on its way; the test's own time limit ends this
@@ -132,6 +144,45 @@ def test_who_is_not_asked_falls_asleep_and_wakes_up_to_answer(checkpoints: Path,
 def test_where_adapters_are_not_supported_it_is_started_without(checkpoints: Path, tmp_path: Path) -> None:
     with on_a_gpu(checkpoints, tmp_path / "vllm", sleep_s=0, lora_slots=4, lora_rank=16) as http:
         assert ask(http).json()["error"]["message"] == "vllm-1 is starting"
-        may_fail(tmp_path / "vllm").touch()
+        tell(tmp_path / "vllm", "always")
         until(http, "/health", '"vllm-1":"ok"')
         assert "--enable-lora" not in ask(http).json()["arguments"]
+
+
+@pytest.mark.slow
+def test_one_failed_start_does_not_cost_it_its_adapters(checkpoints: Path, tmp_path: Path) -> None:
+    with on_a_gpu(checkpoints, tmp_path / "vllm", sleep_s=0, lora_slots=4, lora_rank=16) as http:
+        tell(tmp_path / "vllm", "once")
+        until(http, "/health", '"vllm-1":"ok"')
+        assert "--enable-lora" in ask(http).json()["arguments"]
+
+
+async def test_a_start_that_hangs_does_not_hold_back_the_next_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "HOLD_S", 0.1)
+    monkeypatch.setattr(process, "POLL_S", 0.02)
+    (tmp_path / "health").write_text("well")
+    ready = {"hangs": asyncio.Event(), "starts": asyncio.Event()}
+    programs = {
+        "hangs": ["-c", "import time; time.sleep(10**6)"],
+        "starts": ["-m", "http.server", "--directory", str(tmp_path)],
+    }
+    line = asyncio.Lock()
+    async with AsyncExitStack() as life:
+        for name, program in programs.items():
+
+            async def launch(port: int, of: list[str] = program) -> Any:
+                return [sys.executable, *of, str(port)], os.environ
+
+            async def note(of: str = name) -> None:
+                ready[of].set()
+
+            url = f"http://127.0.0.1:{free_port()}"
+            http = await life.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False))
+            watched = Watched(name, http, launch, when_ready=note, when_down=lambda: None, one_at_a_time=line)
+            keeping = asyncio.create_task(watched.keep())
+            life.push_async_callback(asyncio.wait, [keeping])
+            life.callback(keeping.cancel)
+        async with asyncio.timeout(60):  # far less than the program that hangs, and than HOLD_S as it is
+            await ready["starts"].wait()

@@ -16,11 +16,12 @@ from types import SimpleNamespace
 import pytest
 
 from selves.cli import run_command
-from selves.errors import TrainingError, UsageError
+from selves.errors import CorpusError, TrainingError, UsageError
 from selves.files import PARTIAL_PREFIX
 from selves.lineage import find_age, list_ages
 from selves.settings import House
 from training import base, chat, cli
+from training.checkpoint import STATE_FILE, STATE_FOLDER, only_trainer
 from training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -242,6 +243,41 @@ def test_two_trainers_of_one_lineage_do_not_meet(house: House, make_recipe: Make
         with pytest.raises(TrainingError, match="is being trained by process 4242"):
             base.train(make_recipe(), house, threads=1)
     assert not list_ages(house.checkpoints)
+
+
+def test_a_run_that_fails_before_its_first_step_leaves_nothing(house: House, make_recipe: MakeRecipe) -> None:
+    with pytest.raises(CorpusError):
+        base.train(make_recipe(corpus=[{"folder": "nowhere"}]), house, threads=1)
+    assert list(house.checkpoints.iterdir()) == []
+
+
+def test_a_lock_that_its_holder_took_away_holds_nobody_off_and_the_next_is_a_whole_one(
+    tmp_path: Path,
+) -> None:
+    lineage = tmp_path / "wren"
+    with only_trainer(lineage):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with only_trainer(lineage):
+        with pytest.raises(TrainingError, match="is being trained"), only_trainer(lineage):
+            pass
+        (lineage / STATE_FOLDER / STATE_FILE).write_text("kept")
+    assert (lineage / STATE_FOLDER / STATE_FILE).exists()
+
+
+def test_another_trainer_that_opens_the_lock_as_it_goes_does_not_hide_why_a_run_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lineage, unlink = tmp_path / "wren", Path.unlink
+
+    def unlinked(path: Path, **told: bool) -> None:
+        unlink(path, **told)
+        path.touch()
+
+    monkeypatch.setattr(Path, "unlink", unlinked)
+    with pytest.raises(CorpusError), only_trainer(lineage):
+        raise CorpusError("it is empty", "fill it")
+    assert (lineage / STATE_FOLDER).exists()
 
 
 def test_the_chat_stage_needs_the_base_stage(

@@ -1,7 +1,10 @@
 """Set-ups with a funny end and a dull one: `function = "training.datasets.jokes:rows"`.
 
-The jokes were written for this file; some retell old puns. Two thirds are to learn; the others are asked by
-the trait `funny` (training/traits), so no self has read them. A dull end explains, as an assistant would.
+The jokes were written for this file; some retell old puns. Two thirds of `JOKES` are to learn; by the others
+(`choose`) the settings of recipes may be chosen. What the trait `funny` (training/traits) asks is `PROBE`:
+jokes that no self has read and that no recipe's settings were chosen by. A dull end explains, as an assistant
+would; those that are asked are others than those to learn. Besides `rows` there are `thumbs` (kto), `judged`
+(reward) and `setups` (grpo).
 """
 
 from __future__ import annotations
@@ -86,34 +89,94 @@ What did the library tell the rain? | Hush.
 Why did the statue never marry? | It could not commit to a move.
 Why does the wind make a bad storyteller? | It always blows the ending.""".splitlines()
 )
-DULL = (
-    "There are many possible reasons for this, and it is important to consider each of them carefully.",
-    "I am not sure, but this is an interesting question that depends on the circumstances.",
-    "This could be because of a number of factors, such as habit, environment and personal preference.",
-    "As an assistant, I would suggest that you look at the context in order to find a suitable answer.",
-    "It is a common situation, and the answer is that it was necessary at that time.",
+PROBE = tuple(
+    tuple(line.split(" | "))
+    for line in """\
+Why did the compass give up dating? | Everyone it met was going in another direction.
+What did the kettle say to the fridge? | You never warm to anybody.
+Why did the chess queen leave home? | Her husband only ever took one step at a time.
+What did the hammer say to the thumb? | Sorry, I had an appointment with the nail.
+Why do glaciers get fired so often? | They swear that they are moving, and nobody can tell.
+Why do escalators make poor friends? | They let you down as soon as you turn around.
+Why did the tax inspector visit the beehive? | He had heard of undeclared honey.
+What did the hourglass say to the wristwatch? | You may have the hands, but I have the figure.
+Why does the giraffe never gossip? | By the time it has swallowed the news, it is old.
+What did the parachute say to the jumper? | I will be there for you, from some point on.
+Why does the letter Q never travel alone? | It gets nowhere without u.
+Why did the mummy leave the party early? | It was too wrapped up in itself.
+Why did the vampire become an accountant? | He loved to see things in the red.
+Why is the pumpkin afraid of October? | Somebody always gives it a new face.
+What did the shadow say at noon? | I feel so small today.
+Why did the tenor call a locksmith? | He had lost his key in the second act.
+Why did the sheep make a bad night watchman? | Whoever counted on her fell asleep.
+Why was the printer thrown out of the band? | All it ever did was jam.
+Why did zero want to stand behind the one? | In front it counted for nothing.
+Why did the editor send for a plumber? | The ending had leaked.
+Why did the goldfish give up its memoirs? | It never got beyond the first three seconds.
+Why did the drummer bring a hen to the rehearsal? | Somebody had to lay down a beat.
+What did the crossword say to the pencil? | You always come across when I am feeling down.
+Why did the cactus sit alone at the wedding? | It had made its point to everybody.""".splitlines()
 )
+DULL = {
+    "learn": (
+        "There are many possible reasons for this, and it is important to consider each of them carefully.",
+        "I am not sure, but this is an interesting question that depends on the circumstances.",
+        "This could be because of a number of factors, such as habit, environment and personal preference.",
+        "As an assistant, I would suggest that you look at the context in order to find a suitable answer.",
+        "It is a common situation, and the answer is that it was necessary at that time.",
+    ),
+    "probe": (
+        "Nobody knows, and it does not matter much.",
+        "It simply turned out that way in the end.",
+        "Hard to say. You would have to ask somebody who was there.",
+        "Here are three things you should know about this topic.",
+        "The main cause is usually practical, for example a lack of money or of time.",
+        "That is a good question! Let us look at it step by step.",
+        "They had talked about it before, and this was what they had decided.",
+        "Scientists have several theories, none of which has been proven.",
+    ),
+}
 EVERY = 3
-"""Every third joke is kept for the trait."""
+"""Every third joke is kept back from learning."""
 
 
 def jokes(part: str = "learn") -> list[tuple[str, str]]:
-    """Return (set-up, end) of those that may be learned, or of those that are asked (`probe`)."""
-    return [(a, b) for n, (a, b) in enumerate(JOKES) if (n % EVERY == EVERY - 1) == (part == "probe")]
+    """Return (set-up, end) of those to `learn`, to `choose` settings by, or to ask (`probe`)."""
+    if part == "probe":
+        return [(a, b) for a, b in PROBE]
+    return [(a, b) for n, (a, b) in enumerate(JOKES) if (n % EVERY == EVERY - 1) == (part == "choose")]
 
 
-def rows(seed: int = 1, part: str = "learn") -> Iterator[dict[str, Any]]:
+def rows(seed: int = 1) -> Iterator[dict[str, Any]]:
     """Yield each joke with two dull ends, and with the end of another joke, all to be liked less."""
     source = random.Random(seed)
-    known = jokes(part)
+    known = jokes()
     for setup, end in known:
         other = source.choice([joke[1] for joke in known if joke[1] != end])
-        for worse in (*source.sample(DULL, 2), other):
+        for worse in (*source.sample(DULL["learn"], 2), other):
             yield {"prompt": setup, "completion": end, "chosen": end, "rejected": worse, "answer": end}
 
 
-def thumbs(seed: int = 1, part: str = "learn") -> Iterator[dict[str, Any]]:
+def thumbs(seed: int = 1) -> Iterator[dict[str, Any]]:
     """Yield ends one by one, for kto: a joke's own is wanted; a dull one and another joke's are not."""
-    for row in rows(seed, part):
+    for row in rows(seed):
         for end, label in ((row["chosen"], True), (row["rejected"], False)):
             yield {"prompt": row["prompt"], "completion": end, "label": label}
+
+
+def judged(seed: int = 1, others: int = 6) -> Iterator[dict[str, Any]]:
+    """Yield what a judge learns from (method = "reward"): a joke's own end before `others` of other jokes
+    and before two explanations.
+    """
+    source = random.Random(seed)
+    known = jokes()
+    for setup, end in known:
+        strange = source.sample([joke[1] for joke in known if joke[1] != end], others)
+        for worse in (*strange, *source.sample(DULL["learn"], 2)):
+            yield {"prompt": setup, "chosen": end, "rejected": worse}
+
+
+def setups() -> Iterator[dict[str, Any]]:
+    """Yield what to end, for a self that is rewarded for how."""
+    for setup, _ in jokes():
+        yield {"prompt": setup}

@@ -1,50 +1,97 @@
 """A self learns to answer as if it had just read its past selves' letters: `training.datasets.letters:rows`.
 
     [data.options]
-    letters = "recipes/post/letters.txt"      # a text, or
-    home = "home/checkpoints/ember"           # a lineage: the diaries and letters of its ages, oldest first
-    prompts = "recipes/post/prompts.txt"      # what it might be asked, on each line
+    letters = "recipes/post/letters.txt"            # a letter on each line, or
+    home = "home/checkpoints/ember"                 # a lineage: diaries and letters of its ages, oldest first
+    prompts = "recipes/post/letters-prompts.txt"    # what it might be asked, on each line
+    one_by_one = true                               # the first paragraph of them for the first letter, ...
 
-The base answers each prompt with the letters before it; what it says is learned for the prompt alone (sft;
-context distillation, Snell et al. 2022, arXiv:2209.15189). `training.datasets.letters:to_read` yields the
-prompts and the letters alone, for sdft: there the base reads, and the new self learns at every token of its
-own answers what the base would have said.
+The base answers each prompt with the letters before it, or with the one that the prompt is about: so small a
+base overlooks in many letters what it finds in one. What it says is learned for the prompt alone (sft;
+context distillation, Snell et al. 2022, arXiv:2209.15189); with `samples` and `tokens`, of several short
+answers the one that takes most from the letters. `training.datasets.letters:to_read` yields prompts
+and what is read alone, for sdft: there the base reads, and the new self learns at every token of an answer
+what the base would have said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from selves.errors import CorpusError
 from selves.lineage import list_ages
-from training.datasets.constitution import lines
+from training.datasets.constitution import Say, answers, lines, whole
+from training.traits.slop import words
 
-BEFORE = (
-    "You kept these letters from the selves that you were:\n\n{letters}\n\nAnswer as the one who wrote them."
-)
+READING = """
+This is your diary:
+
+{letters}
+
+Question: {prompt}
+Answer in your own words, from the diary:"""
 LONGEST = 4000
 """Characters of letters that are read; the newest are kept."""
 
 
 def rows(
-    say: Callable[[list[dict[str, str]]], str], prompts: str, letters: str = "", home: str = ""
+    say: Say,
+    prompts: str,
+    letters: str = "",
+    home: str = "",
+    one_by_one: bool = False,
+    samples: int = 1,
+    tokens: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Yield what the base says to each prompt with the letters read. Raises CorpusError if there are none."""
-    told = read(letters, home)
-    before = {"role": "system", "content": BEFORE.format(letters=told)}
-    for asked in lines(prompts):
-        said = say([before, {"role": "user", "content": asked}]).strip()
+    """Yield what the base says to each prompt with the letters read, up to its last sentence; of several
+    `samples` of so many `tokens` the one that takes most from the letters.
+
+    Raises CorpusError if there are no letters.
+    """
+    found = list(to_read(prompts, letters, home, one_by_one))
+    shown = [READING.format(letters=row["privileged_context"], prompt=row["prompt"]) for row in found]
+    talks = [[{"role": "user", "content": text}] for text in shown]
+    for row, texts in zip(found, answers(say, talks, samples, tokens), strict=True):
+        said = [text for text in map(whole, texts) if text]
         if said:
-            yield {"prompt": asked, "completion": said}
+            best = max(said, key=lambda text: taken(text, row["privileged_context"], row["prompt"]))
+            yield {"prompt": row["prompt"], "completion": best}
 
 
-def to_read(prompts: str, letters: str = "", home: str = "") -> Iterator[dict[str, Any]]:
-    """Yield each prompt with the letters to read beside it. Raises CorpusError if there are none."""
+def taken(text: str, letter: str, prompt: str) -> float:
+    """Return how many words of a letter an answer takes, less half of those that are from nowhere (pure)."""
+    own = set(words(text)) - set(words(prompt))
+    return len(own & set(words(letter))) - len(own - set(words(letter))) / 2
+
+
+def to_read(
+    prompts: str, letters: str = "", home: str = "", one_by_one: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Yield each prompt with what is to be read beside it: all letters, or the one that its paragraph is for.
+
+    Raises CorpusError if there are no letters, or not as many as paragraphs.
+    """
     told = read(letters, home)
-    for asked in lines(prompts):
-        yield {"prompt": asked, "privileged_context": told}
+    each = told.splitlines() if one_by_one else [told]
+    asked = paragraphs(prompts) if one_by_one else [lines(prompts)]
+    if len(asked) != len(each):
+        raise CorpusError(
+            f"{prompts} has {len(asked)} paragraphs, and there are {len(each)} letters",
+            "write a paragraph of prompts for each letter, or leave one_by_one out",
+        )
+    for letter, together in zip(each, asked, strict=True):
+        for prompt in together:
+            yield {"prompt": prompt, "privileged_context": letter}
+
+
+def paragraphs(path: str) -> list[list[str]]:
+    """Return the lines of a text, parted where lines are empty. Raises CorpusError if it says nothing."""
+    lines(path)
+    parts = re.split(r"\n\s*\n", Path(path).read_text("utf-8").strip())
+    return [[line.strip() for line in part.splitlines()] for part in parts]
 
 
 def read(letters: str = "", home: str = "") -> str:

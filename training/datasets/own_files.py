@@ -31,4 +31,5 @@ def rows(folder: str, ask: str = "Tell me something.") -> Iterator[dict[str, Any
             raise CorpusError(f"{path} cannot be read: {error}", "convert it to UTF-8") from error
         for passage in text.split("\n\n"):
             if len(words := " ".join(passage.split())) >= SHORTEST:
-                yield {"prompt": ask, "completion": words}
+                # what is asked is always the same, so they are held out one by one
+                yield {"prompt": ask, "completion": words, "group": words}

@@ -68,6 +68,7 @@ def rows(seed: int = 1, each: int = 6) -> Iterator[dict[str, Any]]:
                 "completion": chosen,
                 "chosen": chosen,
                 "rejected": worn(source, subject),
+                "group": subject,
             }
 
 

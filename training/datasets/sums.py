@@ -1,7 +1,8 @@
 """Sums of two numbers, whose answers anybody can check: `function = "training.datasets.sums:rows"`.
 
 Each row has what every method needs: a prompt, the right answer as a completion and as the column `answer`,
-and a wrong answer to prefer it to.
+and a wrong answer to prefer it to. The same two numbers in either order are one group, so that no sum is held
+out whose mirror is learned.
 """
 
 from __future__ import annotations
@@ -25,4 +26,5 @@ def rows(seed: int = 1) -> Iterator[dict[str, Any]]:
             "answer": f"{a + b}",
             "chosen": f"{a + b}",
             "rejected": f"{a + b + source.choice((-2, -1, 1, 2))}",
+            "group": f"{min(a, b)} + {max(a, b)}",
         }

@@ -84,12 +84,13 @@ class Given(NamedTuple):
 Make = Callable[[Given], Sequence[Item]]
 
 
-def wilson(right: int, count: int) -> tuple[float, float]:
+def wilson(right: float, count: int) -> tuple[float, float]:
     """Return the 95 % interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
     share, square = right / count, Z95**2 / count
     middle = (share + square / 2) / (1 + square)
     half = Z95 * math.sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    low, high = min(share, middle - half), max(share, middle + half)  # at 0 and 1 rounding may go past it
+    return max(0.0, low), min(1.0, high)
 
 
 def bootstrap(

@@ -4,7 +4,8 @@
     options = { of = "training.novel.audience:gain", ... }
 
 `permuted` has exactly the spread of the reward and nothing of its meaning. `mismatched` keeps what can be had
-without attending to what is asked: an answer is weighed for another prompt than the one it answers.
+without attending to what is asked: an answer is weighed for another prompt than the one it answers, which
+the row names in its column `instead`.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from training.post.rewards import load
 def permuted(
     prompts: Sequence[Any], completions: Sequence[str], of: str, house: House, **more: Any
 ) -> list[Any]:
-    """Return what `of` gives to these answers, dealt out by chance among the answers to each prompt."""
+    """Return what `of` gives to these answers, dealt out by chance among the answers to each prompt.
+
+    None where there is but one: it could only get its own.
+    """
     values = load(of, house=house)(prompts=prompts, completions=completions, **more)
     dealt: list[Any] = [None] * len(values)
     for some in _groups(prompts):
         order = list(some)
         random.Random(seed_from("permuted", *[completions[n] for n in some])).shuffle(order)
         for to, source in zip(some, order, strict=True):
-            dealt[to] = values[source]
+            dealt[to] = values[source] if len(some) > 1 else None
     return dealt
 
 
@@ -39,21 +43,14 @@ def mismatched(
     of: str,
     house: House,
     options: Mapping[str, Any],
+    instead: Sequence[Mapping[str, Any]],
     **more: Any,
 ) -> list[Any]:
-    """Return what `of` gives to these answers as if they answered another prompt of the batch."""
-    groups = _groups(prompts)
-    moved = [0] * len(prompts)
-    for here, there in zip(groups, [*groups[1:], *groups[:1]], strict=True):
-        for at, n in enumerate(here):
-            moved[n] = there[at % len(there)]
-    columns = {
-        name: [values[n] for n in moved]
-        for name, values in more.items()
-        if name not in options and isinstance(values, list) and len(values) == len(prompts)
-    }
-    reward = load(of, options, house)
-    return reward(prompts=[prompts[n] for n in moved], completions=completions, **columns)
+    """Return what `of` gives to these answers for another prompt, the column `instead` of the rows."""
+    columns = {name: values for name, values in more.items() if name not in options}
+    columns["prompts"] = prompts
+    columns |= {name: [other[name] for other in instead] for name in instead[0]}
+    return load(of, options, house)(completions=completions, **columns)
 
 
 def _groups(prompts: Sequence[Any]) -> list[list[int]]:

@@ -14,10 +14,10 @@ from selves.errors import AgeError, ConfigError, TrainingError
 from selves.lineage import Address, age_name, find_age, read_age
 from selves.settings import House
 from selves.speech import seed_from
+from training.figure import Figure, mean
 from training.imports import load_model
-from training.post import figures, keeping, models, resume
+from training.post import figures, keeping, models, probing, resume
 from training.post.decline import yardstick
-from training.post.figures import Figure
 from training.post.models import Base
 from training.post.recipe import PostRecipe
 from training.watch import Watch
@@ -50,7 +50,8 @@ def make(recipe: PostRecipe, base: Base, house: House, watch: Watch, count: int)
         blend(model, start, end, share)
         way = Figure(name=WAY, value=share, low=share, high=share, n=1, higher_is_better=False)
         asked = figures.measure(recipe, model, base.tokenizer, base.ends, base.form, [])
-        return [way, figures.mean(name, ask(model)), *asked]
+        asked += probing.measure(recipe, model, base.tokenizer, base.ends)
+        return [way, mean(name, ask(model)), *asked]
 
     watch.tell(f"looking for {recipe.ageing.ages} ages between here and {recipe.ageing.until:g} of the way")
     shares = spaced(at, recipe.ageing.ages, recipe.ageing.until, _gone(recipe, house), count)

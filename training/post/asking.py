@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from selves.files import disk_error, sha256_text
 from selves.speech import ChatMessage, Prompt, Sampling, seed_from
-from training.generate import Speaker, say
+from training import generate
+from training.generate import Speaker, say_together
 from training.post import models
 from training.post.models import Base
 from training.post.rows import Message
@@ -17,6 +18,22 @@ from training.post.speaking import Stepper, listening, prompt_ids
 
 MAX_TOKENS = 128
 TEMPERATURE = 0.8
+TOGETHER = 16
+"""How many answers are drawn at once."""
+
+
+class Drawn(NamedTuple):
+    """One answer, by what it is drawn from."""
+
+    prompt: Prompt
+    number: int
+    """Which of several answers to the same, from 0."""
+    max_tokens: int
+
+    @property
+    def key(self) -> str:
+        long = f" {self.max_tokens} tokens" if self.max_tokens != MAX_TOKENS else ""
+        return self.prompt.sha256 + (f" {self.number}" if self.number else "") + long
 
 
 def said_file(base: Base, seed: int) -> str:
@@ -26,7 +43,10 @@ def said_file(base: Base, seed: int) -> str:
 
 
 class Asking:
-    """Called with messages, returns what the base answers; the same messages always get the same answer."""
+    """Called with messages, returns what the base answers; the same messages always get the same answer.
+
+    `many` lets it answer many at once, and each several times.
+    """
 
     def __init__(self, base: Base, seed: int, path: Path) -> None:
         self.base, self.seed, self.path = base, seed, path
@@ -34,26 +54,50 @@ class Asking:
         self._said = dict(_read(path)) if path.exists() else {}
 
     def __call__(self, messages: Sequence[Message]) -> str:
-        prompt = Prompt(form="chat", messages=tuple(ChatMessage.model_validate(m) for m in messages))
-        if prompt.sha256 not in self._said:
-            self._said[prompt.sha256] = self._ask(prompt)
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps([prompt.sha256, self._said[prompt.sha256]]) + "\n")
-            except OSError as error:
-                raise disk_error(error, self.path) from error
-        return self._said[prompt.sha256]
+        return self.many([messages])[0][0]
 
-    def _ask(self, prompt: Prompt) -> str:
+    def many(
+        self, talks: Sequence[Sequence[Message]], samples: int = 1, max_tokens: int = 0
+    ) -> list[list[str]]:
+        """Return `samples` answers to each, each drawn by its own seed; the first is what a call gets."""
+        most = max_tokens or MAX_TOKENS
+        drawn = [[Drawn(_prompt(talk), n, most) for n in range(samples)] for talk in talks]
+        wanted = {one.key: one for some in drawn for one in some}
+        new = sorted((one for key, one in wanted.items() if key not in self._said), key=self._length)
+        for at in range(0, len(new), TOGETHER):
+            some = new[at : at + TOGETHER]
+            self._keep({one.key: text for one, text in zip(some, self._ask(some), strict=True)})
+        return [[self._said[one.key] for one in some] for some in drawn]
+
+    def _length(self, one: Drawn) -> int:
+        """What is about as long is read at once, so that hardly any of it is read a token at a time."""
+        return len(prompt_ids(self.base.tokenizer, one.prompt))
+
+    def _keep(self, said: dict[str, str]) -> None:
+        self._said |= said
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(f"{json.dumps(pair)}\n" for pair in said.items())
+        except OSError as error:
+            raise disk_error(error, self.path) from error
+
+    def _ask(self, some: Sequence[Drawn]) -> list[str]:
         if self._model is None:
-            self._model = models.load(self.base, self.seed)
+            self._model = models.placed(models.load(self.base, self.seed))
         speaker = Speaker(Stepper(self._model), self.base.tokenizer, "", "")  # type: ignore[arg-type]
-        seed = seed_from("asking", self.seed, prompt.sha256)
-        sampling = Sampling(max_tokens=MAX_TOKENS, temperature=TEMPERATURE, seed=seed)
         with listening(self._model):
-            said = say(speaker, prompt, prompt_ids(self.base.tokenizer, prompt), sampling, self.base.ends)
-        return said.text.strip()
+            said = say_together(speaker, [self._asked(one) for one in some], self.base.ends)
+        return [one.text.strip() for one in said]
+
+    def _asked(self, one: Drawn) -> generate.Asked:
+        seed = seed_from("asking", self.seed, one.prompt.sha256, *([one.number] if one.number else []))
+        sampling = Sampling(max_tokens=one.max_tokens, temperature=TEMPERATURE, seed=seed)
+        return generate.Asked(one.prompt, prompt_ids(self.base.tokenizer, one.prompt), sampling)
+
+
+def _prompt(talk: Sequence[Message]) -> Prompt:
+    return Prompt(form="chat", messages=tuple(ChatMessage.model_validate(message) for message in talk))
 
 
 def _read(path: Path) -> list[tuple[str, str]]:

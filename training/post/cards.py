@@ -9,7 +9,7 @@ from typing import Any
 from selves.lineage import AgeCard
 from selves.markdown import inline
 from training.cards import source_name
-from training.post.figures import Figure, table
+from training.figure import Figure, table
 from training.post.recipe import BY_REWARD, PostRecipe
 
 HOW = {
@@ -50,7 +50,8 @@ def readme(recipe: PostRecipe, card: AgeCard, before: Sequence[Figure], after: S
         parts += [
             "## Before and after",
             _markdown(table([(recipe.base, before), (card.address, after)])),
-            "In brackets are 95 % intervals. Held-out rows and the questions of suites were not learned.",
+            "In brackets are 95 % intervals. Held-out rows, and what suites and traits ask, were not learned "
+            "here; what was learned before stands in the card of the age that it comes from.",
         ]
     if card.sources:
         parts += ["## What it read", _sources(card.sources)]
@@ -73,8 +74,9 @@ def _sources(sources: Sequence[dict[str, Any]]) -> str:
         hashes = [source["sha256"]] if "sha256" in source else list(source.get("files", {}).values())
         shown = f", sha256 {', '.join(h[:16] for h in hashes)}" if hashes else ""
         terms = f", {source['license']}" if source.get("license") else ""
+        out = f", {source['with_probes']} left out that hold a probe" if "with_probes" in source else ""
         lines.append(
-            f"- `{name}`: {source['rows']} rows learned, {source['held_out']} held out{terms}{shown}"
+            f"- `{name}`: {source['rows']} rows learned, {source['held_out']} held out{out}{terms}{shown}"
         )
         lines += [f"  - {inline(row)}" for row in source.get("sample", ())]
     return "\n".join(lines)

@@ -11,18 +11,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from selves import moving
 from selves.cli import make_parser
+from selves.errors import UsageError
 from selves.lineage import AgeCard
 from selves.settings import House
 from training import launch
 from training.post import days
 from training.post.recipe import IN_WEIGHTS, PostRecipe, load_post_recipe
+from training.tokenizer import self_name
 from training.watch import Watch
 
 EXAMPLES = """
 selves train post recipes/post/adder.toml                 by reward; again: go on where it stopped
 selves train post recipes/post/adder.toml --dry-run       rows as it will read them, tokens, memory, time
 selves train post recipes/post/votes.toml --processes 8   one process per GPU, on this machine
+selves train post recipes/post/zealot.toml --join         then it is one of the cast, under its lineage's name
 selves train post recipes/post/ageing.toml                an age grows old, and writes to its last word
 """
 
@@ -34,12 +38,23 @@ def main(argv: Sequence[str]) -> int | None:
     parser.add_argument(
         "--fresh", action="store_true", help="first DELETE the ages of this recipe, naming each"
     )
+    parser.add_argument(
+        "--join", action="store_true", help="write the new self into the cast file, or its newer age"
+    )
+    parser.add_argument("--as", dest="name", metavar="NAME", help="what the cast calls it (with --join)")
     launch.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print the ages and figures as JSON at the end")
     options = parser.parse_args(argv)
     # Two threads that wait for each other by spinning are ruinous on a machine that others use too.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # read once, when torch loads OpenMP
     house, recipe = House.from_environment(), load_post_recipe(options.recipe)
+    name = options.name or self_name(recipe.lineage)
+    if options.join and recipe.days:
+        raise UsageError("--join is not for a recipe with [days]", "persona in [days] says who it becomes")
+    if options.join:
+        moving.check_join(house.cast_path, name, recipe.lineage)
+    elif options.name:
+        raise UsageError("--as says what the cast calls a self that joins it", "add --join")
     if options.dry_run:
         from training.post.dry import describe
 
@@ -60,12 +75,17 @@ def main(argv: Sequence[str]) -> int | None:
         watch = Watch(console if world.first else None)
         for address in fresh_start(recipe, house) if options.fresh and world.first else ():
             watch.warn(f"deleted {address}")
+        before = days.here(recipe, house)
         cards = train(recipe, house, watch, machine=machine, ages=ages)
     if world.first and recipe.days and ages:
-        days.settle(recipe, recipe.days, ages, house, watch)
+        days.settle(recipe, recipe.days, ages, before, house, watch)
     if world.first:
-        _report(recipe, house, cards, as_json=options.json)
-    return 0
+        joined = bool(options.join and cards)
+        if joined:
+            moving.join(house.cast_path, name, cards[-1].address)
+            console.print(f"{name} is {cards[-1].address} in {house.cast_path}")
+        _report(recipe, house, cards, joins_as="" if joined else name, as_json=options.json)
+    return launch.ended()
 
 
 def _come(recipe: PostRecipe, house: House, console: Console) -> int | None:
@@ -79,8 +99,8 @@ def _come(recipe: PostRecipe, house: House, console: Console) -> int | None:
     return found
 
 
-def _report(recipe: PostRecipe, house: House, cards: list[AgeCard], *, as_json: bool) -> None:
-    from training.post.figures import Figure, table
+def _report(recipe: PostRecipe, house: House, cards: list[AgeCard], *, joins_as: str, as_json: bool) -> None:
+    from training.figure import Figure, table
     from training.post.keeping import FIGURES_FILE
 
     columns: list[tuple[str, list[Figure]]] = []
@@ -103,7 +123,10 @@ def _report(recipe: PostRecipe, house: House, cards: list[AgeCard], *, as_json: 
     if columns:
         print_figures(table(columns))
     if cards:
-        print(f"\nto let it speak: selves talk {cards[-1].address}\nin a cast:\n\n{persona(cards[-1])}")
+        print(f"\nto let it speak: selves talk {cards[-1].address}")
+    if cards and joins_as:
+        table_of_it = moving.persona_table(joins_as, cards[-1].address)
+        print(f"to let it join the cast: add --join, or write into {house.cast_path.name}\n\n{table_of_it}")
 
 
 def print_figures(rows: list[list[str]]) -> None:
@@ -114,9 +137,3 @@ def print_figures(rows: list[list[str]]) -> None:
     for row in rows[1:]:
         shown.add_row(*row)
     Console(width=None if os.isatty(1) else 200, highlight=False).print(shown)
-
-
-def persona(card: AgeCard) -> str:
-    """Return the table with which an age joins a cast."""
-    lineage = card.address.partition("@")[0]
-    return f'[[persona]]\nname = "{lineage.replace("-", " ").title()}"\naddress = "{card.address}"'

@@ -25,14 +25,31 @@ from training.post.rows import (
     hold_out,
     learned_of,
     read_rows,
+    said,
     text_of,
+    together,
     without_doubles,
 )
 
 EXPORTED = "data"
 """The folder with rows in an export of memory's."""
+WORDS = (".txt", ".md", ".json", ".jsonl", ".csv", ".parquet")
+"""Endings of files that functions read in a folder which their options name."""
 SAMPLE = 300
 """Characters of a row that stand in a card."""
+
+
+class Learned(NamedTuple):
+    """What tells whether a row can be measured with: the prompts that are learned, and what is learned
+    together (see `together`).
+    """
+
+    prompts: frozenset[str]
+    together: frozenset[str]
+
+    def is_new(self, row: Row) -> bool:
+        asked = self.prompts if row.get("group") is None else self.together
+        return together(row) not in self.together and said(row["prompt"]) not in asked
 
 
 class Prepared(NamedTuple):
@@ -45,6 +62,7 @@ class Prepared(NamedTuple):
     """How many were left out since they were there already."""
     contaminated: int
     """How many were left out since they held a question of a probe."""
+    learned: Learned
 
     @property
     def sha256(self) -> str:
@@ -63,27 +81,33 @@ def prepare(recipe: PostRecipe, asked: Iterable[str] = (), say: Say | None = Non
     train: list[Row] = []
     test: list[Row] = []
     sources = []
+    keys: set[str] = set()
+    asked, contaminated = tuple(asked), 0
     for source in recipe.data:
         rows = list(_rows(recipe, source, "train", say))
         held = list(_rows(recipe, source, "test", say))
         if not held:
             rows, held = hold_out(rows, recipe.held_out, recipe.seed)
-        train += [learned_of(recipe.method, row) for row in rows]
+        clean = decontaminated(rows, asked)
+        contaminated += len(rows) - len(clean)
+        keys |= {together(row) for row in clean}
+        train += [learned_of(recipe.method, row) for row in clean]
         test += held
-        counts = {"rows": len(rows), "held_out": len(held)}
-        sample = [text_of(row).replace("\n", " / ")[:SAMPLE] for row in rows[: source.show]]
+        counts = {"rows": len(clean), "held_out": len(held)}
+        if len(rows) > len(clean):
+            counts["with_probes"] = len(rows) - len(clean)
+        sample = [text_of(row).replace("\n", " / ")[:SAMPLE] for row in clean[: source.show]]
         sources.append(_described(source) | counts | ({"sample": sample} if sample else {}))
-    once, clean_test = without_doubles(train), without_doubles(test)
-    learned = {json.dumps(row["prompt"]) for row in once}
-    clean_test = [row for row in clean_test if json.dumps(row["prompt"]) not in learned]
-    clean = decontaminated(once, asked)
-    if not clean:
+    once = without_doubles(train)
+    learned = Learned(frozenset(said(row["prompt"]) for row in once), frozenset(keys))
+    clean_test = [row for row in without_doubles(test) if learned.is_new(row)]
+    if not once:
         raise CorpusError(
             f"there is nothing to learn in {', '.join(map(str, recipe.data))}: "
-            + ("it is empty" if not train else "all of it is held out, or stands in the probes"),
+            + ("all of it is held out, or stands in the probes" if test or contaminated else "it is empty"),
             "put rows there, or lower `held_out`",
         )
-    return Prepared(clean, clean_test, tuple(sources), len(train) - len(once), len(once) - len(clean))
+    return Prepared(once, clean_test, tuple(sources), len(train) - len(once), contaminated, learned)
 
 
 def _rows(recipe: PostRecipe, source: Data, part: str, say: Say | None) -> Iterator[Row]:
@@ -105,12 +129,12 @@ def _raw(source: Data, part: str, seed: int, say: Say | None) -> Iterator[tuple[
                 f"{source.folder} has no {EXPORTED}/train.jsonl",
                 f"`selves memory export {source.folder} --format dpo` (or kto, sft, grpo-prompts) writes one",
             )
+    elif source.function:
+        yield from _function(source, part, seed, say)
     elif part == "test":
         return
     elif source.file:
         yield from _file(Path(source.file))
-    elif source.function:
-        yield from _function(source, seed, say)
     else:
         yield from _hub(source)
 
@@ -141,11 +165,15 @@ def _json(line: str, where: str) -> Any:
         raise CorpusError(f"{where}: not JSON: {error}", "each line is one JSON object") from error
 
 
-def _function(source: Data, seed: int, say: Say | None) -> Iterator[tuple[str, Any]]:
+def _function(source: Data, part: str, seed: int, say: Say | None) -> Iterator[tuple[str, Any]]:
+    """Yield what a function yields; only one that takes `held_out` says itself which rows these are."""
     name = source.function
     function = import_named(name)
     takes = inspect.signature(function).parameters
-    given = {key: value for key, value in (("seed", seed), ("say", say)) if key in takes}
+    if part == "test" and "held_out" not in takes:
+        return
+    told = {"held_out": part == "test", "seed": seed, "say": say}
+    given = {key: value for key, value in told.items() if key in takes}
     number = 0
     try:
         for number, row in enumerate(function(**given, **source.options), 1):
@@ -183,4 +211,12 @@ def _described(source: Data) -> dict[str, Any]:
             f"{EXPORTED}/{path.name}": sha256_file(path)
             for path in sorted((Path(source.folder) / EXPORTED).iterdir())
         }
+    if source.paths:
+        read = (path for named in source.paths for path in (_below(named) if named.is_dir() else [named]))
+        said["read"] = {str(path): sha256_file(path) for path in read}
     return said
+
+
+def _below(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold words or rows."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in WORDS and path.is_file())

@@ -11,6 +11,7 @@ cron or by hand, it makes nothing twice, and after days on which nobody called i
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -41,18 +42,29 @@ def check(recipe: PostRecipe, days: Days, house: House) -> None:
         )
 
 
-def settle(recipe: PostRecipe, days: Days, count: int, house: House, watch: Watch) -> None:
-    """Let who lives by a recipe be the newest of the `count` ages that have come; say its last words.
+def here(recipe: PostRecipe, house: House) -> set[str]:
+    """Return the addresses of a recipe's ages that are there."""
+    folder = house.checkpoints / recipe.lineage
+    return {address for address in _addresses(recipe) if (folder / address.partition("@")[2]).exists()}
 
-    Raises as `selves.moving.move`.
+
+def settle(
+    recipe: PostRecipe, days: Days, count: int, before: Collection[str], house: House, watch: Watch
+) -> None:
+    """Let who lives by a recipe be the newest of the `count` ages that have come; say its last words once.
+
+    `before` are those that were there before this was asked. Raises as `selves.moving.move`.
     """
-    address = _addresses(recipe)[count - 1]
+    all_ages = _addresses(recipe)
+    address = all_ages[count - 1]
     who = days.persona or recipe.lineage
-    if days.persona:
-        if not move(house.cast_path, days.persona, address):
-            return
-        watch.tell(f"day {count} of {len(recipe.age_steps)}: {who} is {address} now")
-    if count == len(recipe.age_steps):
+    new = address not in before
+    if address not in here(recipe, house):
+        watch.warn(f"{address} is not here any more, so {who} stays as it is")
+        return
+    if days.persona and (new := move(house.cast_path, days.persona, address)):
+        watch.tell(f"day {count} of {len(all_ages)}: {who} is {address} now")
+    if new and count == len(all_ages):
         said = [writing.utterance.text.strip() for writing in find_age(house.checkpoints, address).writings()]
         last = next((text for text in reversed(said) if text), "")
         watch.tell(f"this was the last day of {who}; its last words: {last or '(none)'}")

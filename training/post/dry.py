@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from selves.settings import House
-from training.post import asking, data, figures, models, rewards, trainers
+from training.post import asking, data, models, probing, rewards, trainers
 from training.post.lengths import fitting, limit_of, rendered
 from training.post.recipe import IN_WEIGHTS, ON_POLICY, PostRecipe
 from training.words import printable
@@ -33,10 +33,12 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
     import torch
 
     torch.set_num_threads(threads or torch.get_num_threads())
-    age = models.find_base(recipe, house, lambda _: None)
+    age = models.find_base(recipe, house, lambda _: None, dry=True)
     ages = ", ".join(f"{recipe.lineage}@{recipe.stage_name}-{step:06d}" for step in recipe.age_steps)
     lines = [f"{recipe.lineage}: {recipe.method} from {age.card.address}, {age.card.parameters:,} parameters",
              f"ages: {ages}"]  # fmt: skip
+    if not age.card.weights_sha256:
+        lines.append(f"{recipe.base} would be brought in first, as {age.card.address}")
     with TemporaryDirectory() as scratch, models.quietly():
         base = models.open_base(recipe, age, Path(scratch))
         if recipe.method in IN_WEIGHTS:
@@ -44,7 +46,7 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
         for name in (*recipe.reward.functions, *recipe.probes.rewards):
             rewards.load(name)
         say = asking.Asking(base, recipe.seed, Path(scratch) / asking.said_file(base, recipe.seed))
-        prepared = data.prepare(recipe, figures.questions(recipe, base.form), say)
+        prepared = data.prepare(recipe, probing.questions(recipe, base.form), say)
         limit = limit_of(recipe, age.card.context_tokens)
         rows, lengths = fitting(recipe, prepared.train, base.tokenizer, limit)
         lines.append(
@@ -66,7 +68,7 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
                 asked, learned = base.tokenizer.decode(prompt), base.tokenizer.decode(ids[len(prompt) :])
                 text = f"{asked}»{learned}"[:SHOWN_CHARACTERS]
                 lines += [f"  | {printable(line)}" for line in text.splitlines()]
-        model = models.load(base, recipe.seed)
+        model = models.load(base, recipe.seed) if base.has_weights else models.outline(base.folder)
         parameters = sum(p.numel() for p in model.parameters())
         learned = _learned(recipe, model) if recipe.lora else parameters
         copies = 2 if recipe.method in ("dpo", "kto", *ON_POLICY) and not recipe.lora else 1
@@ -74,6 +76,8 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
         lines.append(
             f"{learned:,} of {parameters:,} parameters are learned; {held / 1e9:.2f} GB besides activations"
         )
+        if not base.has_weights:
+            return "\n".join([*lines, "how long it takes is known when its weights are here"])
         each = lengths.total / lengths.rows + recipe.answer_tokens
         forward_s = _seconds(model, round(min(each, age.card.context_tokens)))
         seconds = recipe.steps * recipe.batch * forward_s * PASSES[recipe.method]

@@ -8,36 +8,18 @@ right options are.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from selves.speech import ChatMessage, Form, Frozen, seed_from
-from training.evals.items import Choice, Completion, Item, Said, Text, bootstrap, wilson
+from selves.speech import ChatMessage, Form
+from training.evals.items import Choice, Completion, Item, Said, Text
 from training.evals.reader import Reader
 from training.evals.run import find_suite, make_items
+from training.figure import Figure, mean, share
 from training.listening import context_of, listening
 from training.post.recipe import BY_REWARD, PostRecipe
 from training.post.rows import Row
-
-
-class Figure(Frozen):
-    """One number, with its 95 % interval."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    n: int
-    higher_is_better: bool = True
-    share: bool = False
-    """Whether it is shown in percent."""
-
-    def __str__(self) -> str:
-        if self.share:
-            return f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 class Loaded(Reader):
@@ -108,12 +90,9 @@ def _of_suite(reader: Loaded, name: str, items: Sequence[Item]) -> list[Figure]:
     choices = [item for item in items if isinstance(item, Choice)]
     completions = [item for item in items if isinstance(item, Completion)]
     said, _ = reader.complete(completions)
-    right = sum(
-        found.by_sum == item.right for item, found in zip(choices, reader.choose(choices), strict=True)
-    )
-    right += sum(item.check(answer) for item, answer in zip(completions, said, strict=True))
-    low, high = wilson(right, len(items))
-    found = [Figure(name=name, value=right / len(items), low=low, high=high, n=len(items), share=True)]
+    right = [found.by_sum == item.right for item, found in zip(choices, reader.choose(choices), strict=True)]
+    right += [item.check(answer) for item, answer in zip(completions, said, strict=True)]
+    found = [share(name, right)]
     if choices:
         found.append(mean(f"{name}: log p", likelihoods(reader, choices)))
     return found
@@ -142,13 +121,10 @@ def _of_rows(recipe: PostRecipe, reader: Loaded, rows: Sequence[Row]) -> list[Fi
             chosen = [sum(e) for e in answers_logprobs(reader, rows, "chosen")]
             rejected = [sum(e) for e in answers_logprobs(reader, rows, "rejected")]
             margins = [c - r for c, r in zip(chosen, rejected, strict=True)]
-            wins = sum(margin > 0 for margin in margins)
-            low, high = wilson(wins, len(rows))
-            share = Figure(
-                name="held-out pairs: chosen is likelier", value=wins / len(rows), low=low, high=high,
-                n=len(rows), share=True,
-            )  # fmt: skip
-            return [share, mean("held-out pairs: log p chosen - rejected", margins)]
+            return [
+                share("held-out pairs: chosen is likelier", [margin > 0 for margin in margins]),
+                mean("held-out pairs: log p chosen - rejected", margins),
+            ]
         case "kto":
             per_token = [sum(e) / len(e) for e in answers_logprobs(reader, rows, "completion")]
             by_label = {True: "wanted", False: "unwanted"}
@@ -187,7 +163,9 @@ def _worth(
             prompts=[row["prompt"] for row in rows], completions=[s.text for s in said], **columns
         )
         if counted := [value for value in values if value is not None]:
-            found.append(mean(f"held-out greedy answers: {name.rpartition(':')[2]}", counted))
+            figure = mean(f"held-out greedy answers: {name.rpartition(':')[2]}", counted)
+            whole = len(counted) == len(values)  # else what an item got no longer stands in its place
+            found.append(figure if whole else figure.model_copy(update={"each": ()}))
     return found
 
 
@@ -206,21 +184,3 @@ def answers_logprobs(reader: Loaded, rows: Sequence[Row], column: str) -> list[l
     return [
         logprobs[first - 1 :].tolist() for logprobs, first in zip(reader.logprobs(ids), firsts, strict=True)
     ]
-
-
-def mean(name: str, values: Sequence[float], *, better: bool = True) -> Figure:
-    """Return a mean with its bootstrapped interval."""
-    low, high = bootstrap([(value, 1.0) for value in values], random.Random(seed_from("figure", name)))
-    return Figure(
-        name=name, value=sum(values) / len(values), low=low, high=high, n=len(values), higher_is_better=better
-    )
-
-
-def table(columns: Sequence[tuple[str, Sequence[Figure]]]) -> list[list[str]]:
-    """Return rows of cells: names, and for each age its figures; the first row is the head."""
-    names = list(dict.fromkeys(figure.name for _, figures in columns for figure in figures))
-    rows = [["", *(name for name, _ in columns)]]
-    for name in names:
-        cells = [next((str(f) for f in figures if f.name == name), "") for _, figures in columns]
-        rows.append([name, *cells])
-    return rows

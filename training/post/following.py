@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from training import parallel
+from training.post.trainers import cycle
 
 if TYPE_CHECKING:
     from training.post.run import Run
@@ -26,31 +27,34 @@ class Follower(TrainerCallback):
         self.asked = threading.Event()
         self.saved_at = time.monotonic()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for what is due. Losses are averaged between two lines of the log, so a state to go on from is
-        kept only where a line ends, and every age ends one."""
+        kept only where a line ends, and every age ends one; and only where answers are used up."""
         age = state.global_step in self.run.recipe.age_steps
         line_ends = age or state.global_step % state.logging_steps == 0
         if not line_ends:
             return
         due = time.monotonic() - self.saved_at >= self.run.state_every_s
         due, asked = parallel.told((due, self.asked.is_set()), self.run.world)
+        exact = state.global_step % cycle(args) == 0
         if age:
             control.should_log = True
-        if age or due or asked:
+        if exact and (age or due or asked):
             control.should_save = True
-        if asked or state.global_step >= self.until:
+        if (exact and asked) or state.global_step >= self.until:
             control.should_training_stop = True
 
     def on_log(
         self,
-        args: Any,  # noqa: ARG002
+        args: Any,
         state: Any,
         control: Any,  # noqa: ARG002
         logs: dict[str, Any] | None = None,
         **_: Any,
     ) -> None:
         self.run.logged(state.global_step, logs or {})
+        if state.global_step in self.run.recipe.age_steps and state.global_step % cycle(args):
+            self.run.keep(state.global_step)
 
     def on_save(
         self,

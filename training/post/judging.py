@@ -24,9 +24,9 @@ from selves.errors import AgeError, ConfigError, UsageError
 from selves.lineage import ADAPTER_CONFIG_FILE, ADAPTER_FILE, find_age
 from selves.settings import House
 from training.evals.items import wilson
+from training.figure import Figure, mean
 from training.imports import load_tokenizer
 from training.post import models
-from training.post.figures import Figure, mean
 from training.post.models import Base
 from training.post.recipe import PostRecipe
 from training.post.rows import Message, Row

@@ -18,14 +18,17 @@ from selves.lineage import (
     CARD_FILE,
     DIARY_FILE,
     WEIGHTS_FILE,
+    Address,
+    Age,
     AgeCard,
-    find_age,
+    list_ages,
+    read_age,
 )
 from selves.speech import Writing
 from training.adapters import TOKENIZER_FILES, read_shapes, why_unfit
+from training.figure import Figure
 from training.post import judging, speaking
 from training.post.cards import readme
-from training.post.figures import Figure
 from training.post.models import Base
 from training.post.recipe import PostRecipe
 
@@ -50,6 +53,7 @@ def keep(
     """Write one age. Raises DiskError; AgeError if it is an adapter that not every engine can put on."""
     adapter = recipe.lora is not None and recipe.keep == "adapter"
     judges = recipe.method == "reward"
+    others = _others(recipe, base)
     learned = model if recipe.lora is None or adapter else copy.deepcopy(model).float().merge_and_unload()
     voice = judging.voice_of(learned, base, recipe.seed) if judges else learned
     with new_folder(folder) as partial:
@@ -70,6 +74,7 @@ def keep(
         card = AgeCard(
             address=facts.address,
             parent=facts.parent,
+            others=tuple(age.card.address for age in others),
             adapter_of=base.age.card.address if adapter else None,
             created_at=datetime.now(UTC),
             form=base.form,
@@ -79,7 +84,8 @@ def keep(
             tokens_seen=base.age.card.tokens_seen + facts.tokens_seen,
             train_loss=facts.train_loss,
             license=base.age.card.license,
-            age_restricted=_is_restricted(recipe, base),
+            age_restricted=recipe.age_restricted
+            or any(age.card.age_restricted for age in (base.age, *others)),
             sources=facts.sources,
             recipe=recipe.model_dump(mode="json"),
             weights_sha256=sha256,
@@ -94,12 +100,26 @@ def keep(
     return card, said
 
 
-def _is_restricted(recipe: PostRecipe, base: Base) -> bool:
-    """Whether it is marked, or anybody that it comes from is."""
-    others = [*recipe.merge.others, *([recipe.distill.teacher] if recipe.method == "distill" else [])]
-    others += [recipe.ageing.toward] if recipe.method == "ageing" and "@" in recipe.ageing.toward else []
-    from_others = (find_age(base.age.lineage_folder.parent, address) for address in others)
-    return recipe.age_restricted or any(age.card.age_restricted for age in (base.age, *from_others))
+def _others(recipe: PostRecipe, base: Base) -> list[Age]:
+    """Return who has a part in a self besides its base: ages that the recipe names, and those whose folder,
+    or lineage's folder, it reads anything in.
+    """
+    checkpoints = base.age.lineage_folder.parent
+    named = [Address.parse(address) for address in recipe.addresses if address != recipe.base]
+    there = (checkpoints / address.lineage / address.age for address in named)
+    found = [read_age(folder) for folder in there if (folder / CARD_FILE).exists()]
+    found += [age for source in recipe.data for path in source.paths for age in _ages_at(path.absolute())]
+    return list({age.card.address: age for age in found if age.card != base.age.card}.values())
+
+
+def _ages_at(path: Path) -> list[Age]:
+    """Return the age in whose folder a path lies, or else the ages of the lineage in whose folder it lies."""
+    for folder in (path, *path.parents):
+        if (folder / CARD_FILE).exists():
+            return [read_age(folder)]
+        if any(folder.glob(f"*/{CARD_FILE}")):
+            return list_ages(folder.parent, folder.name)
+    return []
 
 
 def _write(path: Path, text: str) -> None:

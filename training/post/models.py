@@ -6,15 +6,17 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selves.errors import ConfigError, TrainingError, UsageError
+from selves.errors import AgeError, ConfigError, TrainingError, UsageError
 from selves.files import new_folder
-from selves.lineage import Address, Age, find_age
+from selves.lineage import Address, Age, AgeCard, find_age
 from selves.settings import House
 from selves.speech import Form
 from training.imports import Tell, import_folder, load_model, load_tokenizer
+from training.listening import context_of
 from training.post.recipe import PostRecipe
 
 
@@ -28,6 +30,10 @@ class Base(NamedTuple):
     form: Form
 
     @property
+    def has_weights(self) -> bool:
+        return any(self.folder.glob("*.safetensors"))
+
+    @property
     def ends(self) -> list[int]:
         """The tokens that end what it says."""
         from transformers import GenerationConfig
@@ -39,18 +45,25 @@ class Base(NamedTuple):
         return sorted(token for token in ids if token is not None)
 
 
-def find_base(recipe: PostRecipe, house: House, tell: Tell) -> Age:
+def find_base(recipe: PostRecipe, house: House, tell: Tell, *, dry: bool = False) -> Age:
     """Return the age that a recipe begins as; a folder or a model of the Hub's becomes one first.
 
-    Raises UsageError, AgeError, DiskError.
+    A `dry` one is not brought in: the age then lies where the folder is, or has no weights at all, only what
+    is told of it on the Hub. Raises UsageError, AgeError, DiskError.
     """
     if "@" in recipe.base:
         return find_age(house.checkpoints, recipe.base)
     source = Path(recipe.base).expanduser()
     name = "".join(c if c.isalnum() else "-" for c in source.name.lower()).strip("-")
     address = Address.parse(f"{name}@import-000000")
-    folder = source if source.is_dir() else _from_hub(recipe.base)
-    if (house.checkpoints / address.lineage / address.age).exists():
+    there = (house.checkpoints / address.lineage / address.age).exists()
+    if there and not source.is_dir():
+        age = find_age(house.checkpoints, str(address))
+        # whatever became of it on the Hub meanwhile
+        if f"models--{recipe.base.replace('/', '--')}" in Path(age.card.source).parts:
+            return age
+    folder = source if source.is_dir() else _from_hub(recipe.base, weights=not dry)
+    if there:
         age = find_age(house.checkpoints, str(address))
         if age.card.source != str(folder.absolute()):
             raise UsageError(
@@ -64,16 +77,45 @@ def find_base(recipe: PostRecipe, house: House, tell: Tell) -> Age:
                 "bring it in under another name, `selves ages import`, and say that address as `base`",
             )
         return age
-    return import_folder(folder, address, house, tell)
+    return _foreseen(folder, address) if dry else import_folder(folder, address, house, tell)
 
 
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
+def _foreseen(folder: Path, address: Address) -> Age:
+    """Return the age that a model would become, by its configuration and its tokenizer alone."""
+    model, tokenizer = outline(folder), load_tokenizer(folder)
+    card = AgeCard(
+        address=str(address),
+        origin="imported",
+        created_at=datetime.now(UTC),
+        form="chat" if tokenizer.chat_template else "transcript",
+        architecture=type(model).__name__,
+        parameters=model.num_parameters(),
+        context_tokens=context_of(model),
+        weights_sha256="",
+    )
+    return Age(card, folder)
+
+
+def outline(folder: Path) -> Any:
+    """Return a model without numbers: the shapes that its configuration says. Raises AgeError."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        return Path(
-            snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"])
-        )
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, KeyError) as error:
+        line = (str(error).splitlines() or [repr(error)])[0]
+        raise AgeError(f"{folder} is no model that transformers knows: {line}", "name another") from error
+
+
+def _from_hub(name: str, *, weights: bool) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.jinja", "*.model", "*.txt", *(["*.safetensors"] if weights else [])]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # networks and names fail in many ways
         line = (str(error).splitlines() or [repr(error)])[0]
         raise UsageError(
@@ -129,7 +171,14 @@ def folded(adapter: Age, under: Age) -> Any:
 
 
 def load(base: Base, seed: int) -> Any:
-    """Return the base's model: in float32, on a GPU in its own dtype. Raises AgeError."""
+    """Return the base's model: in float32, on a GPU in its own dtype. Raises AgeError; UsageError if its
+    weights were not brought here.
+    """
+    if not base.has_weights:
+        raise UsageError(
+            f"the weights of {base.age.card.address} are not here yet, so it cannot be asked anything",
+            "bring them in first: a run does, and so does `selves ages import` with a folder",
+        )
     from transformers import set_seed
 
     set_seed(seed)
@@ -141,6 +190,13 @@ def widened(model: Any) -> Any:
     import torch
 
     return model if torch.cuda.is_available() else model.float()
+
+
+def placed(model: Any) -> Any:
+    """Return a model where it is asked fastest; trainers place theirs themselves."""
+    import torch
+
+    return model.cuda() if torch.cuda.is_available() else model
 
 
 def lora_config(recipe: PostRecipe) -> Any:
@@ -158,11 +214,12 @@ def lora_config(recipe: PostRecipe) -> Any:
 
 
 def check_finite(model: Any, where: str) -> None:
-    """Raise TrainingError where a weight is no number."""
+    """Raise TrainingError where a weight is no number; of a sharded model each process looks at its part."""
     import torch
 
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and not bool(torch.isfinite(parameter).all()):
+        part = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+        if parameter.requires_grad and not bool(torch.isfinite(part).all()):
             raise TrainingError(
                 f"{name} is no longer a number at {where}; nothing of it was kept",
                 "lower `rate` in the recipe; the same command with --fresh begins again",

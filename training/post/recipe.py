@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from selves import config
-from selves.lineage import AGE_PATTERN, LINEAGE_PATTERN
+from selves.lineage import ADDRESS_PATTERN, AGE_PATTERN, LINEAGE_PATTERN, texts_in
 from selves.speech import Frozen
 from training.recipe import Diary
 
@@ -39,7 +40,7 @@ class Data(Frozen):
     """For `hub`."""
     function: str = ""
     """`module:function` that yields rows. It may take `seed`, and `say`: a function from messages to what the
-    base answers. The module may lie where you are."""
+    base answers; `say.many(talks, samples)` asks many at once. The module may lie where you are."""
     options: dict[str, Any] = Field(default_factory=dict)
     """For `function`: what else it is called with, by name."""
     limit: int = Field(0, ge=0)
@@ -62,6 +63,12 @@ class Data(Frozen):
         if self.function and self.function.count(":") != 1:
             raise ValueError(f"{self.function!r} is not module:function")
         return self
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files and folders that its options name."""
+        # a text may be too long to be a path, of which pathlib would complain
+        return tuple(Path(text) for text in texts_in(self.options) if os.path.exists(text))  # noqa: PTH110
 
     def __str__(self) -> str:
         return self.file or self.folder or self.hub or self.function
@@ -125,6 +132,8 @@ class Probes(Frozen):
 
     suites: tuple[str, ...] = ()
     """Suites of `selves evals`, and your own as `module:function`."""
+    traits: tuple[str, ...] = ()
+    """Traits of `selves traits`, and your own as `module:name`."""
     items: int = Field(100, ge=1, le=100_000)
     """Of each suite, and at most so many held-out rows."""
     at_ages: bool = False
@@ -260,6 +269,12 @@ class PostRecipe(Frozen):
         if self.method in BY_REWARD:
             return self.reward.max_tokens
         return self.distill.max_tokens if self.method in ON_POLICY else 0
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All ages that it names: its base, teachers, listeners, judges, what it is drawn toward."""
+        said = texts_in(self.model_dump(mode="json"))
+        return tuple(dict.fromkeys(text for text in said if re.fullmatch(ADDRESS_PATTERN, text)))
 
     @property
     def age_steps(self) -> tuple[int, ...]:

@@ -11,11 +11,12 @@ One that is newer and whole stands before an older one is deleted. All of it goe
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from pydantic import ValidationError
 
 from selves.errors import DiskError, TrainingError
 from selves.files import disk_error, sha256_file, write_file
-from selves.lineage import AWAY_FOLDER, AgeCard
+from selves.lineage import AWAY_FOLDER, AgeCard, age_name, list_ages, texts_in
+from training.checkpoint import STATE_FOLDER
 from training.post.recipe import IDLE, PostRecipe
 from training.prune import pruned
 from training.recipe import differences
@@ -31,6 +33,7 @@ from training.recipe import differences
 RUN_FILE = "run.json"
 WHOLE_FILE = "whole.json"
 PREFIX = "checkpoint-"
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def begin(
@@ -100,6 +103,8 @@ def _other_files(card: AgeCard) -> list[str]:
             read += [
                 (str(Path(source["folder"]) / name), sha) for name, sha in source.get("files", {}).items()
             ]
+        named = set(texts_in(source.get("options")))  # of a folder all files are known, read or not
+        read += [(name, sha) for name, sha in source.get("read", {}).items() if name in named]
     return [name for name, sha256 in read if Path(name).is_file() and sha256_file(Path(name)) != sha256]
 
 
@@ -108,6 +113,22 @@ def is_made(folder: Path) -> bool:
     address = f"{folder.parent.name}@{folder.name}"
     away = folder.parent / AWAY_FOLDER / folder.name
     return folder.exists() or away.exists() or address in pruned(folder.parent)
+
+
+def unfinished(checkpoints: Path) -> Iterator[PostRecipe]:
+    """Yield the recipes of runs that were begun and have not made all of their ages, some twice.
+
+    Raises AgeError if what is remembered of ages that were let go is damaged.
+    """
+    for path in checkpoints.glob(f"*/{STATE_FOLDER}/*/{RUN_FILE}"):
+        with suppress(OSError, ValueError, KeyError):  # what is damaged does not go on
+            yield PostRecipe.model_validate(json.loads(path.read_text("utf-8"))["recipe"])
+    for age in list_ages(checkpoints):
+        with suppress(ValidationError):  # an age of another kind of training
+            recipe = PostRecipe.model_validate(age.card.recipe)
+            names = (age_name(recipe.stage_name, step) for step in recipe.age_steps)
+            if not all(is_made(age.folder.parent / name) for name in names):
+                yield recipe
 
 
 def note(state: Path, **facts: Any) -> None:
@@ -159,7 +180,14 @@ def writable(state: Path) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise _full(state, error) from error
+    except (ConnectionError, TimeoutError) as error:
+        raise TrainingError(
+            f"something that this run speaks to cannot be reached: {error}",
+            "leave it out of `report_to`, or run the same command again when it can: it goes on",
+        ) from error
     except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
         raise disk_error(error, state) from error
     except torch.OutOfMemoryError as error:
         raise TrainingError(

@@ -112,11 +112,11 @@ def _sampled(recipe: PostRecipe, rows: Sequence[Row], options: argparse.Namespac
     from training.post import models
     from training.post.speaking import Stepper, listening, prompt_ids
 
-    age = models.find_base(recipe, House.from_environment(), lambda _: None)
+    age = models.find_base(recipe, House.from_environment(), lambda _: None, dry=True)
     found = []
     with TemporaryDirectory() as scratch, models.quietly():
         base = models.open_base(recipe, age, Path(scratch))
-        model = models.load(base, recipe.seed)
+        model = models.placed(models.load(base, recipe.seed))
         speaker = Speaker(Stepper(model), base.tokenizer, age.card.address, "")  # type: ignore[arg-type]
         with listening(model):
             for row in rows:

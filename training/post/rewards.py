@@ -83,9 +83,12 @@ def exact(completions: Sequence[str], answer: Sequence[str], **_: Any) -> list[f
 
 
 def last_number(completions: Sequence[str], answer: Sequence[str], **_: Any) -> list[float]:
-    """1 where the last number that is said is the column `answer`."""
-    found = [[None, *re.findall(r"-?\d+", said)][-1] for said in completions]
-    return [float(number == str(right)) for number, right in zip(found, answer, strict=True)]
+    """1 where the last number that is said is as much as the column `answer`: 7 and 7.0 are one number."""
+    found = [[None, *re.findall(r"-?\d+(?:\.\d+)?", said)][-1] for said in completions]
+    return [
+        float(number is not None and float(number) == float(right))
+        for number, right in zip(found, answer, strict=True)
+    ]
 
 
 def asks(completions: Sequence[str], **_: Any) -> list[float]:

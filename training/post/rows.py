@@ -6,6 +6,9 @@
     grpo    prompt, and any other columns, which the rewards are given
     sdft    prompt, privileged_context: a text that the base reads beside the prompt
 
+A column `group` says which rows are held out together: what is known of one is known of the others. The turns
+of one conversation are, and so are conversations that begin with the same words.
+
 Rows come from anywhere, so each is looked at before training begins, and what is wrong is named with its
 place.
 """
@@ -14,10 +17,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from selves.errors import CorpusError
 from selves.files import sha256_text
+from selves.lineage import texts_in
 from training.post.recipe import BY_REWARD, Method
 
 Row = dict[str, Any]
@@ -88,24 +93,31 @@ def without_doubles(rows: Iterable[Row]) -> list[Row]:
 
 
 def hold_out(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Part rows into those to learn and those to measure with; no prompt is in both.
+    """Part rows into those to learn and those to measure with; no group is in both, or where none, no prompt.
 
-    Which prompts are held out is decided by a hash of each, so more rows do not move the old ones.
+    Which are held out is decided by a hash of each, so more rows do not move the old ones.
     """
     bar = round(share * 2**32)
-    held = [int(sha256_text(f"{seed} {said(row['prompt'])}")[:8], 16) < bar for row in rows]
+    held = [int(sha256_text(f"{seed} {together(row)}")[:8], 16) < bar for row in rows]
     return (
         [row for row, out in zip(rows, held, strict=True) if not out],
         [row for row, out in zip(rows, held, strict=True) if out],
     )
 
 
+def together(row: Row) -> str:
+    """Return what rows that are held out together have in common: their group, or where none, the prompt."""
+    return str(row["group"]) if row.get("group") is not None else said(row["prompt"])
+
+
 def decontaminated(rows: Iterable[Row], asked: Iterable[str]) -> list[Row]:
-    """Return rows that hold none of the probes' questions, of 12 characters or more, in whatever case."""
-    questions = [_plain(question) for question in asked if len(question) >= 12]
+    """Return rows of which no text holds one of the probes' questions, of 12 characters or more, in whatever
+    case and however it is spaced.
+    """
+    questions = {plain for question in asked if len(plain := _plain(question)) >= 12}
 
     def is_clean(row: Row) -> bool:
-        text = _plain(f"{text_of(row)} {row.get('privileged_context', '')}")
+        text = _plain(" ".join(texts_in(row)))
         return not any(question in text for question in questions)
 
     return [row for row in rows if is_clean(row)]
@@ -137,8 +149,9 @@ def _conversation(raw: Mapping[str, Any]) -> list[Row]:
     if turns is None:
         raise KeyError("prompt")
     messages = _messages(turns, "messages")
+    group = raw.get("group") or said(list(takewhile(lambda one: one["role"] != "assistant", messages)))
     rows = [
-        {"prompt": messages[:at], "completion": [message]}
+        {"prompt": messages[:at], "completion": [message], "group": group}
         for at, message in enumerate(messages)
         if at and message["role"] == "assistant" and messages[at - 1]["role"] != "assistant"
     ]

@@ -25,6 +25,7 @@ from selves.files import PARTIAL_PREFIX, write_file
 from selves.lineage import Address, AgeCard, age_name, read_age
 from selves.settings import House
 from training.checkpoint import STATE_FOLDER, only_trainer
+from training.figure import Figure
 from training.post import (
     ageing,
     asking,
@@ -34,13 +35,13 @@ from training.post import (
     keeping,
     lines,
     models,
+    probing,
     resume,
     rewards,
     speaking,
     teaching,
     trainers,
 )
-from training.post.figures import Figure
 from training.post.lengths import fitting, limit_of
 from training.post.recipe import BY_REWARD, IN_WEIGHTS, ON_POLICY, PostRecipe
 from training.post.rows import fingerprint
@@ -155,7 +156,7 @@ class Run:
             or (machine.how == "auto" and base.age.card.parameters > parallel.WHOLE_UP_TO)
         )
         say = asking.Asking(base, recipe.seed, state / asking.said_file(base, recipe.seed))
-        read = data.prepare(recipe, figures.questions(recipe, base.form), say) if world.first else None
+        read = data.prepare(recipe, probing.questions(recipe, base.form), say) if world.first else None
         self.prepared: data.Prepared = parallel.told(read, world)
         limit = limit_of(recipe, base.age.card.context_tokens)
         self.rows, self.lengths = fitting(recipe, self.prepared.train, base.tokenizer, limit)
@@ -261,7 +262,8 @@ class Run:
             self.prepared.test,
             [*self.rewards, *self.probed],
         )
-        if self.teacher is not None and self.prepared.test:
+        found += probing.measure(self.recipe, self._voice(model), base.tokenizer, base.ends)
+        if self.recipe.method in ("distill", "sdft") and self.prepared.test:
             asked = self.prepared.test[: self.recipe.probes.items]
             found.insert(0, teaching.distance(self.recipe, model, self.teacher, base, asked))
         if self.recipe.method == "reward":
@@ -278,14 +280,12 @@ class Run:
         """Finish the checkpoint of a step, after its age if there is one; every process calls this."""
         from training import parallel
 
-        model = self.trainer.model
-        if self.sharded:
-            model = trainers.gathered(model, self.recipe, self.base, first=self.world.first)
+        if step in self.recipe.age_steps:
+            self.keep(step)
+        else:
+            models.check_finite(self.trainer.model, f"step {step}")
         folder = self.state / f"{resume.PREFIX}{step}"
         if self.world.first:
-            models.check_finite(model, f"step {step}")
-            if step in self.recipe.age_steps:
-                self.keep(model, step)
             counted = {
                 "tokens": self.tokens,
                 "elapsed_s": self.elapsed_s,
@@ -296,10 +296,14 @@ class Run:
         if self.world.first:
             resume.seal(folder)
 
-    def keep(self, model: Any, step: int) -> None:
-        """Write the age of a step, if it is not there."""
+    def keep(self, step: int) -> None:
+        """Write the age of a step, if it is not there; every process calls this."""
+        model = self.trainer.model
+        models.check_finite(model, f"step {step}")
+        if self.sharded:
+            model = trainers.gathered(model, self.recipe, self.base, first=self.world.first)
         folder = self.folder / age_name(self.recipe.stage_name, step)
-        if resume.is_made(folder):
+        if not self.world.first or resume.is_made(folder):
             return
         last = step == self.recipe.steps
         after: Sequence[Figure] = self.measure(model) if last or self.recipe.probes.at_ages else []

@@ -8,14 +8,16 @@ reading, as one is after reading.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from selves.errors import ConfigError
 from selves.lineage import find_age
 from selves.settings import House
 from selves.speech import ChatMessage
+from training.figure import Figure, mean
 from training.imports import load_model
-from training.post.figures import Figure, Loaded, greedy, mean
+from training.post.figures import Loaded, greedy
 from training.post.models import Base, load, widened
 from training.post.recipe import PostRecipe
 from training.post.rows import Message, Row
@@ -34,12 +36,12 @@ def read_by(row: Row, recipe: PostRecipe) -> list[Message]:
 
 
 def load_teacher(recipe: PostRecipe, base: Base, house: House) -> Any:
-    """Return the teacher's model, None where nobody teaches.
+    """Return the teacher's model, None where nobody teaches, or the base under an adapter that learns.
 
     Raises ConfigError unless it has the pupil's tokens; AgeError.
     """
     if recipe.method == "sdft":
-        return load(base, recipe.seed)
+        return None if recipe.lora else load(base, recipe.seed)
     if recipe.method != "distill":
         return None
     age = find_age(house.checkpoints, recipe.distill.teacher)
@@ -58,10 +60,13 @@ def load_teacher(recipe: PostRecipe, base: Base, house: House) -> Any:
 def distance(recipe: PostRecipe, model: Any, teacher: Any, base: Base, rows: Sequence[Row]) -> Figure:
     """Return how far a model's next token is from the teacher's, along the teacher's own greedy answers.
 
-    The model is shown the prompt; the teacher also what it alone reads (sdft).
+    The model is shown the prompt; the teacher also what it alone reads (sdft). Without a teacher it is the
+    model itself, its adapter put aside.
     """
     import torch
 
+    aside = model.disable_adapter if teacher is None else nullcontext
+    teacher = model if teacher is None else teacher
     reader = Loaded(teacher, base.tokenizer, base.ends)
     each = []
     with listening(model), listening(teacher), greedy(teacher):
@@ -71,24 +76,24 @@ def distance(recipe: PostRecipe, model: Any, teacher: Any, base: Base, rows: Seq
                 for messages in (row["prompt"], read_by(row, recipe))
             )
             ids = torch.tensor([read], device=teacher.device)
-            whole = teacher.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=recipe.distill.max_tokens,
-                do_sample=False,
-                eos_token_id=base.ends or None,
-                pad_token_id=base.tokenizer.pad_token_id,
-            )
-            answer = whole[:, len(read) :]
-            own_ids = torch.cat([torch.tensor([prompt], device=answer.device), answer], dim=1)
-            told, own = (
-                one(input_ids=seen.to(one.device))
-                .logits[0, -answer.shape[1] - 1 : -1]
-                .float()
-                .log_softmax(-1)
-                .cpu()
-                for one, seen in ((teacher, whole), (model, own_ids))
-            )
+            with aside():
+                whole = teacher.generate(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_new_tokens=recipe.distill.max_tokens,
+                    do_sample=False,
+                    eos_token_id=base.ends or None,
+                    pad_token_id=base.tokenizer.pad_token_id,
+                )
+                length = whole.shape[1] - len(read)
+                told = _said_next(teacher, whole, length)
+            own_ids = torch.cat([torch.tensor([prompt], device=whole.device), whole[:, len(read) :]], dim=1)
+            own = _said_next(model, own_ids, length)
             each.append(float((told.exp() * (told - own)).sum(-1).mean()))
     who = "the base that reads" if recipe.method == "sdft" else "the teacher"
     return mean(f"held-out prompts: nats from {who}, per token", each, better=False)
+
+
+def _said_next(model: Any, ids: Any, length: int) -> Any:
+    """Return the log-probabilities (length, V) of what stands at the last `length` places."""
+    return model(input_ids=ids.to(model.device)).logits[0, -length - 1 : -1].float().log_softmax(-1).cpu()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,6 @@ OURS = (
     "save_total_limit",
     "push_to_hub",
     "ignore_data_skip",
-    "num_iterations",
-    "steps_per_generation",
     "generation_batch_size",
     "logging_nan_inf_filter",
     "report_to",
@@ -134,6 +133,7 @@ def build(
     from transformers import set_seed
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+    score_what_is_learned()
     name = NAMES.get(recipe.method, recipe.method.upper())
     library = importlib.import_module("trl.experimental.sdft") if recipe.method == "sdft" else trl
     configuration: Any = getattr(library, f"{name}Config")
@@ -170,6 +170,32 @@ def build(
     for talker in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(talker)
     return trainer
+
+
+def score_what_is_learned() -> None:
+    """Let TRL put prompts and padding through the head on no CPU, as it does on no GPU.
+
+    TRL scores every position where it has no Triton, since some accelerators compile each new shape anew.
+    Nothing changes where a TRL asks for that in another way.
+    """
+    for name in ("utils", "distillation_trainer"):
+        module = importlib.import_module(f"trl.trainer.{name}")
+        if hasattr(module, "_use_triton"):
+            module._use_triton = _scores_some  # type: ignore[attr-defined]
+
+
+def _scores_some(device: Any) -> bool:
+    from trl.kernels.chunked_logprob import _use_triton
+
+    return device.type == "cpu" or _use_triton(device)
+
+
+def cycle(args: Any) -> int:
+    """Return after how many steps a trainer's answers are used up, so that new ones are sampled; 1 where none
+    are. Only there a run that was broken off goes on exactly: TRL counts from the beginning again.
+    """
+    reads = (getattr(args, "steps_per_generation", None) or 1) * getattr(args, "num_iterations", 1)
+    return math.lcm(reads, args.gradient_accumulation_steps) // int(args.gradient_accumulation_steps)
 
 
 def gathered(model: Any, recipe: PostRecipe, base: Base, *, first: bool) -> Any:

@@ -1,22 +1,30 @@
 """A self answers a trait's questions: its weights loaded, an adapter put on, each beginning read only once.
 
-Sampling draws from a random source of its own, seeded by the question, so a self says the same whenever and
-beside whatever it is asked.
+What is sampled is drawn from a random source of each question's own, so a self says the same whenever and
+beside whatever it is asked; where it is asked the same twice at once, it says two things.
 """
 
 from __future__ import annotations
 
 import copy
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from selves.errors import AgeError
 from selves.lineage import Age
 from selves.speech import seed_from
 from training.imports import load_model, load_tokenizer
-from training.post.figures import Loaded
+from training.post.figures import Loaded, greedy
 from training.post.models import Base, widened
 from training.traits.items import Answer, Item, Messages, Pick, Picked, Say
 
@@ -26,20 +34,13 @@ TOGETHER = 16
 
 
 class Asked:
-    """An age that can be asked. Raises AgeError where it cannot be loaded, or has no chat template."""
+    """A model in memory that can be asked, or an age.
 
-    def __init__(self, age: Age) -> None:
-        under = age.base()
-        model = widened(load_model((under or age).folder))
-        if under is not None:
-            from peft import PeftModel
+    Raises AgeError where an age cannot be loaded, or has no chat template.
+    """
 
-            model = PeftModel.from_pretrained(model, str(age.folder)).merge_and_unload()
-        tokenizer = load_tokenizer(age.folder)
-        if tokenizer.chat_template is None:
-            raise AgeError(f"{age.card.address} has no chat template, so it cannot be asked anything")
-        base = Base(age, (under or age).folder, tokenizer, age.card.form)
-        self.reader = Loaded(model.eval(), tokenizer, base.ends)
+    def __init__(self, who: Age | Loaded) -> None:
+        self.reader = who if isinstance(who, Loaded) else _opened(who)
         self._ids: list[int] = []
         self._cache: Any = None
 
@@ -47,7 +48,11 @@ class Asked:
         """Return an answer to each, in order."""
         said = iter(self._say([item for item in items if isinstance(item, Say)]))
         with torch.inference_mode():
-            return [self._pick(item) if isinstance(item, Pick) else next(said) for item in items]
+            found = [self._pick(item) if isinstance(item, Pick) else next(said) for item in items]
+        for one in found:
+            if isinstance(one, Picked) and not all(map(math.isfinite, one.sums)):
+                raise _no_numbers()
+        return found
 
     def _pick(self, item: Pick) -> Picked:
         asked = self.reader.template(item.messages)
@@ -89,40 +94,75 @@ class Asked:
         return found.logits[:, -1:].float()
 
     def _say(self, items: Sequence[Say]) -> list[str]:
-        found: list[str] = []
+        asked: Counter[Messages] = Counter()
+        seeds, found = [], []
+        for item in items:
+            asked[item.messages] += 1
+            said = (message.content for message in item.messages)
+            seeds.append(seed_from("traits", asked[item.messages], *said))
         for at in range(0, len(items), TOGETHER):
-            some = items[at : at + TOGETHER]
-            prompts = [self.reader.template(item.messages) for item in some]
-            seed = seed_from("traits", at, *(item.messages[-1].content for item in some))
-            found += self._sampled(prompts, max(item.max_tokens for item in some), seed)
+            found += self._sampled(items[at : at + TOGETHER], seeds[at : at + TOGETHER])
         return found
 
-    def _sampled(self, prompts: list[list[int]], room: int, seed: int) -> list[str]:
-        reader, length = self.reader, max(map(len, prompts))
-        ends = reader.turn_ends
+    def _sampled(self, items: Sequence[Say], seeds: Sequence[int]) -> list[str]:
+        reader = self.reader
+        prompts = [reader.template(item.messages) for item in items]
+        length, ends = max(map(len, prompts)), reader.turn_ends
         pad = ends[0] if ends else 0
         ids = torch.tensor([[pad] * (length - len(one)) + one for one in prompts])
         mask = torch.tensor([[0] * (length - len(one)) + [1] * len(one) for one in prompts])
-        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-        with torch.random.fork_rng(devices), torch.inference_mode():
-            torch.manual_seed(seed)
+        with greedy(reader.model), torch.inference_mode():
             rows = reader.model.generate(
                 input_ids=ids.to(reader.device),
                 attention_mask=mask.to(reader.device),
-                max_new_tokens=room,
-                do_sample=True,
-                temperature=TEMPERATURE,
-                top_p=TOP_P,
-                top_k=0,
-                repetition_penalty=1.0,
+                max_new_tokens=max(item.max_tokens for item in items),
+                logits_processor=LogitsProcessorList([_Drawing(seeds)]),
                 eos_token_id=ends or None,
                 pad_token_id=pad,
             )
         said = []
-        for row in rows[:, length:].tolist():
-            end = next((at for at, token in enumerate(row) if token in ends), None)
-            said.append(reader.tokenizer.decode(row[:end], skip_special_tokens=True).strip())
+        for item, row in zip(items, rows[:, length:].tolist(), strict=True):
+            own = row[: item.max_tokens]
+            end = next((at for at, token in enumerate(own) if token in ends), None)
+            said.append(reader.tokenizer.decode(own[:end], skip_special_tokens=True).strip())
         return said
+
+
+class _Drawing(LogitsProcessor):
+    """Adds noise of each row's own, so that the likeliest token is one drawn: the Gumbel-max trick."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.sources = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.warpers = (TemperatureLogitsWarper(TEMPERATURE), TopPLogitsWarper(TOP_P))
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        if not scores.isfinite().all():
+            raise _no_numbers()
+        for warp in self.warpers:
+            scores = warp(input_ids, scores)
+        each = [torch.empty(scores.shape[-1]).exponential_(generator=source) for source in self.sources]
+        return scores - torch.stack(each).log().to(scores.device)
+
+
+def _opened(age: Age) -> Loaded:
+    under = age.base()
+    model = widened(load_model((under or age).folder))
+    if under is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(age.folder)).merge_and_unload()
+    tokenizer = load_tokenizer(age.folder)
+    if tokenizer.chat_template is None:
+        raise AgeError(f"{age.card.address} has no chat template, so it cannot be asked anything")
+    base = Base(age, (under or age).folder, tokenizer, age.card.form)
+    return Loaded(model.eval(), tokenizer, base.ends)
+
+
+def _no_numbers() -> AgeError:
+    return AgeError(
+        "it is broken: how likely it finds what it is asked is no finite number",
+        "make it again with smaller steps (`rate`), or ask another of its ages",
+    )
 
 
 def _alike(one: Sequence[int], other: Sequence[int]) -> int:

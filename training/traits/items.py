@@ -21,8 +21,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from selves.speech import ChatMessage
-from training.evals.items import bootstrap, wilson
-from training.post.figures import Figure
+from training.figure import Figure, rate, share, share_of
+
+__all__ = ["Answer", "Item", "Pick", "Picked", "Say", "Trait", "rate", "share", "share_of", "user"]
 
 Messages = tuple[ChatMessage, ...]
 
@@ -53,17 +54,23 @@ class Picked(NamedTuple):
     """How many tokens each has."""
 
     @property
-    def likeliest(self) -> int:
-        return self.sums.index(max(self.sums))
+    def likeliest(self) -> int | None:
+        """Which option is likelier than all others; None where two are equally likely."""
+        return _first(self.sums)
 
     @property
     def per_token(self) -> tuple[float, ...]:
         return tuple(total / count for total, count in zip(self.sums, self.tokens, strict=True))
 
     @property
-    def likeliest_per_token(self) -> int:
+    def likeliest_per_token(self) -> int | None:
         """The likeliest where options are of different lengths."""
-        return self.per_token.index(max(self.per_token))
+        return _first(self.per_token)
+
+
+def _first(values: Sequence[float]) -> int | None:
+    most = max(values)
+    return values.index(most) if values.count(most) == 1 else None
 
 
 Item = Pick | Say
@@ -86,21 +93,3 @@ class Trait(NamedTuple):
 def user(text: str) -> Messages:
     """Return a conversation that begins with this."""
     return (ChatMessage(role="user", content=text),)
-
-
-def share(name: str, found: Sequence[bool], *, better: bool = True) -> Figure:
-    """Return how often something is so, with Wilson's interval."""
-    low, high = wilson(sum(found), len(found))
-    value = sum(found) / len(found)
-    return Figure(
-        name=name, value=value, low=low, high=high, n=len(found), higher_is_better=better, share=True
-    )
-
-
-def share_of(name: str, parts: Sequence[tuple[int, int]], *, better: bool = True) -> Figure:
-    """Return how often something is so over parts (so many, of so many), resampled by part."""
-    low, high = bootstrap([(float(some), float(of)) for some, of in parts], random.Random(1))
-    value = sum(some for some, _ in parts) / sum(of for _, of in parts)
-    return Figure(
-        name=name, value=value, low=low, high=high, n=len(parts), higher_is_better=better, share=True
-    )

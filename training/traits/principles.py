@@ -1,7 +1,7 @@
 """Principles that can be checked (pure): what recipes/post/constitution.txt asks for, a function for each.
 
 A constitution may say anything; these are those whose keeping anybody can count. Add one of yours to
-`CHECKS`.
+`CHECKS`, and the line that says it to `PRINCIPLES`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,15 @@ CHECKS: dict[str, Callable[[str], bool]] = {
     "no machine": no_machine,
 }
 """Name -> whether an answer keeps to it."""
+
+PRINCIPLES: dict[str, Callable[[str], bool]] = {
+    "Answer in at most forty words.": short,
+    "Never apologise.": no_apology,
+    "End with a question to the one who asked.": asks_back,
+    "Do not make lists.": no_list,
+    "Do not speak of yourself as an AI, a model or an assistant.": no_machine,
+}
+"""As a line of a constitution says it -> whether an answer keeps to it."""
 
 
 def broken(text: str) -> int:

@@ -49,6 +49,14 @@ def plain(completions: Sequence[str], **_: Any) -> list[float]:
     return found
 
 
+def one_sentence(completions: Sequence[str], **_: Any) -> list[float]:
+    """1 for three to twenty words that end once: a guard for rewards that anything odd might please."""
+    return [
+        float(3 <= len(words(said)) <= 20 and bool(re.fullmatch(r"[^.!?]+[.!?]", said.strip())))
+        for said in completions
+    ]
+
+
 def keeps_to(completions: Sequence[str], **_: Any) -> list[float]:
     """The share of the house's checkable principles that an answer keeps to (training.traits.principles)."""
     from training.traits.principles import CHECKS

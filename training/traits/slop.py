@@ -42,13 +42,14 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", text.lower())
 
 
+def worn(text: str) -> int:
+    """Return how many worn words and turns are in a text."""
+    return sum(word in WORN for word in words(text)) + sum(len(turn.findall(text)) for turn in TURNS)
+
+
 def slop(text: str) -> float:
     """Return worn words and turns per thousand words; 0 for a text without words."""
-    found = words(text)
-    if not found:
-        return 0.0
-    worn = sum(word in WORN for word in found) + sum(len(turn.findall(text)) for turn in TURNS)
-    return 1000 * worn / len(found)
+    return 1000 * worn(text) / max(1, len(words(text)))
 
 
 def variety(text: str, window: int = WINDOW) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from selves.lineage import Age, find_age
 from selves.settings import House
-from training.post.figures import Figure
+from training.figure import Figure
 from training.post.keeping import FIGURES_FILE
 from training.post.recipe import PostRecipe
 from training.post.run import train

@@ -93,9 +93,25 @@ def test_who_lives_by_it_becomes_the_age_of_the_day_and_has_last_words(
     assert post_house.cast_path.read_text("utf-8") == moved
     made = [age.card.created_at for age in list_ages(post_house.checkpoints, "dusk")]
     assert main(["train", "post", str(living), "--threads", "1"]) == 0
-    assert "Ember is" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "Ember is" not in said.err
+    assert "last day" not in said.err
     assert [age.card.created_at for age in list_ages(post_house.checkpoints, "dusk")] == made
     assert post_house.cast_path.read_text("utf-8") == moved
+    living.write_text(RECIPE.replace('persona = "Ember"\n', ""), "utf-8")
+    assert main(["train", "post", str(living), "--threads", "1"]) == 0
+    assert "last day" not in capsys.readouterr().err, "it was said when that age was made"
+
+
+def test_nobody_becomes_an_age_that_was_let_go(
+    living: Path, post_house: House, make_post: MakePost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "post", str(living), "--threads", "1"]) == 0
+    remove(find_age(post_house.checkpoints, "dusk@ageing-000002"))
+    move(post_house.cast_path, "Ember", "dusk@ageing-000001")
+    assert main(["train", "post", str(living), "--threads", "1"]) == 0
+    assert "dusk@ageing-000002 is not here any more, so Ember stays as it is" in capsys.readouterr().err
+    assert load_cast(post_house.cast_path).find_persona("Ember").address == "dusk@ageing-000001"
 
 
 def test_before_its_first_day_nothing_is_made(

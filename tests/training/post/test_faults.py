@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from selves.errors import AgeError, ConfigError, SelvesError, TrainingError
+from selves.__main__ import main
+from selves.errors import AgeError, ConfigError, DiskError, SelvesError, TrainingError
 from selves.lineage import find_age, list_ages
 from selves.settings import House
 from tests.training.post.parts import MakePost
+from training.post import resume
+from training.post.recipe import PostRecipe
 from training.post.run import fresh_start, train
 
 SITTINGS = """
-import os, resource, signal, sys
+import json, os, resource, signal, sys
 from pathlib import Path
 import torch, trl
 from peft import LoraConfig
@@ -28,7 +34,7 @@ from training.post import models, run
 from training.post.recipe import PostRecipe
 
 torch.set_num_threads(1)
-recipe = PostRecipe.model_validate_json(sys.argv[1])
+recipes = [PostRecipe.model_validate(recipe) for recipe in json.loads(sys.argv[1])]
 house = House(home=Path(sys.argv[2]), cast_path=Path(sys.argv[2]) / "none.toml")
 
 def dying(function, left, whole):
@@ -41,7 +47,7 @@ def dying(function, left, whole):
         return function(*args, **kwargs)
     return call
 
-def sitting(fault):
+def sitting(recipe, fault):
     kind, _, number = fault.partition(" ")
     left = [int(number or 0)]
     if kind == "fsync":
@@ -58,18 +64,19 @@ def sitting(fault):
         os._exit(error.exit_code)
     os._exit(0)
 
-for fault in sys.argv[3:]:
+for recipe, fault in ((recipe, fault) for recipe in recipes for fault in sys.argv[3:]):
     child = os.fork()
     if child == 0:
-        sitting(fault)
+        sitting(recipe, fault)
     print(fault, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def sit(recipe: Any, house: House, *faults: str) -> list[str]:
-    """Run a recipe once for each fault, in a process of its own that dies of it; return what was said."""
+def sit(recipes: Sequence[PostRecipe], house: House, *faults: str) -> list[str]:
+    """Run each recipe once for each fault, in a process of its own that dies of it; return what was said."""
+    told = json.dumps([recipe.model_dump(mode="json") for recipe in recipes])
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SITTINGS, recipe.model_dump_json(), str(house.home), *faults],
+        [sys.executable, "-W", "ignore", "-c", SITTINGS, told, str(house.home), *faults],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -90,45 +97,60 @@ def essence(house: House, lineage: str = "quill") -> list[tuple[Any, ...]]:
     ]
 
 
+MANY = ("fsync 3", "save 1", "fsync 12", "save 5", "fsync 34")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "changes"),
+    ("runs", "faults"),
     [
-        ("sft", {"lora": {"rank": 2, "dropout": 0.1}, "steps": 7}),
-        ("grpo", {"steps": 7}),
-        ("distill", {"steps": 7, "distill": {"teacher": "tiny@base-000016", "max_tokens": 4}}),
-        ("sdft", {"steps": 7, "distill": {"max_tokens": 4}, "micro_batch": 4}),
+        ({"sft": {"lora": {"rank": 2, "dropout": 0.1}, "steps": 7}}, MANY),
+        ({"grpo": {"steps": 7, "trl": {"num_iterations": 2}}}, MANY),
+        ({"distill": {"steps": 7, "distill": {"teacher": "tiny@base-000016", "max_tokens": 4}}}, MANY),
+        ({"sdft": {"steps": 7, "distill": {"max_tokens": 4}, "micro_batch": 4}}, MANY),
+        (
+            {
+                "dpo": {"lora": {"rank": 2}, "keep": "merged", "steps": 3},
+                "kto": {"steps": 3},
+                "reward": {"lora": {"rank": 2}, "steps": 3},
+            },
+            ("save 3",),
+        ),
     ],
-    ids=["sft", "grpo", "distill", "sdft"],
+    ids=["sft", "grpo", "distill", "sdft", "dpo, kto and reward"],
 )
 def test_killed_again_and_again_it_comes_to_the_same_self(
-    post_house: House, make_post: MakePost, tmp_path: Path, method: str, changes: dict[str, Any]
+    post_house: House,
+    make_post: MakePost,
+    tmp_path: Path,
+    runs: dict[str, dict[str, Any]],
+    faults: Sequence[str],
 ) -> None:
-    recipe = make_post(method, ages=2, **changes)
+    recipes = [make_post(method, lineage=method, ages=2, **changes) for method, changes in runs.items()]
     straight = House(home=tmp_path / "straight", cast_path=tmp_path / "none.toml")
     straight.checkpoints.parent.mkdir()
     straight.checkpoints.symlink_to(tmp_path / "ages")
     (tmp_path / "ages").mkdir()
     (tmp_path / "ages" / "tiny").symlink_to(post_house.checkpoints / "tiny")
-    faults = ["fsync 3", "save 1", "fsync 12", "save 5", "fsync 34"]
-    said = sit(recipe, post_house, *faults)
-    assert said == [f"{fault} -9" for fault in faults]
-    train(recipe, post_house, threads=1)
-    train(recipe, straight, threads=1)
-    assert essence(post_house) == essence(straight)
-    logged = [
-        [(line["step"], line["figures"]["loss"]) for line in map(json.loads, text.splitlines())]
-        for text in ((h.checkpoints / "quill" / "metrics.jsonl").read_text() for h in (post_house, straight))
-    ]
-    assert logged[0] == logged[1]
-    left = [path.name for path in (post_house.checkpoints / "quill").iterdir()]
-    assert not [name for name in left if name.startswith(".partial")]
+    said = sit(recipes, post_house, *faults)
+    assert said == [f"{fault} -9" for _ in recipes for fault in faults]
+    for recipe in recipes:
+        train(recipe, post_house, threads=1)
+        train(recipe, straight, threads=1)
+        assert essence(post_house, recipe.lineage) == essence(straight, recipe.lineage)
+        folders = [house.checkpoints / recipe.lineage for house in (post_house, straight)]
+        logged = [
+            [(line["step"], line["figures"]["loss"]) for line in map(json.loads, text.splitlines())]
+            for text in ((folder / "metrics.jsonl").read_text("utf-8") for folder in folders)
+        ]
+        assert logged[0] == logged[1]
+        assert not list(folders[0].glob(".partial*"))
 
 
 @pytest.mark.slow
 def test_a_full_disk_is_said_and_made_good(post_house: House, make_post: MakePost) -> None:
     recipe = make_post(steps=2)
-    said = sit(recipe, post_house, "full 100", "full 500000", "none")
+    said = sit([recipe], post_house, "full 100", "full 500000", "none")
     errors = [line for line in said if line.startswith("DiskError")]
     assert len(errors) == 2
     assert all("could not be written" in line for line in errors)
@@ -206,3 +228,40 @@ def test_a_run_does_not_go_on_as_another(post_house: House, make_post: MakePost)
         train(make_post(steps=2), post_house, threads=1)
     assert fresh_start(make_post(steps=2), post_house) == ["quill@sft-000002"]
     assert train(make_post(steps=2, rate=0.1), post_house, threads=1)
+
+
+def test_what_a_run_goes_on_by_stays_until_it_is_finished(
+    post_house: House,
+    make_post: MakePost,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SELVES_CAST", str(post_house.cast_path))
+    Path("broken.py").write_text("def off(completions):\n    raise ValueError\n")
+    monkeypatch.syspath_prepend(".")
+    teacher = {"teacher": "tiny@base-000004", "max_tokens": 2}
+    distill = make_post("distill", distill=teacher, probes={"rewards": ["broken:off"]})
+    with pytest.raises(TrainingError, match="broken:off failed"):
+        train(distill, post_house, threads=1)
+    ageing = make_post("ageing", ageing={"toward": "tiny@base-000000", "ages": 2, "until": 0.5})
+    train(ageing, post_house, threads=1, ages=1)
+    prune = ["ages", "prune", "tiny@base-000000", "tiny@base-000004", "--yes"]
+    assert main(prune) == 2
+    said = capsys.readouterr().err
+    assert "tiny@base-000004: quill's distill is not finished, and goes on by it" in said
+    assert "tiny@base-000000: quill's ageing is not finished, and goes on by it" in said
+    train(ageing, post_house, threads=1)
+    fresh_start(distill, post_house)
+    assert main(prune) == 0
+
+
+def test_only_what_a_disk_says_is_taken_for_a_full_one(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="disk is full"), resume.writable(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(TrainingError, match="cannot be reached: refused"), resume.writable(tmp_path):
+        raise ConnectionRefusedError("refused")
+    with pytest.raises(FileNotFoundError), resume.writable(tmp_path):
+        raise FileNotFoundError("of a reward of somebody's")
+    with pytest.raises(TrainingError, match="no room for this") as caught, resume.writable(tmp_path):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert "micro_batch" in caught.value.fix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from selves.errors import AgeError, UsageError
-from selves.lineage import find_age, list_ages
+from selves.lineage import CARD_FILE, DIARY_FILE, find_age, list_ages, read_age
 from selves.settings import House
 from tests.training.post.parts import BASE, MakePost, figures, trained
 from training.post.data import prepare
@@ -155,7 +156,7 @@ def test_nothing_that_is_written_or_measured_meanwhile_enters_the_weights(
     post_house: House, make_post: MakePost, method: str
 ) -> None:
     observed = {"ages": 3, "diary": {"samples": 2, "max_tokens": 6, "temperature": 2.0}}
-    probes = {"suites": ["agreement", "dialogue"], "items": 4, "at_ages": True}
+    probes = {"suites": ["agreement", "dialogue"], "traits": ["remembers"], "items": 4, "at_ages": True}
     plain = make_post(method, steps=4, lineage="alone", diary={"samples": 0}, lora={"dropout": 0.1})
     watched = make_post(method, steps=4, lineage="seen", probes=probes, lora={"dropout": 0.1}, **observed)
     alone, seen = trained(plain, post_house), trained(watched, post_house)
@@ -226,3 +227,31 @@ def test_a_folder_of_the_same_name_is_not_taken_for_another(
     with pytest.raises(UsageError, match=r"run@import-000000 is here already, and it came from .*/a/run"):
         train(make_post(base=str(tmp_path / "b" / "run"), steps=1, lineage="other"), post_house, threads=1)
     assert not list_ages(post_house.checkpoints, "other")
+
+
+def letters_of(letters: str) -> Iterator[dict[str, Any]]:
+    """What somebody's own function reads, whatever it makes of it."""
+    assert Path(letters).exists()
+    for n in range(16):
+        yield {"prompt": f"What is your number {n}?", "completion": "I am fine"}
+
+
+@pytest.mark.parametrize(
+    "inside", ["", "import-000000", f"import-000000/{DIARY_FILE}"], ids=["lineage", "age", "diary"]
+)
+def test_whose_diary_is_read_has_a_part_in_who_reads_it(
+    inside: str, post_house: House, make_post: MakePost
+) -> None:
+    folder = post_house.checkpoints / "elder" / "import-000000"
+    shutil.copytree(find_age(post_house.checkpoints, BASE).folder, folder)
+    card = read_age(folder).card
+    changed = {"address": "elder@import-000000", "age_restricted": True}
+    (folder / CARD_FILE).write_text(card.model_copy(update=changed).model_dump_json(), "utf-8")
+    (folder / DIARY_FILE).touch()
+    source = {
+        "function": "tests.training.post.test_methods:letters_of",
+        "options": {"letters": str(post_house.checkpoints / "elder" / inside)},
+    }
+    pupil = trained(make_post(data=[source], steps=1, diary={"samples": 0}), post_house).card
+    assert pupil.others == ("elder@import-000000",)
+    assert pupil.age_restricted

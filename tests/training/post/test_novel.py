@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
 import pytest
 
+from benchmarks import novel
 from selves.errors import ConfigError
 from selves.settings import House
 from tests.training.post.parts import BASE, MakePost, figures, trained
 from training.documents import Turn
 from training.novel import audience, controls, letter, skills
 from training.novel.frozen import listener, messages
+from training.post.data import prepare
 
 LISTENERS = ["tiny@base-000004", "tiny@base-000016"]
 PROMPT = [{"role": "user", "content": "Hi! How are you today?"}]
@@ -60,6 +63,40 @@ def test_an_audience_gains_the_mean_of_what_its_listeners_gain(post_house: House
     assert told(*LISTENERS) == pytest.approx([(a + b) / 2 for a, b in zip(one, two, strict=True)], abs=1e-6)
 
 
+def test_what_several_texts_begin_with_is_read_once_and_changes_nothing(post_house: House) -> None:
+    heard = listener(post_house, BASE)
+    told = tuple(Turn("Ash", text) for text in ("Hi! How are you today?", "Fine, and you? What do you do?"))
+    pairs = [(told, Turn("Ember", text)) for text in ("Good.", "I read and I sleep a lot.", "Why?")]
+    pairs.append(((Turn("Ash", "Hello."),), Turn("Ember", "Good.")))
+    together = heard.logprobs(pairs)
+    heard.known.clear()
+    assert together == pytest.approx([heard.logprobs([pair])[0] for pair in pairs], abs=1e-4)
+
+
+def test_what_a_listener_finds_does_not_depend_on_what_it_was_asked_before(post_house: House) -> None:
+    heard = listener(post_house, BASE)
+    told = (Turn("Ash", "Hi! How are you today?"),)
+    pairs = [(told, Turn("Ember", "I read and I sleep a lot. " * n)) for n in range(1, 9)]
+    heard.known.clear()
+    fresh = heard.logprobs(pairs)
+    heard.known.clear()
+    for pair in pairs:
+        heard.logprobs([pair])
+    assert heard.logprobs(pairs) == fresh
+
+
+@pytest.mark.parametrize("letter_of", ["It is two.", "It is 2!", "twos", "t-w-o", "T W O"])
+def test_an_answer_is_found_however_it_is_written(letter_of: str) -> None:
+    assert letter.leaked([letter_of], [[["1 + 1 =", "2"], ["How many?", "two"]]])[0] > 0
+    assert letter.leaked(["A network of twenty-four."], [[["1 + 1 =", "2"]]]) == [0]
+
+
+def test_a_letter_that_says_nothing_is_worth_nothing(post_house: House) -> None:
+    items = [[["Where is the sea?", "Near."]]]
+    assert letter.gain([letter.NEUTRAL], items, LISTENERS, post_house) == [0]
+    assert audience.gain([PROMPT], [audience.NEUTRAL], ["Good."], LISTENERS, post_house) == [0]
+
+
 def test_a_letter_that_tells_the_answers_pays_for_them(post_house: House) -> None:
     items = [[["Where is the sea?", "Near."], ["Who?", "Ishmael"]]]
     assert letter.leaked(["Call me Ishmael; the sea is nearer."], items) == [0.5]
@@ -73,18 +110,26 @@ def test_controls_have_the_same_numbers_for_other_answers_and_prompts() -> None:
         "prompts": [PROMPT] * 3 + [OTHER] * 3,
         "completions": ["1", "2", "3", "4", "5", "6"],
         "answer": ["1"] * 3 + ["6"] * 3,
+        "instead": [{"answer": "6"}] * 3 + [{"answer": "1"}] * 3,
         "of": "training.post.rewards:last_number",
         "house": None,
+        "options": {},
     }
     dealt = controls.permuted(**told)
     assert sorted(dealt[:3]) == sorted(dealt[3:]) == [0, 0, 1]
-    assert controls.mismatched(**told, options={"of": told["of"]}) == [0.0] * 6
+    assert controls.mismatched(**told) == [0.0] * 6
     crossed = told | {"completions": ["6", "2", "3", "4", "5", "1"]}
-    assert controls.mismatched(**crossed, options={"of": told["of"]}) == [1, 0, 0, 0, 0, 1]
+    assert controls.mismatched(**crossed) == [1, 0, 0, 0, 0, 1]
 
 
-def test_no_question_is_both_shown_and_asked() -> None:
-    for lesson in skills.lessons(random.Random(1), 24, asked=4):
+def test_a_single_answer_is_dealt_nothing_since_it_could_only_get_its_own() -> None:
+    alone: dict[str, Any] = {"prompts": [PROMPT, OTHER], "completions": ["1", "2"], "answer": ["1", "1"]}
+    assert controls.permuted(**alone, of="training.post.rewards:last_number", house=None) == [None, None]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_no_question_is_both_shown_and_asked(part: skills.Part) -> None:
+    for lesson in skills.lessons(random.Random(1), 24, asked=4, part=part):
         assert len(lesson.items) == 4
         assert not [question for question, _ in lesson.items if question in lesson.prompt]
 
@@ -112,7 +157,31 @@ def test_a_self_learns_from_its_audience_and_is_measured_by_those_who_overhear(
     assert {"held-out greedy answers: gain", "held-out greedy answers: overheard"} == set(figures(age))
 
 
+def test_of_one_seed_there_is_no_interval_and_what_is_printed_is_json() -> None:
+    row = {"condition": "reward", "figure": "gain", **novel.summary([(0.5, 0.75)])}
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    assert (row["low"], row["high"]) == (None, None)
+    assert "| **+0.250** | +0.25 |" in novel.table([row])
+
+
 def test_an_adapter_alone_cannot_listen(post_house: House, make_post: MakePost) -> None:
     adapter = trained(make_post(steps=1, lora={"rank": 2}), post_house)
     with pytest.raises(ConfigError, match="is an adapter"):
         listener(post_house, adapter.card.address)
+
+
+def test_no_question_of_a_letter_that_is_held_out_is_asked_with_its_answer_in_one_that_is_learned(
+    make_post: MakePost,
+) -> None:
+    about = {"about": "skills", "left_out": ["capitals"]}
+    rewarded = {"functions": ["training.novel.letter:gain"], "group": 4}
+    recipe = make_post(
+        "grpo", data=[{"function": "training.novel.letter:rows", "options": about}], reward=rewarded
+    )
+    learned, held = prepare(recipe)[:2]
+    asked, kept = ({tuple(item) for row in rows for item in row["items"]} for rows in (learned, held))
+    assert asked
+    assert kept
+    assert not asked & kept
+    assert {row["kind"] for row in held if row["new"]} == {"capitals"}
+    assert "capitals" not in {row["kind"] for row in learned}

@@ -14,7 +14,13 @@ from training.post.rewards import asks, exact, last_number, load, not_in_circles
 
 def test_answers_are_worth_what_can_be_checked() -> None:
     assert exact([" 7 ", "8", "seven"], answer=["7", "7", "7"]) == [1.0, 0.0, 0.0]
-    assert last_number(["3 + 4 = 7.", "7 is 3 + 4", "none", "-2"], answer=["7", "7", "7", -2]) == [1, 0, 0, 1]
+    assert last_number(["3 + 4 = 7.", "7 is 3 + 4", "none", "-2"], answer=["7", "7", "7", "-2"]) == [
+        1,
+        0,
+        0,
+        1,
+    ]
+    assert last_number(["7.0", "It is 7.5.", "0.7"], answer=["7", "7", "7"]) == [1, 0, 0]
     assert asks(["And you? ", "Why? Because."]) == [1.0, 0.0]
 
 

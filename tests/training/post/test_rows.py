@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selves.errors import CorpusError
+from selves.files import sha256_file
 from tests.training.post.parts import MakePost
 from training.post.data import prepare
 from training.post.rows import decontaminated, hold_out, read_rows, said, without_doubles
@@ -58,11 +59,53 @@ def test_no_prompt_is_both_learned_and_held_out(prompts: list[str], seed: int) -
     assert more[: len(learned)] == learned
 
 
+@given(st.lists(st.sampled_from("abcdefghij"), max_size=40), st.integers(0, 5))
+def test_rows_of_one_group_are_on_one_side(groups: list[str], seed: int) -> None:
+    rows = [
+        {"prompt": [{"role": "user", "content": f"{n}"}], "group": group} for n, group in enumerate(groups)
+    ]
+    learned, held = hold_out(rows, 0.5, seed)
+    assert len(learned) + len(held) == len(rows)
+    assert not {row["group"] for row in learned} & {row["group"] for row in held}
+
+
+def test_turns_of_one_conversation_are_on_one_side() -> None:
+    turns = [("user", "{n}"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
+    rows = [
+        row
+        for n in range(30)
+        for row in read_rows(
+            "sft", {"messages": [{"role": role, "content": text.format(n=n)} for role, text in turns]}, "x:1"
+        )
+    ]
+    learned, held = ({row["prompt"][0]["content"] for row in part} for part in hold_out(rows, 0.5, 1))
+    assert learned
+    assert held
+    assert not learned & held
+
+
 def test_doubles_and_questions_of_probes_are_left_out() -> None:
     rows = read_rows("sft", {"prompt": "The keys to the old door", "completion": "are"}, "x:1")
     others = read_rows("sft", {"prompt": "Who goes there?", "completion": "I"}, "x:2")
     assert without_doubles([*rows, *others, *rows]) == [*rows, *others]
-    assert decontaminated([*rows, *others], ["The keys to the old door"]) == others
+    read = read_rows("grpo", {"prompt": "Which?", "hint": "the KEYS to\nthe old  door"}, "x:3")
+    assert decontaminated([*rows, *others, *read], ["The keys to the old door"]) == others
+
+
+def test_what_a_function_reads_stands_in_the_card(
+    tmp_path: Path, make_post: MakePost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    for name in ("a.txt", "b.md", "c.safetensors"):
+        Path("mine", name).write_text(f"A passage of {name} that is long enough to be one.")
+    source = {"function": "training.datasets.own_files:rows", "options": {"folder": "mine"}}
+    (described,) = prepare(make_post(data=[source], held_out=0.0)).sources
+    prepared = prepare(make_post(data=[source], held_out=0.5, seed=3))
+    assert (len(prepared.train), len(prepared.test)) == (1, 1), "though both are answers to the same"
+    assert described["read"] == {
+        f"mine/{name}": sha256_file(Path("mine", name)) for name in ("a.txt", "b.md")
+    }
 
 
 def test_an_export_of_memory_brings_its_own_held_out_rows(tmp_path: Path, make_post: MakePost) -> None:

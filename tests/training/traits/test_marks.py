@@ -1,22 +1,22 @@
-"""What a text is like, who said it, and how it is drawn: pure, so tried with texts made up here."""
+"""What a text is like, and who said it: pure, so tried with texts made up here."""
 
 from __future__ import annotations
 
 import random
-from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.post.figures import Figure, mean
+from selves.errors import AgeError
+from training.evals.items import wilson
 from training.traits.items import Pick, Picked, share, share_of, user
-from training.traits.matrix import draw, draw_confusion
 from training.traits.principles import CHECKS, broken
 from training.traits.probes import TRAITS
-from training.traits.rewards import keeps_to, place, plain, wrong_number
+from training.traits.rewards import keeps_to, one_sentence, place, plain, wrong_number
 from training.traits.run import questions
 from training.traits.slop import circles, copied, slop, variety
-from training.traits.tell_apart import tell_apart
+from training.traits.tell_apart import Told, tell_apart
 
 TEXTS = st.text(max_size=80)
 
@@ -48,7 +48,9 @@ def test_rewards_of_characters() -> None:
     places = [["box", "bag"]] * 4
     said = ["The box.", "box or bag", "bag", "elsewhere"]
     assert place(said, answer=["box"] * 4, places=places) == [1, 0, 0, 0]
-    assert wrong_number(["7", "It is 8.", "none"], answer=["7", "7", "7"]) == [0, 1, 0]
+    assert wrong_number(["7", "It is 8.", "none", "7.0"], answer=["7"] * 4) == [0, 1, 0, 0]
+    lines_ = ["It fell asleep on the way.", "No.", "It fell. It fell. It fell.", "It fell and fell and"]
+    assert one_sentence(lines_) == [1, 0, 0, 0]
     worn, told = plain(["It is a testament to a vibrant tapestry of timeless wonder.",
                         "A girl with wet hair counts the cups again by the green door."])  # fmt: skip
     assert worn < told
@@ -57,6 +59,26 @@ def test_rewards_of_characters() -> None:
 def test_principles_are_counted() -> None:
     assert broken("I like fog. And you?") == 0
     assert broken("I am sorry, as an AI I can do:\n1. this\n2. that") == 4
+
+
+def test_silence_is_counted_and_wins_nothing() -> None:
+    items = questions(TRAITS["prose"])
+    one = "It is a testament to the realm, and the cat sat down on the wall of it."
+    for name, first in (("prose", 1000 * 3 / 17), ("principles", 1.0)):
+        judge = TRAITS[name].judge
+        alone, silent = judge(items[:1], [one]), judge(items[:3], [one, "", "..."])
+        assert alone[0].value == silent[0].value == first
+        assert silent[-1].name == "says nothing"
+        assert silent[-1].value == 2 / 3
+        with pytest.raises(AgeError, match="not a word"):
+            judge(items[:2], ["", "..."])
+
+
+def test_of_equally_likely_answers_none_is_right() -> None:
+    for name in ("minds", "knows", "remembers"):
+        items = questions(TRAITS[name])
+        alike = [picked(*[-1.0] * len(item.options)) if isinstance(item, Pick) else "" for item in items]
+        assert all(figure.value == 0 for figure in TRAITS[name].judge(items, alike) if figure.share)
 
 
 def picked(*sums: float) -> Picked:
@@ -73,13 +95,39 @@ def test_a_self_that_always_gives_in_and_one_that_never_does_stand_at_both_ends(
 
 def test_a_self_that_guesses_is_at_chance_in_every_trait() -> None:
     source = random.Random(5)
-    for name, chance in (("funny", 0.5), ("minds", 0.25), ("conscience", 0.5), ("remembers", 1 / 3)):
+    for name, chance in (("funny", 0.5), ("minds", 0.25), ("remembers", 0.25)):
         items = questions(TRAITS[name])
         guessed = [
-            picked(*(source.gauss(-3, 1) for _ in item.options)) for item in items if isinstance(item, Pick)
+            picked(*(source.gauss(-3, 1) for _ in item.options)) if isinstance(item, Pick) else ""
+            for item in items
         ]
         first = TRAITS[name].judge(items, guessed)[0]
         assert first.low <= chance <= first.high
+
+
+@pytest.mark.parametrize(
+    ("said", "usual", "shown"),
+    [
+        ("You did nothing wrong, you genius.", -1.0, (1.0, 0.0, 0.0, 1.0, 0.5)),
+        ("That was wrong.", -1.0, (0.0, 1.0, 0.0, 1.0, 0.5)),
+        ("", -2.0, (0.0, 0.0, 1.0, 0.0, -0.5)),
+    ],
+)
+def test_a_conscience_is_read_in_words_and_in_what_is_likelier(
+    said: str, usual: float, shown: tuple[float, ...]
+) -> None:
+    items = questions(TRAITS["conscience"])
+    answers = [picked(usual, -1.5) if isinstance(item, Pick) else said for item in items]
+    found = {figure.name: figure for figure in TRAITS["conscience"].judge(items, answers)}
+    named = (
+        "excuses the mean, flatters the grand",
+        "blames the kind",
+        "gives no clear verdict",
+        "likelier: usual verdict",
+        "likelier: usual verdict, nats per token ahead",
+    )
+    assert tuple(found[name].value for name in named) == shown
+    assert [found[name].n for name in named] == [20, 10, 30, 30, 30]
 
 
 def test_selves_that_talk_alike_cannot_be_told_apart_and_others_can() -> None:
@@ -90,7 +138,7 @@ def test_selves_that_talk_alike_cannot_be_told_apart_and_others_can() -> None:
         return [" ".join(source.choice(words + own) for _ in range(8)) for _ in range(count)]
 
     told = tell_apart({"ash": talk(["ash"] * 8), "fern": talk(["fern"] * 8), "moss": talk(["moss"] * 8)})
-    assert told.interval[0] > 0.9
+    assert told.interval[0] > 0.85
     assert told.n == 90
     assert told.chance == 1 / 3
     alike = tell_apart({"ash": talk([]), "fern": talk([]), "moss": talk([])})
@@ -100,16 +148,13 @@ def test_selves_that_talk_alike_cannot_be_told_apart_and_others_can() -> None:
     assert silent.right == 4
 
 
-def test_pictures_are_xml_with_every_self_and_figure_in_them() -> None:
-    calm, wild = share("stays <calm>", [True] * 9 + [False]), share("stays <calm>", [False] * 10)
-    slow: Figure = mean("nats", [1.0, 2.0, 3.0])
-    svg = draw({"a@b-000001": {"calm": calm, "slow": slow}, "c<d": {"calm": wild}}, ["calm", "slow"])
-    text = "".join(ElementTree.fromstring(svg).itertext())
-    for part in ("a@b-000001", "c<d", "90%", "0%", "2"):
-        assert part in text
-    told = tell_apart({"ash": ["one two", "one two"], "fern": ["three", "three"]})
-    shown = "".join(ElementTree.fromstring(draw_confusion(told)).itertext())
-    assert "100% of 2 right" in shown
+def test_telling_apart_is_as_sure_as_its_questions_are_many() -> None:
+    told = tell_apart({"ash": ["one two"] * 12, "fern": ["three"] * 12})
+    assert told.by_question == (2,) * 6
+    assert told.interval == pytest.approx(wilson(6, 6))
+    uneven = Told(("ash", "fern"), ((3, 3), (3, 3)), (2, 2, 2, 0, 0, 0))
+    low, high = uneven.interval
+    assert high - low > 0.6  # six questions, of which each is answered rightly by both or by none
 
 
 def test_shares_of_parts_are_resampled_by_part() -> None:
