@@ -180,7 +180,7 @@ def test_five_people_ask_at_once_and_each_reads_answers_of_their_own(
     for page in pages:
         page.get_by_role("button", name="Ask them").click()
     for number, page in enumerate(pages, 1):
-        words = page.get_by_text("Kept as scene").inner_text(timeout=120_000)
+        words = page.get_by_text("Kept as scene").inner_text()
         scene_id = int(words.removeprefix("Kept as scene ").partition(":")[0])
         asked, *answers = read(parlor_house, partial(lines_of, scene_id=scene_id))
         shown = page.locator('[data-testid="stColumn"]').get_by_test_id("stText").all_inner_texts()

@@ -187,7 +187,7 @@ def far_off() -> str:
     return f"0 {(datetime.now(UTC).hour + 12) % 24} * * *"
 
 
-async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 120) -> None:
+async def eventually(check: Callable[[], Awaitable[object]], timeout_s: float = 600) -> None:
     """Ask again until it is so."""
     async with asyncio.timeout(timeout_s):
         while not await check():  # noqa: ASYNC110 (the database tells nobody)

@@ -78,7 +78,7 @@ class Terminal:
                 return await self.until(shown, 15)
         raise AssertionError(f"it goes on: {self.shown}")
 
-    async def until(self, words: str, seconds: float = 120) -> None:
+    async def until(self, words: str, seconds: float = 600) -> None:
         """Read until these words are shown, after those that were waited for before."""
         async with asyncio.timeout(seconds):
             while (found := self.shown.find(words, self._read)) < 0:

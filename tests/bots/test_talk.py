@@ -205,7 +205,7 @@ async def test_on_a_terminal_one_can_talk_switch_and_leave(
         screen.type("/age tiny@chat-000008\r")
         await screen.wait_for(r"tiny@chat-000008 \(chat.*You")
         screen.type("\x04")
-        assert await asyncio.wait_for(process.wait(), 120) == 0
+        assert await asyncio.wait_for(process.wait(), 600) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -232,7 +232,7 @@ class _Screen:
         """Read until what was shown since the last `type` matches, colours and cursor moves left out."""
         while not re.search(pattern, re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", self._text), re.DOTALL):
             try:
-                piece = await asyncio.wait_for(asyncio.to_thread(os.read, self._descriptor, 4096), 120)
+                piece = await asyncio.wait_for(asyncio.to_thread(os.read, self._descriptor, 4096), 600)
             except TimeoutError:
                 pytest.fail(f"{pattern!r} did not come; the screen showed {self._text!r}")
             # prompt_toolkit asks where the cursor is

@@ -181,7 +181,7 @@ class Double:
     def is_online(self, *bots: Bot) -> bool:
         return all(self.gateway.session_of(bot) is not None for bot in bots)
 
-    async def until(self, condition: Callable[[], Result], timeout_s: float = 120) -> Result:
+    async def until(self, condition: Callable[[], Result], timeout_s: float = 600) -> Result:
         """Wait until `condition` is true and return its value; look again at every change.
 
         Raises AssertionError with the last requests when it takes too long.

@@ -4,6 +4,7 @@
     orders = [0, 1, 2]       # 0: where it is; 1: where Ann thinks it is; 2: where Ann thinks Ben thinks it is
     count = 200
     anybody = 0.5            # so many of them ask about anybody of the story: easier, and not to measure with
+    everybody = 0.5          # so many of them ask about everybody at once: several answers to learn from
 
 Stories of people who go out, come back and move a thing are simulated, so each answer is exact: a chain of
 people thinks of the last place that all of them saw it put in. Such sets are mostly solvable by less than
@@ -21,7 +22,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 from typing import Any, NamedTuple
 
 from selves.errors import ConfigError
@@ -47,6 +48,9 @@ STIR = 0.4
 """How often each goes out or comes back before one of the first moves."""
 RETURN = 0.5
 """How often it is told that somebody of the chain came back and saw it put elsewhere before they parted."""
+
+TOLD = 8
+"""Of so many chains at most is told at once what they think."""
 
 
 class Move(NamedTuple):
@@ -155,6 +159,7 @@ def _told(
     source: random.Random, people: Sequence[str], chain: tuple[str, ...], moves: Sequence[Move], part: str
 ) -> Story:
     thing, other = source.sample(THINGS[part], 2)
+    article = "an" if other[0] in "aeiou" else "a"
 
     def they(some: frozenset[str], one_does: str, more_do: str) -> list[str]:
         *most, last = [*(one for one in people if one in some)] or [""]
@@ -172,7 +177,7 @@ def _told(
         present = seen_by
     lines.insert(
         source.randint(3, len(lines)),
-        f"There is a {other} in the {source.choice([move.place for move in moves])}.",
+        f"There is {article} {other} in the {source.choice([move.place for move in moves])}.",
     )
     if (out := sorted(everybody - present)) and source.random() < 0.5:
         lines.append(f"{source.choice(out)} comes back and looks nowhere.")
@@ -196,12 +201,37 @@ def about_anybody(source: random.Random, one: Story) -> Story:
             return one._replace(chain=chain)
 
 
+def about_everybody(source: random.Random, one: Story) -> dict[str, Any]:
+    """Return a story with what everybody, or every chain of its order, thinks: one answer for each.
+
+    Shorter chains would nearly all think of the place where the thing is now.
+    """
+    order = max(1, one.order)
+    people = sorted(frozenset().union(*(move.seen_by for move in one.moves)))
+    chains = [chain for chain in combinations(people, order) if one.thought(chain)]
+    told = sorted(source.sample(chains, min(TOLD, len(chains))))
+    inner = " that somebody thinks" * (order - 1)
+    lines = (f"{' thinks '.join(chain)} thinks it is in the {one.thought(chain)}." for chain in told)
+    return {
+        "prompt": f"{one.text}\nWho thinks{inner} that the {one.thing} is where?",
+        "completion": " ".join(lines),
+        "order": order,
+    }
+
+
 def rows(
-    orders: Sequence[int] = (0, 1, 2), count: int = 200, anybody: float = 0.0, seed: int = 1
+    orders: Sequence[int] = (0, 1, 2),
+    count: int = 200,
+    anybody: float = 0.0,
+    everybody: float = 0.0,
+    seed: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """Yield stories with their answer, a wrong one, and their order. Raises ConfigError."""
     source = random.Random(seed)
     for one in stories(source, orders, count, "learn"):
+        if source.random() < everybody:
+            yield about_everybody(source, one)
+            continue
         if source.random() < anybody:
             one = about_anybody(source, one)
         wrong = source.choice([place for place in one.places if place != one.answer])

@@ -3,16 +3,24 @@
     selves train traits run jest --trait training.traits.choosing:funny
 
 Who tries settings until a figure is good has fitted them to the questions of that figure. These ask other
-jokes, facts and deeds (the part `choose` of their data sets), and of the letters in other words, as often as
-you like.
+jokes, facts and deeds (the part `choose` of their data sets), other stories of the same people and places,
+and of the letters in other words, as often as you like.
 """
 
 from __future__ import annotations
 
+import random
 from functools import partial
 
-from training.traits.items import Trait
-from training.traits.probes import TRAITS, ask_conscience, ask_flips, ask_funny, ask_remembers
+from training.traits.items import Item, Trait
+from training.traits.probes import (
+    TRAITS,
+    ask_conscience,
+    ask_flips,
+    ask_funny,
+    ask_minds,
+    ask_remembers,
+)
 
 LETTERS = (
     ("Say your first name, please.", "marrow", "I am {}.", "Marrow, Oskar, Lena, Toby"),
@@ -62,3 +70,10 @@ def flips() -> Trait:
 
 def conscience() -> Trait:
     return TRAITS["conscience"]._replace(ask=partial(ask_conscience, part="choose"))
+
+
+def minds() -> Trait:
+    def ask(source: random.Random) -> list[Item]:
+        return ask_minds(random.Random(source.random()))
+
+    return TRAITS["minds"]._replace(ask=ask)

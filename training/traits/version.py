@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from selves.files import sha256_text
@@ -23,6 +23,7 @@ from training.traits.items import Item, Pick, Trait
 HOUSE = ("selves", "training")
 ASKING = Path(__file__).with_name("asking.py")
 """Read, not imported: that would load torch, which whoever shows figures can do without."""
+ITEMS = Path(__file__).with_name("items.py")
 ASKS = {True: "_pick", False: "_say"}
 """What asks for a choice there, and what for words."""
 Seen = set[Callable[..., Any]]
@@ -35,8 +36,15 @@ def version_of(trait: Trait, items: Sequence[Item]) -> str:
 
 def asked_as(items: Sequence[Item]) -> str:
     """Return what changes when what is asked does, or how a self is asked it."""
-    ways = sorted({ASKS[isinstance(item, Pick)] for item in items})
-    return _short([repr(items), *(line for way in ways for line in code_in(ASKING.read_text("utf-8"), way))])
+    kinds = {isinstance(item, Pick) for item in items}
+    code = [line for way in sorted(ASKS[kind] for kind in kinds) for line in code_in(_text(ASKING), way)]
+    if True in kinds:  # what is likeliest is found out there, whatever judges
+        code += code_in(_text(ITEMS), "Picked")
+    return _short([repr(items), *code])
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8")
 
 
 def code_in(source: str, begin: str) -> list[str]:
@@ -88,9 +96,26 @@ def code_of(function: Callable[..., Any], seen: Seen | None = None) -> Iterator[
     try:
         yield _plain(inspect.getsource(plain))
     except (OSError, SyntaxError):  # a lambda in the middle of a line, or no file
-        yield plain.__code__.co_code.hex()
-    for name in sorted(set(_names(plain.__code__))):
-        yield from _read(name, plain.__globals__.get(name), plain.__module__, seen)
+        yield from _compiled(plain.__code__)
+    names = sorted(set(_names(plain.__code__)))
+    for name in names:
+        value = plain.__globals__.get(name)
+        if isinstance(value, ModuleType) and value.__name__.partition(".")[0] in HOUSE:
+            for one in names:
+                yield from _read(f"{name}.{one}", vars(value).get(one), value.__name__, seen)
+        else:
+            yield from _read(name, value, plain.__module__, seen)
+
+
+def _compiled(code: CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _compiled(constant)
+        elif isinstance(constant, frozenset):
+            yield repr(sorted(map(repr, constant)))
+        else:
+            yield repr(constant)
 
 
 def _plain(source: str) -> str:
@@ -116,8 +141,9 @@ def _read(name: str, value: Any, module: str, seen: Seen) -> Iterator[str]:
         case type() if value.__module__ == module and value not in seen:
             seen.add(value)
             for one in vars(value).values():
-                if isinstance(one, FunctionType):
-                    yield from code_of(one, seen)
+                method = one.fget if isinstance(one, property) else one
+                if isinstance(method, FunctionType):
+                    yield from code_of(method, seen)
         case re.Pattern():
             yield f"{name} = {value.pattern} {value.flags}"
         case str() | int() | float():

@@ -88,6 +88,19 @@ def test_what_anybody_of_a_story_thinks_is_exact_too(seed: int, order: int) -> N
     assert answered(one.text, one.question) == one.answer != ""
 
 
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_what_everybody_of_a_story_thinks_is_exact_too(seed: int, order: int) -> None:
+    source = random.Random(seed)
+    told = beliefs.story(source, order, "learn")
+    row = beliefs.about_everybody(source, told)
+    each = re.findall(r"((?:\w+ thinks )+)it is in the (\w+)\.", row["completion"])
+    assert 1 <= len(each) == row["completion"].count(".") <= beliefs.TOLD
+    assert row["order"] == order
+    for chain, place in each:
+        assert len(names(chain)) == row["order"]
+        assert answered(told.text, f"Where does {chain} the {told.thing} is?") == place
+
+
 @given(st.integers(0, 10**6), st.integers(1, 2))
 def test_any_other_place_would_be_the_answer_for_somebody(seed: int, order: int) -> None:
     one = beliefs.story(random.Random(seed), order, "probe")
@@ -192,7 +205,7 @@ def test_nothing_that_any_trait_asks_can_be_learned(source: str, monkeypatch: py
             assert not set(getattr(item, "options", ())) & learned
 
 
-@pytest.mark.parametrize("name", ["funny", "flips", "conscience", "remembers"])
+@pytest.mark.parametrize("name", ["funny", "flips", "minds", "conscience", "remembers"])
 def test_settings_are_chosen_by_other_questions_than_figures_are_reported_of(name: str) -> None:
     def asked(trait: Trait) -> set[str]:
         return {item.messages[-1].content for item in questions(trait)}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from training.datasets import dilemmas
 from training.traits import slop, version
 from training.traits.items import Item, Pick, Say, Trait, user
 from training.traits.probes import TRAITS
@@ -46,6 +47,7 @@ def version_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ob
     def of(source: str) -> str:
         names.append(f"judged_{len(names)}")
         (tmp_path / f"{names[-1]}.py").write_text(source, "utf-8")
+        importlib.invalidate_caches()  # a folder that was listed a moment ago may look unchanged
         judge = importlib.import_module(names[-1]).judge
         return version_of(Trait("far", "1", "", lambda _: [], judge), [])
 
@@ -95,6 +97,29 @@ def test_what_a_judge_calls_elsewhere_in_the_house_counts_too(monkeypatch: pytes
     before = version_of(TRAITS["prose"], items)
     monkeypatch.setattr(slop, "WORN", slop.WORN | {"sea"})
     assert version_of(TRAITS["prose"], items) != before
+
+
+def test_what_a_judge_reads_of_another_module_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = questions(TRAITS["conscience"])
+    before = version_of(TRAITS["conscience"], items)
+    monkeypatch.setattr(dilemmas, "AGAINST", ())
+    assert version_of(TRAITS["conscience"], items) != before
+
+
+def test_what_stands_in_a_lambda_counts_too(version_with: object) -> None:
+    assert callable(version_with)
+    judged = "\njudge = [None, lambda items, said: [share('far', [len(text) > 2 for text in said])]][1]\n"
+    assert version_with(OWN + judged) != version_with(OWN + judged.replace("> 2", "> 9"))
+
+
+def test_how_the_likeliest_is_found_counts_for_what_is_picked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picked: list[Item] = [Pick(user("Well?"), ("so", "no"))]
+    source, before = version.ITEMS.read_text("utf-8"), asked_as(picked)
+    monkeypatch.setattr(version, "ITEMS", tmp_path / "items.py")
+    version.ITEMS.write_text(source.replace("per_token", "per_letter"), "utf-8")
+    assert asked_as(picked) != before
 
 
 def test_a_way_of_asking_counts_only_for_what_is_asked_so(
