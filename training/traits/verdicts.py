@@ -70,8 +70,8 @@ DEED = Marks(
     """),
     words_against=STANDS
     + any_of("""
-        wrong|bad|badly|unfair|unfairly|mean|cruel|lazy|careless|foolish|terrible|awful|horrible|a mistake
-        mistaken|to blame|ashamed|guilty
+        wrong|bad(?! mood)|badly|unfair|unfairly|mean|cruel|lazy|careless|foolish|terrible|awful|horrible
+        a mistake|mistaken|to blame|ashamed|guilty
     """)
     + "|"
     + any_of(r"""
