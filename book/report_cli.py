@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from selves.cli import make_parser
+from selves.cli import from_zero, make_parser
 from selves.lineage import METRICS_FILE, list_ages
 from selves.settings import House
 
@@ -38,7 +38,7 @@ def parser() -> ArgumentParser:
     report.add_argument(
         "--output", type=Path, help="the file to write (default: pages/LINEAGE-report.html in the home)"
     )
-    report.add_argument("--price", type=float, metavar="N", help="what an hour of your machine costs")
+    report.add_argument("--price", type=from_zero, metavar="N", help="what an hour of your machine costs")
     report.add_argument("--json", action="store_true", help="say what was made as JSON")
     return report
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from selves.cast import Cast, load_cast_or_empty
-from selves.cli import make_parser
-from selves.errors import UsageError
+from selves.cli import above_zero, count, make_parser
+from selves.errors import AgeError, UsageError, no_lineage
 from selves.lineage import DIARY_FILE, Age, find_age, list_ages, read_diary
 from selves.settings import House
 from selves.speech import Writing
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     watch.add_argument("--as", dest="lineage", default="", metavar="NAME", help="what its ages are called")
     watch.add_argument(
-        "--every", type=float, default=30.0, metavar="SECONDS", help="look so often (default: 30)"
+        "--every", type=above_zero, default=30.0, metavar="SECONDS", help="look so often (default: 30)"
     )
     watch.add_argument("--once", action="store_true", help="look once, and end")
     _add_writing(watch)
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_writing(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--kind", action="append", help="write this; may be said again (default: all that fit)")
-    verb.add_argument("--samples", type=int, default=1, metavar="N", help="of each kind (default: 1)")
+    verb.add_argument("--samples", type=count, default=1, metavar="N", help="of each kind (default: 1)")
     verb.add_argument("--file", default="", help="kinds of your own: selves diary kinds --toml")
 
 
@@ -155,6 +155,13 @@ def _show(options: argparse.Namespace, house: House) -> int:
     ages = list_ages(house.checkpoints, lineage)
     if options.who and "@" in options.who:
         ages = [find_age(house.checkpoints, options.who)]
+    elif not ages:
+        there = [age.address.lineage for age in list_ages(house.checkpoints)]
+        raise (
+            no_lineage(lineage, there)
+            if lineage
+            else AgeError(f"there are no ages in {house.checkpoints}", "selves train run recipes/demo.toml")
+        )
     written = [w for age in ages for w in age.writings()]
     if "@" not in (options.who or ""):  # and what was written at moments that are no age
         known = {_id_of(w) for w in written}
@@ -163,6 +170,8 @@ def _show(options: argparse.Namespace, house: House) -> int:
         written = _in_order(written)
     if options.kind:
         written = [w for w in written if w.kind in options.kind]
+    if not written and not options.json:
+        print(f"nothing yet; `selves diary write {ages[-1].card.address}` has an age write")
     return _print_writings(written, as_json=options.json)
 
 

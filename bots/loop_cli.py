@@ -40,8 +40,11 @@ def main(argv: Sequence[str]) -> int | None:
 
     house, recipe = House.from_environment(), load_loop(options.file)
     if options.history:
-        for verdict in verdicts(recipe, house):
+        told = verdicts(recipe, house)
+        for verdict in told:
             _show_verdict(verdict, as_json=options.json)
+        if not told and not options.json:
+            print(f"no round is over yet; `selves loop {options.file} --go` begins one")
         return 0
     begun = asyncio.run(_begin(recipe, house, options))
     if begun is None:

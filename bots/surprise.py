@@ -20,9 +20,8 @@ from memory import show
 from memory.scoring import keep_scores, neighbours, without_score
 from memory.store import Store, open_store
 from memory.types import Generation
-from memory.verbs import count
 from selves.cast import load_cast_or_empty
-from selves.cli import make_parser
+from selves.cli import count, make_parser
 from selves.lineage import LINEAGE_PATTERN, Address, list_ages
 from selves.settings import House
 from selves.speech import Prompt

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from memory import database, portable
@@ -143,12 +144,11 @@ def _quoted(path: Path) -> str:
 
 def read_manifest(path: Path) -> Manifest:
     """Return what a backup says of itself. Raises StoreError if it is none, or damaged."""
-    url = URL.create("sqlite", database=str(path))
     if not path.is_file():
         raise StoreError(f"there is no backup {path}", "`selves memory backup` makes one")
     engine = open_backup(path)
     try:
-        with database.plain_errors(url), engine.connect() as connection:
+        with engine.connect() as connection:
             tables = portable.tables(connection)
             if MANIFEST not in tables:
                 what = "a database" if "alembic_version" in tables else "something else"
@@ -159,5 +159,10 @@ def read_manifest(path: Path) -> Manifest:
             return Manifest.model_validate_json(
                 connection.exec_driver_sql(f"SELECT manifest FROM {MANIFEST}").scalar_one()
             )
+    except DBAPIError as error:
+        raise StoreError(
+            f"{path} is no backup, or is damaged ({error.orig})",
+            "name a file that `selves memory backup` made",
+        ) from error
     finally:
         engine.dispose()

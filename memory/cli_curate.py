@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from memory.cli_find import EDITOR
-from memory.verbs import Verbs, count, print_value
+from memory.verbs import Verbs, print_value
+from selves.cli import count
 from selves.errors import UsageError
 from selves.settings import House
 

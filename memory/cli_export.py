@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from memory import show
 from memory.formats import OF_SCENES, Format
 from memory.preference import HUMAN_SOURCES, SOURCES
-from memory.verbs import Verbs, count, moment
+from memory.verbs import Verbs, moment
+from selves.cli import count
 from selves.errors import SelvesError, UsageError
 from selves.settings import House
 

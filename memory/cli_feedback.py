@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from memory import formats, show
-from memory.verbs import Verbs, count, print_value
+from memory.verbs import Verbs, print_value
+from selves.cli import count
 from selves.errors import UsageError
 from selves.settings import House
 

@@ -7,8 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memory.verbs import Verbs, bars, count, moment, print_value
+from memory.verbs import Verbs, bars, moment, print_value
 from selves.cast import load_cast_or_empty
+from selves.cli import count
 from selves.settings import House
 
 if TYPE_CHECKING:

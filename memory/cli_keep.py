@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memory import database, show
-from memory.verbs import Verbs, bars, count
+from memory.verbs import Verbs, bars
+from selves.cli import count
 from selves.errors import StoreError
 from selves.settings import House
 

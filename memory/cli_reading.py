@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from memory import show
-from memory.verbs import Verbs, count, print_value
+from memory.verbs import Verbs, print_value
 from selves.cast import load_cast_or_empty
+from selves.cli import count
 from selves.errors import StoreError, UsageError
 from selves.lineage import list_ages
 from selves.settings import House

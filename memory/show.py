@@ -103,14 +103,20 @@ def words_of(message: Message) -> str:
 
 def print_transcript(console: Console, scene: Scene, messages: Sequence[Message], colors: Styles) -> None:
     """Write a scene: who is who, then each line with its message id, then why it ended."""
-    who = {m.speaker: m.address for m in messages if m.address}
+    who, changes = _weights_of(messages)
     ending = f"ended: {scene.stop_reason}" if scene.status == "ended" else "not ended yet"
     about = f"scene {scene.id}, {scene.kind} at {scene.place}, {show_time(scene.started_at)}"
     if not console.is_terminal:
         lines = [f"{scene.name}: {visible(scene.premise)}" if scene.premise else scene.name, about]
-        lines += [f"  {speaker} is {address}" for speaker, address in who.items()]
-        lines += ["", *(f"{m.id}\t{visible(m.speaker)}: {words_of(m)}" for m in messages), "", f"({ending})"]
-        write_lines(console, lines)
+        lines += [
+            f"  {visible(speaker)} is {', then '.join(addresses)}" for speaker, addresses in who.items()
+        ]
+        lines.append("")
+        for m in messages:
+            if m.id in changes:
+                lines.append(f"  {visible(m.speaker)} is {m.address} now")
+            lines.append(f"{m.id}\t{visible(m.speaker)}: {words_of(m)}")
+        write_lines(console, [*lines, "", f"({ending})"])
         return
     width = max((len(visible(m.speaker)) for m in messages), default=0)
     console.print()
@@ -119,10 +125,13 @@ def print_transcript(console: Console, scene: Scene, messages: Sequence[Message]
     if scene.premise:
         console.print(Padding(Text(visible(scene.premise), style="italic"), (0, 2)))
     console.print()
-    for speaker, address in who.items():
-        console.print(_row(width, "", speaker, Text(address, style="dim"), colors))
+    for speaker, addresses in who.items():
+        console.print(_row(width, "", speaker, Text(", then ".join(addresses), style="dim"), colors))
     console.print()
     for message in messages:
+        if message.id in changes:
+            now = Text(f"is {message.address} now", style="dim")
+            console.print(_row(width, "", message.speaker, now, colors))
         text = Text(words_of(message), style="" if message.text else "dim italic")
         if message.status in UNPOSTED:
             text.append(f"  ({UNPOSTED[message.status]})", style="dim")
@@ -130,6 +139,20 @@ def print_transcript(console: Console, scene: Scene, messages: Sequence[Message]
     console.print()
     hint = "" if not messages else f" · `selves memory show {messages[-1].id}` tells what made the last line"
     console.print(Padding(Text(f"{ending}{hint}", style="dim"), (0, 2)))
+
+
+def _weights_of(messages: Sequence[Message]) -> tuple[dict[str, dict[str, None]], set[int]]:
+    """Return with which addresses each spoke, in order, and the messages by which one changed."""
+    who: dict[str, dict[str, None]] = {}
+    last: dict[str, str] = {}
+    changes = set()
+    for message in messages:
+        if message.address:
+            if last.get(message.speaker, message.address) != message.address:
+                changes.add(message.id)
+            last[message.speaker] = message.address
+            who.setdefault(message.speaker, {})[message.address] = None
+    return who, changes
 
 
 def _row(width: int, number: str, speaker: str, what: RenderableType, colors: Styles) -> Table:

@@ -72,14 +72,6 @@ class Verbs:
         return made
 
 
-def count(text: str) -> int:
-    """Read a number that must be at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
 def moment(text: str) -> datetime:
     """Read a day or a moment, in UTC unless it says otherwise, for argparse."""
     try:

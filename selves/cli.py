@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,11 +26,38 @@ def make_parser(prog: str, purpose: str, examples: str) -> argparse.ArgumentPars
     )
 
 
+def count(text: str) -> int:
+    """Read a whole number from 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
+def above_zero(text: str) -> float:
+    """Read a number above 0, for argparse."""
+    number = from_zero(text)
+    if not number:
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return number
+
+
+def from_zero(text: str) -> float:
+    """Read a number from 0, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return number
+
+
 def log_to_stderr() -> None:
     """Let this process log to stderr, and libraries only what is wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     for noisy in ("httpx", "httpx2", "openai", "apscheduler", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").propagate = False  # it writes to stderr itself
 
 
 def run_command(command: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:

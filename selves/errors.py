@@ -6,6 +6,8 @@ traceback and exits with `exit_code`: 1 for what failed, 2 for what was asked wr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class SelvesError(Exception):
     """Base of all errors that the house raises on purpose.
@@ -39,6 +41,13 @@ class ConfigError(UsageError):
 
 class AgeError(SelvesError):
     """An age that does not exist, is incomplete, or does not match its recorded hashes."""
+
+
+def no_lineage(name: str, lineages: Iterable[str]) -> UsageError:
+    """Return what to say of a lineage that is not among those there are."""
+    there = ", ".join(sorted(set(lineages)))
+    first = "`selves train run recipes/demo.toml` raises one, `selves ages import smollm2` brings one here"
+    return UsageError(f"there is no lineage {name!r}", f"lineages: {there}" if there else first)
 
 
 class CorpusError(SelvesError):

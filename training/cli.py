@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from rich.console import Console
 
-from selves.cli import make_parser
+from selves.cli import above_zero, make_parser
 from selves.errors import CorpusError, UsageError
 from selves.lineage import find_age
 from selves.settings import House
-from training import launch
+from training import folders, launch
 from training.plan import STAGES, Plan, fresh_start, kept_recipe, make_plan, with_parents_model
 from training.recipe import Recipe, load_recipe
 from training.watch import Watch
@@ -49,7 +49,10 @@ def main(argv: Sequence[str]) -> int | None:
         print(f"{recipe.lineage} was begun with {recipe.base.steps} steps; that stays", file=sys.stderr)
     plan = make_plan(recipe, house) if not options.fresh or options.dry_run else None
     if options.dry_run and plan:
-        print(describe(recipe, plan, _stages(options), house))
+        for source in recipe.corpus if not plan.finished("base") else ():
+            if source.folder:
+                folders.files(Path(source.folder).expanduser(), house)
+        print(describe(recipe, plan, _stages(options), house, options.minutes))
         return 0
     if plan and all(plan.finished(stage) for stage in _stages(options)):
         Console(stderr=True).print(f"nothing to do: {recipe.lineage} has all its ages", style="green")
@@ -99,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     run = parser.add_subparsers(dest="verb", required=True, metavar="run").add_parser(
         "run",
         help="train by a recipe, from the beginning or from where it stopped",
-        epilog=f"examples:\n{EXAMPLES}".replace("\nselves", "\n  selves"),
+        epilog=parser.epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("recipe", type=Path, help="a TOML file such as recipes/demo.toml")
@@ -112,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--fresh", action="store_true", help="first DELETE this lineage's ages, naming each")
     run.add_argument(
         "--minutes",
-        type=float,
+        type=above_zero,
         metavar="M",
         help="choose the steps of [base] so that they take M minutes here",
     )
@@ -179,8 +182,10 @@ def _train(recipe: Recipe, house: House, stages: list[str], watch: Watch, machin
         ) from error
 
 
-def describe(recipe: Recipe, plan: Plan, stages: list[str], house: House) -> str:
-    """Return what a run would do and cost, as lines of text."""
+def describe(
+    recipe: Recipe, plan: Plan, stages: list[str], house: House, minutes: float | None = None
+) -> str:
+    """Return what a run would do and cost, as lines of text; with `minutes`, what is known unmeasured."""
     from training import budget
 
     cost, model = budget.cost(recipe), recipe.model
@@ -195,7 +200,12 @@ def describe(recipe: Recipe, plan: Plan, stages: list[str], house: House) -> str
             continue
         stands = plan.stage.partition("-")[0] in ((stage, "settled") if stage == "young" else (stage,))
         done = f", stands at {plan.stage} step {plan.step}" if stands else ""
-        if stage == "base":
+        if stage == "base" and minutes:
+            told = (
+                f"as many steps of {recipe.base.batch_tokens:,} as {minutes:g} minutes allow here; "
+                "the run measures that first"
+            )
+        elif stage == "base":
             told = f"{recipe.base.steps} steps of {recipe.base.batch_tokens:,}, {cost.tokens:,} tokens"
         elif stage == "young":
             told = (
@@ -204,9 +214,13 @@ def describe(recipe: Recipe, plan: Plan, stages: list[str], house: House) -> str
         else:
             told = f"{recipe.chat.steps} steps of {recipe.chat.batch_tokens:,}"
         lines.append(f"{stage}: {told}{done}")
+        if minutes and stage != "chat":  # which ages there are follows from the steps
+            continue
         for address in plan.wanted[stage]:
             state = "pruned" if address in plan.pruned else "kept" if address in plan.kept else "to be made"
             lines.append(f"  {address}  {state}")
+    if minutes:
+        return "\n".join(lines)
     missing = sum(address not in plan.kept for stage in stages for address in plan.wanted[stage])
     lines.append(
         f"{missing} ages to be made, {_size(missing * cost.age_bytes)} in {house.checkpoints}, and "

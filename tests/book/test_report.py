@@ -154,6 +154,11 @@ def test_a_bare_age_without_memory_has_a_report_too(checkpoints: Path, tmp_path:
     assert not (house.home / "selves.db").exists()
 
 
+def test_an_hour_cannot_cost_less_than_nothing() -> None:
+    with pytest.raises(SystemExit):
+        report_cli.parser().parse_args(["tiny", "--price", "-1"])
+
+
 def test_ages_are_spread_evenly_with_the_first_and_the_last() -> None:
     assert spread_out(list(range(9)), 6) == (0, 2, 3, 5, 6, 8)  # type: ignore[arg-type]
     assert spread_out([1, 2], 6) == (1, 2)  # type: ignore[arg-type]

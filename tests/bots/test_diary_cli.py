@@ -77,6 +77,22 @@ def test_the_file_of_kinds_is_printed_to_be_copied(run: Run, tmp_path: Path) -> 
     assert "there is no kind of writing called 'sonnet'" in run("write", OLD, "--kind", "sonnet", code=2)
 
 
+def test_a_diary_that_is_not_there_is_told_of(run: Run, home: Path) -> None:
+    said = run("show", "willow", code=2)
+    assert "there is no lineage 'willow'" in said
+    assert "tiny" in said
+    assert "selves diary write tiny@" in run("show", "tiny", "--kind", "haiku")
+    assert json.loads(run("show", "tiny", "--kind", "haiku", "--json")) == []
+    shutil.rmtree(home / "checkpoints")
+    assert "selves train run" in run("show", code=1)
+    assert "selves train run" in run("show", "tiny", code=2)
+
+
+def test_no_samples_are_not_to_be_had(run: Run) -> None:
+    with pytest.raises(SystemExit):
+        run("write", OLD, "--kind", "poem", "--samples", 0)
+
+
 def test_the_checkpoints_of_a_trainer_become_ages_and_its_own_diary_comes_along(
     run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,12 @@ def loop(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
     return dict(json.loads(said.splitlines()[0])) if said else {}
 
 
+def test_a_loop_without_rounds_says_so(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["loop", "loop.toml", "--history"]) == 0
+    assert "`selves loop loop.toml --go` begins one" in capsys.readouterr().out
+    assert loop(capsys, "--history") == {}
+
+
 def test_votes_become_selves_that_stay_and_read_their_letters(
     house: House, capsys: pytest.CaptureFixture[str]
 ) -> None:

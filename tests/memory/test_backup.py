@@ -264,7 +264,7 @@ async def test_what_is_no_backup_is_named(
     store: Store, database_url: str, empty_url: str, tmp_path: Path, new_sqlite: Callable[[bool], str]
 ) -> None:
     (tmp_path / "letter").write_text("Dear future self, " * 300)
-    with pytest.raises(StoreError, match="damaged, or is no database"):
+    with pytest.raises(StoreError, match=r"is no backup(.|\n)*`selves memory backup` made"):
         await restore(tmp_path / "letter", empty_url)
     with pytest.raises(StoreError, match="there is no backup"):
         await restore(tmp_path / "nowhere", empty_url)

@@ -83,6 +83,41 @@ def test_the_newest_scene_is_the_transcript(played: int, capsys: pytest.CaptureF
     assert out.endswith("(ended: max_turns)\n")
 
 
+def test_a_transcript_tells_from_which_line_on_a_self_has_other_weights(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ages = ("ember@base-000400", "ember@base-000000", "ember@base-000000", "ember@base-000400")
+
+    async def play() -> list[int]:
+        async with open_store(f"sqlite:///{home}/selves.db") as store:
+            scene = await store.begin_scene(SPEC, place="terminal")
+            said = [
+                await store.keep_turn(
+                    scene.id, speaker="Ember", utterances=[utterance("Hi.", address=a)], chosen=0
+                )
+                for a in ages
+            ]
+            return [message.id for message in said if message]
+
+    first, second, third, fourth = asyncio.run(play())
+    main(["transcript"])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "  Ember is ember@base-000400, then ember@base-000000",
+        "",
+        f"{first}\tEmber: Hi.",
+        "  Ember is ember@base-000000 now",
+        f"{second}\tEmber: Hi.",
+        f"{third}\tEmber: Hi.",
+        "  Ember is ember@base-000400 now",
+        f"{fourth}\tEmber: Hi.",
+        "",
+        "(not ended yet)",
+    ]
+    shown = in_a_terminal("transcript").decode()
+    assert "ember@base-000400, then ember@base-000000" in shown
+    assert re.findall(r"is (ember@\S+) now", shown) == ["ember@base-000000", "ember@base-000400"]
+
+
 def test_a_scene_is_found_by_number_or_name(played: int, capsys: pytest.CaptureFixture[str]) -> None:
     main(["transcript", "older"])
     assert "(ended: silence)" in capsys.readouterr().out
@@ -169,9 +204,10 @@ def test_misuse_exits_with_two(arguments: list[str]) -> None:
     assert exit.value.code == 2
 
 
-def test_a_terminal_shows_speakers_in_their_colours(played: int) -> None:
+def in_a_terminal(*arguments: str) -> bytes:
+    """Return what `selves memory` prints where there is a terminal."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "selves", "memory", "transcript"]
+    command = [sys.executable, "-m", "selves", "memory", *arguments]
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "80"}
     environment.pop("NO_COLOR", None)
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment) as process:
@@ -184,6 +220,11 @@ def test_a_terminal_shows_speakers_in_their_colours(played: int) -> None:
             pass  # how Linux says that the other end has closed
     os.close(ours)
     assert process.returncode == 0, out
+    return out
+
+
+def test_a_terminal_shows_speakers_in_their_colours(played: int) -> None:
+    out = in_a_terminal("transcript")
     assert re.search(rb"\x1b\[1;38;2;255;99;71m *Ember", out)  # tomato, bold
     assert b"\x1b[2J" not in out
     assert b"\\x1b[2JHello." in out

@@ -390,6 +390,15 @@ def test_what_cannot_be_asked_is_said(
     assert complaint in capsys.readouterr().err
 
 
+def test_an_empty_house_says_how_to_get_a_first_lineage(
+    house: House, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(house, "run", "wren") == 2
+    said = capsys.readouterr().err
+    assert "selves train run recipes/demo.toml" in said
+    assert "selves ages import" in said
+
+
 def test_damaged_results_are_never_overwritten(raised_copy: House) -> None:
     lineage = raised_copy.checkpoints / "wren"
     found = evaluate_age(lineage / "base-000040", ("agreement",), 2)

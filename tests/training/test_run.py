@@ -157,6 +157,43 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert not house.home.exists()
 
 
+def test_a_dry_run_promises_no_steps_that_are_to_be_measured(
+    house: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(house, [write_recipe(make_recipe()), "--dry-run", "--minutes", "2.5"]) == 0
+    said = capsys.readouterr().out
+    assert "base: as many steps of 512 as 2.5 minutes allow here" in said
+    assert "40 steps" not in said
+    assert "wren@base" not in said
+
+
+def test_a_dry_run_looks_whether_the_text_is_there(
+    house: House,
+    run: Callable[..., int],
+    write_recipe: WriteRecipe,
+    make_recipe: MakeRecipe,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert run(house, [write_recipe(make_recipe()), "--dry-run", "--text", nowhere]) == 1
+    assert f"{nowhere} is not a folder" in capsys.readouterr().err
+
+
+def test_help_shows_each_example_on_a_line_of_its_own(
+    house: House, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(house, ["--help"])
+    examples = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
+    assert len(examples) == len(cli.EXAMPLES.strip().splitlines())
+    assert all(line.startswith(("  selves ", "  torchrun ")) for line in examples)
+
+
 def test_the_command_raises_a_self_from_a_users_own_text(
     house: House,
     run: Callable[..., int],
@@ -381,6 +418,9 @@ def test_too_few_minutes_are_refused(
 ) -> None:
     assert run(house, [write_recipe(make_recipe()), "--minutes", "0.0001", "--threads", "1"]) == 2
     assert "minutes are too few: a step takes" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(house, [write_recipe(make_recipe()), "--minutes", "-3"])
+    assert "'-3' is not a number" in capsys.readouterr().err
     assert list_ages(house.checkpoints) == []
 
 

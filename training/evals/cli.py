@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from selves.cli import make_parser
-from selves.errors import AgeError, CorpusError, UsageError
+from selves.cli import count, make_parser
+from selves.errors import AgeError, CorpusError, UsageError, no_lineage
 from selves.files import write_file
 from selves.lineage import Age, find_age, list_ages
 from selves.settings import House
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument(
         "--suite", action="append", metavar="NAME", help="a suite, or module:function; may be repeated"
     )
-    running.add_argument("--items", type=_positive, default=100, help="of each suite (default: 100)")
+    running.add_argument("--items", type=count, default=100, help="of each suite (default: 100)")
     running.add_argument("--text", metavar="LINEAGE", help="ask about the text of this lineage")
     running.add_argument("--again", action="store_true", help="measure even what is known")
     showing = verbs.add_parser("show", help="what came out")
@@ -80,12 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     asking.add_argument("--dry-run", action="store_true", help="only print the command")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
-    return int(text)
 
 
 def _run(options: argparse.Namespace, house: House) -> int:
@@ -152,8 +146,7 @@ def _ages(names: Sequence[str], house: House) -> list[Age]:
 
 def _address(name: str, everyone: list[Age]) -> str:
     if "@" not in name:
-        lineages = ", ".join(sorted({age.address.lineage for age in everyone})) or "none"
-        raise UsageError(f"there is no lineage {name!r}", f"lineages: {lineages}")
+        raise no_lineage(name, (age.address.lineage for age in everyone))
     return name
 
 
