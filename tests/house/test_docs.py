@@ -31,6 +31,19 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def headings(page: Path) -> set[str]:
+    """Return the names by which a page's headings are linked to, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HOUSE)))
+def test_every_link_into_a_page_leads_to_a_heading(page: Path) -> None:
+    for target, name in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", page.read_text("utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert name in headings(page.parent / target if target else page), f"{page.name}: #{name}"
+
+
 def test_the_readme_knows_only_commands_and_targets_that_exist() -> None:
     from selves.__main__ import COMMANDS
 

@@ -32,7 +32,8 @@ def test_numbers_that_make_no_sense_are_refused(
 def test_what_the_hubs_library_says_is_said_once() -> None:
     program = (
         "import logging; from selves.cli import log_to_stderr; log_to_stderr()\n"
-        "from huggingface_hub import HfApi; logging.getLogger('huggingface_hub.utils._http').warning('Retrying')"
+        "from huggingface_hub import HfApi\n"
+        "logging.getLogger('huggingface_hub.utils._http').warning('Retrying')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr.count("Retrying") == 1

@@ -25,7 +25,7 @@ selves train traits plot smollm2 jest flint -o traits.svg
 selves train traits tell-apart smollm2 jest flint -o who-said-it.svg
 selves train traits duel jest smollm2                 who is funnier? You judge, and are not told who is who
 selves train traits duel jest smollm2 --judge elder@import-000000   a stronger age judges, if it can
-selves train traits duel jest smollm2 --judge critic@reward-000100  one that gives numbers judges
+selves train traits duel jest smollm2 --judge critic@reward-000080  one that gives numbers judges
 selves train traits duel smollm2 --prompts mine.txt -o pairs.jsonl    two answers of one self; rows for dpo
 """
 
