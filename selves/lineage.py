@@ -315,8 +315,14 @@ def find_age(checkpoints: Path, address: str) -> Age:
     if (checkpoints / parsed.lineage / AWAY_FOLDER / parsed.age / CARD_FILE).exists():
         raise AgeError(f"{address} is away on the Hub", f"bring it back first: selves ages fetch {address}")
     known = [age.card.address for age in list_ages(checkpoints)]
-    near = [a for a in known if a.startswith(f"{parsed.lineage}@")] or known
-    raise AgeError(
-        f"there is no age {address} in {checkpoints}",
-        f"known ages: {', '.join(near)}" if near else "train one first: `selves train run recipes/demo.toml`",
-    )
+    near = [a for a in known if a.startswith(f"{parsed.lineage}@")]
+    if parsed.stage == "import" and not near:
+        fix = (
+            f"bring it in first: `selves ages import {parsed.lineage}`, or a folder of your own: "
+            f"`selves ages import FOLDER --as {address}`"
+        )
+    elif known:
+        fix = f"known ages: {', '.join(near or known)}"
+    else:
+        fix = "train one first: `selves train run recipes/demo.toml`"
+    raise AgeError(f"there is no age {address} in {checkpoints}", fix)

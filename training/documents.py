@@ -186,16 +186,22 @@ def import_named(name: str) -> Any:
     Raises UsageError if there is no such thing, or its module cannot be loaded.
     """
     module, _, function = name.partition(":")
+    if not (module and function):
+        raise UsageError(f"{name!r} is not module:function", "name both, such as my_texts:documents")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # last, so that no file here stands in for an installed package
     try:
-        found = getattr(import_module(module), function)
+        found = getattr(import_module(module), function, None)
     except Exception as error:  # whatever a person's own module does when it is loaded
         raise UsageError(
             f"{name} cannot be imported: {type(error).__name__}: {error}",
             f"put {module.replace('.', '/')}.py into the folder where you are, or install it",
         ) from error
+    if found is None:
+        raise UsageError(
+            f"{name} cannot be imported: {module} has no {function!r}", "name a function that is there"
+        )
     if not callable(found):
         raise UsageError(f"{name} is {type(found).__name__}, not a function", "name a function")
     return found

@@ -67,6 +67,10 @@ def read(folder: Path, field: str, house: House) -> Iterator[Document]:
 
 
 def unreadable(path: Path, error: Exception) -> CorpusError:
+    if isinstance(error, FileNotFoundError):
+        return CorpusError(
+            f"{path} does not exist", "check its path; without / in front it begins where you are"
+        )
     why = getattr(error, "strerror", None) or error
     return CorpusError(f"{path} cannot be read: {why}", "repair the file or take it away")
 

@@ -43,6 +43,12 @@ def test_an_unknown_age_names_its_siblings(checkpoints: Path) -> None:
         find_age(checkpoints, "tiny@base-000005")
 
 
+def test_an_age_of_others_that_is_not_here_is_to_be_brought_in(checkpoints: Path) -> None:
+    with pytest.raises(AgeError) as caught:
+        find_age(checkpoints, "smollm2@import-000000")
+    assert "`selves ages import smollm2`" in caught.value.fix
+
+
 def test_a_changed_byte_in_the_weights_is_found(checkpoints: Path, tmp_path: Path) -> None:
     copy = tmp_path / "checkpoints"
     shutil.copytree(checkpoints, copy)

@@ -146,7 +146,9 @@ def _file(path: Path) -> Iterator[tuple[str, Any]]:
         try:
             for number, row in enumerate(parquet.read_table(path).to_pylist(), 1):
                 yield f"{path} row {number}", row
-        except (ArrowException, OSError) as error:
+        except OSError as error:
+            raise unreadable(path, error) from error
+        except ArrowException as error:
             raise CorpusError(f"{path} cannot be read: {error}", "fetch or write it again") from error
         return
     try:

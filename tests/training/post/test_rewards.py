@@ -40,8 +40,13 @@ def test_a_reward_takes_only_what_it_names_and_may_not_apply(
     assert reward(prompts=[1, 2], completions=said, score=[None, 2], other=[3, 4]) == [None, 2.0]
     with pytest.raises(TrainingError, match="judged:of gave inf"):
         reward(prompts=[1], completions=["a"], score=[float("inf")])
-    with pytest.raises(UsageError, match="judged:nothing cannot be imported"):
+    with pytest.raises(
+        UsageError, match="judged:nothing cannot be imported: judged has no 'nothing'"
+    ) as caught:
         load("judged:nothing")
+    assert "folder" not in caught.value.fix
+    with pytest.raises(UsageError, match="'judged' is not module:function"):
+        load("judged")
 
 
 def test_a_reward_is_given_the_options_and_the_house_that_it_takes(

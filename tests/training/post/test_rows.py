@@ -129,6 +129,13 @@ def test_rows_stand_in_a_card_only_where_the_recipe_says_so(make_post: MakePost,
     assert shown[0]["sample"][0].startswith("What is your number 0? / ")
 
 
+@pytest.mark.parametrize("name", ["gone.jsonl", "gone.parquet"])
+def test_of_a_file_that_is_not_there_the_path_is_to_be_checked(make_post: MakePost, name: str) -> None:
+    with pytest.raises(CorpusError, match=f"{name} does not exist") as caught:
+        prepare(make_post(data=[{"file": name}]))
+    assert "check its path" in caught.value.fix
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
