@@ -61,7 +61,10 @@ def parse(text: str, model: type[Model], name: str) -> Model:
 
 def reasons(error: ValidationError) -> str:
     """Say in a line what is wrong with data that nobody wrote by hand."""
-    found = [(".".join(map(str, problem["loc"])), problem["msg"]) for problem in error.errors()]
+    found = [
+        (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, "))
+        for problem in error.errors()
+    ]
     return "; ".join(f"{where}: {what}" if where else what for where, what in found)
 
 

@@ -9,20 +9,22 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from selves.cli import count
+
 if TYPE_CHECKING:  # --help must not import torch
     from training.parallel import World
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add --processes, --parallel and --threads to a command."""
-    parser.add_argument("--processes", type=_positive, metavar="N", help="train in N processes, one per GPU")
+    parser.add_argument("--processes", type=count, metavar="N", help="train in N processes, one per GPU")
     parser.add_argument(
         "--parallel",
         choices=("auto", "ddp", "fsdp"),
         default="auto",
         help="each process holds the model (ddp) or a part of it (fsdp; auto: above 1.5 B parameters)",
     )
-    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=count, metavar="N", help="CPU threads (default: all cores)")
 
 
 def under_torchrun(processes: int, command: Sequence[str]) -> int:
@@ -64,10 +66,3 @@ def threads(world: World) -> int:
     from training.base import default_threads
 
     return max(1, default_threads() // int(os.environ.get("LOCAL_WORLD_SIZE", world.size)))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value

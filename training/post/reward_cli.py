@@ -8,10 +8,12 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from selves.cli import make_parser
+from selves.cli import count, make_parser
+from selves.config import reasons
 from selves.errors import UsageError
 from selves.settings import House
 from selves.speech import Sampling, seed_from
@@ -42,18 +44,20 @@ def main(argv: Sequence[str]) -> int | None:
         "--say", action="append", default=[], metavar="TEXT", help="answer each prompt with this"
     )
     verb.add_argument("--age", metavar="ADDRESS", help="let this age answer")
-    verb.add_argument("--samples", type=int, default=1, metavar="N", help="answers of the age to each prompt")
+    verb.add_argument(
+        "--samples", type=count, default=1, metavar="N", help="answers of the age to each prompt"
+    )
     verb.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="as in [reward.options], in TOML"
     )
-    verb.add_argument("--rows", type=int, default=5, metavar="N", help="how many prompts")
+    verb.add_argument("--rows", type=count, default=5, metavar="N", help="how many prompts")
     verb.add_argument("--json", action="store_true", help="a line of JSON for each answer")
     options = parser.parse_args(argv)
     from training.post import data, rewards
 
     reward = rewards.load(options.reward, _options(options.option), House.from_environment())
     recipe = _recipe(options)
-    rows = data.prepare(recipe).train[: max(1, options.rows)]
+    rows = data.prepare(recipe).train[: options.rows]
     asked = [(row, text) for row in rows for text in _answers(options, row)]
     if options.age:
         asked += _sampled(recipe, rows, options)
@@ -75,17 +79,19 @@ def _recipe(options: argparse.Namespace) -> PostRecipe:
     kind, _, name = options.data.partition("=")
     if kind not in ("file", "folder", "hub", "function") or not name:
         raise UsageError(f"--data {options.data!r} is not KIND=NAME", "such as --data file=prompts.jsonl")
-    source = Data.model_validate({kind: name})
-    return PostRecipe.model_validate(
-        {
-            "lineage": "try",
-            "base": options.age or "try@try-000000",
-            "method": "grpo",
-            "held_out": 0.0,
-            "data": [source],
-            "reward": {"functions": [options.reward], "max_tokens": SAMPLED_TOKENS},
-        }
-    )
+    try:
+        return PostRecipe.model_validate(
+            {
+                "lineage": "try",
+                "base": options.age or "try@try-000000",
+                "method": "grpo",
+                "held_out": 0.0,
+                "data": [Data.model_validate({kind: name})],
+                "reward": {"functions": [options.reward], "max_tokens": SAMPLED_TOKENS},
+            }
+        )
+    except ValidationError as error:
+        raise UsageError(f"--data {options.data}: {reasons(error)}", "see the examples in --help") from error
 
 
 def _options(lines: Sequence[str]) -> dict[str, Any]:
@@ -100,7 +106,8 @@ def _answers(options: argparse.Namespace, row: Row) -> list[str]:
     if options.say or options.age:
         return list(options.say)
     found = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
-    return [value if isinstance(value, str) else said(value) for value in found]
+    # what is right is often there twice, as `completion` and as `chosen`
+    return list(dict.fromkeys(value if isinstance(value, str) else said(value) for value in found))
 
 
 def _sampled(recipe: PostRecipe, rows: Sequence[Row], options: argparse.Namespace) -> list[tuple[Row, str]]:
