@@ -30,8 +30,9 @@ ROUNDS = 12
 def make(recipe: PostRecipe, base: Base, house: House, watch: Watch, count: int) -> None:
     """Make the first `count` ages of an ageing, or a merge, where they are not there.
 
-    Raises AgeError, ConfigError, DiskError.
+    Raises as `check`; DiskError.
     """
+    check(recipe, base, house)
     model = models.load(base, recipe.seed)
     if recipe.method == "merge":
         merge(model, recipe, house)
@@ -62,6 +63,26 @@ def make(recipe: PostRecipe, base: Base, house: House, watch: Watch, count: int)
         if not resume.is_made(folder):
             _keep(recipe, base, house, watch, model, number, parent, measured(share), before)
         parent = str(Address(recipe.lineage, folder.name))
+
+
+def check(recipe: PostRecipe, base: Base, house: House) -> None:
+    """Find what is wrong before the long way: by shapes, without weights.
+
+    Raises AgeError, ConfigError, UsageError.
+    """
+    others = recipe.merge.others
+    if recipe.method == "ageing":
+        probing.questions(recipe, base.form)
+        others = () if recipe.ageing.toward in ("init", "noise") else (recipe.ageing.toward,)
+    own = models.outline(base.folder).state_dict()
+    for address in others:
+        age = find_age(house.checkpoints, address)
+        if age.card.adapter_of is not None:
+            raise ConfigError(
+                f"{address} is an adapter, so it has no weights of its own",
+                'fold it first: method = "merge" with it as base',
+            )
+        _fitting(models.outline(age.folder).state_dict(), own, address)
 
 
 def spaced(
@@ -126,8 +147,6 @@ def destination(recipe: PostRecipe, base: Base, house: House, start: dict[str, A
         fresh: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(base.folder)))
         return _fitting(fresh.float().state_dict(), start, "random weights")
     other = find_age(house.checkpoints, toward)
-    if other.card.adapter_of is not None:
-        raise ConfigError(f"{toward} is an adapter, so it has no weights of its own", "name a full age")
     return _fitting(load_model(other.folder).float().state_dict(), start, toward)
 
 
@@ -159,8 +178,6 @@ def merge(model: Any, recipe: PostRecipe, house: House) -> None:
     summed = {name: tensor.float() * shares[0] for name, tensor in own.items()}
     for address, share in zip(recipe.merge.others, shares[1:], strict=True):
         other = find_age(house.checkpoints, address)
-        if other.card.adapter_of is not None:
-            raise ConfigError(f"{address} is an adapter", 'fold it first: method = "merge" with it as base')
         for name, tensor in _fitting(load_model(other.folder).state_dict(), own, address).items():
             summed[name] += tensor.float() * share
     if recipe.merge.others:

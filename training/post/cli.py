@@ -55,6 +55,8 @@ def main(argv: Sequence[str]) -> int | None:
         moving.check_join(house.cast_path, name, recipe.lineage)
     elif options.name:
         raise UsageError("--as says what the cast calls a self that joins it", "add --join")
+    if recipe.days:
+        days.check(recipe, recipe.days, house)
     if options.dry_run:
         from training.post.dry import describe
 
@@ -67,7 +69,7 @@ def main(argv: Sequence[str]) -> int | None:
     from training.stage import Machine
 
     console = Console(stderr=True)
-    ages = _come(recipe, house, console)
+    ages = _come(recipe, console)
     if ages == 0:
         return 0
     with parallel.joined() as world:
@@ -88,11 +90,10 @@ def main(argv: Sequence[str]) -> int | None:
     return launch.ended()
 
 
-def _come(recipe: PostRecipe, house: House, console: Console) -> int | None:
-    """Return how many ages of a recipe with [days] have come; None: it has none. Raises UsageError."""
+def _come(recipe: PostRecipe, console: Console) -> int | None:
+    """Return how many ages of a recipe with [days] have come; None: it has none."""
     if recipe.days is None:
         return None
-    days.check(recipe, recipe.days, house)
     found = days.come(recipe, recipe.days, datetime.now(UTC))
     if found == 0:
         console.print(f"nothing to do before {recipe.days.begins}, {recipe.lineage}'s first day")

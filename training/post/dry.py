@@ -7,10 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from selves.errors import ConfigError
 from selves.settings import House
-from training.post import asking, data, models, probing, rewards, trainers
+from training.kinds import kinds_of
+from training.post import ageing, asking, data, models, probing, rewards, teaching, trainers
 from training.post.lengths import fitting, limit_of, rendered
-from training.post.recipe import IN_WEIGHTS, ON_POLICY, PostRecipe
+from training.post.recipe import BY_REWARD, IN_WEIGHTS, ON_POLICY, PostRecipe
+from training.post.rows import said
 from training.words import printable
 
 SHOWN = 3
@@ -29,10 +32,14 @@ PASSES = {
 
 
 def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
-    """Return what a run would do, as lines of text; one short batch is computed to tell how long it takes."""
+    """Return what a run would do, as lines of text; one short batch is computed to tell how long it takes.
+
+    Raises what the run would before it learns: ConfigError, UsageError, AgeError, CorpusError, TrainingError.
+    """
     import torch
 
     torch.set_num_threads(threads or torch.get_num_threads())
+    kinds_of(recipe.diary)
     age = models.find_base(recipe, house, lambda _: None, dry=True)
     ages = ", ".join(f"{recipe.lineage}@{recipe.stage_name}-{step:06d}" for step in recipe.age_steps)
     lines = [f"{recipe.lineage}: {recipe.method} from {age.card.address}, {age.card.parameters:,} parameters",
@@ -42,11 +49,12 @@ def describe(recipe: PostRecipe, house: House, threads: int | None) -> str:
     with TemporaryDirectory() as scratch, models.quietly():
         base = models.open_base(recipe, age, Path(scratch))
         if recipe.method in IN_WEIGHTS:
+            ageing.check(recipe, base, house)
             return "\n".join([*lines, "reads no data"])
-        for name in (*recipe.reward.functions, *recipe.probes.rewards):
-            rewards.load(name)
+        teaching.find_teacher(recipe, base, house)
         say = asking.Asking(base, recipe.seed, Path(scratch) / asking.said_file(base, recipe.seed))
         prepared = data.prepare(recipe, probing.questions(recipe, base.form), say)
+        _try_rewards(recipe, house, prepared)
         limit = limit_of(recipe, age.card.context_tokens)
         rows, lengths = fitting(recipe, prepared.train, base.tokenizer, limit)
         lines.append(
@@ -99,9 +107,22 @@ def _seconds(model: Any, tokens: int) -> float:
 
 
 def _learned(recipe: PostRecipe, model: Any) -> int:
-    """Return how many parameters LoRA adds."""
+    """Return how many parameters LoRA adds. Raises ConfigError where it finds nothing to add them to."""
     from peft import get_peft_model
 
-    return sum(
-        p.numel() for p in get_peft_model(model, models.lora_config(recipe)).parameters() if p.requires_grad
-    )
+    try:
+        adapted = get_peft_model(model, models.lora_config(recipe))
+    except ValueError as error:
+        raise ConfigError(f"PEFT does not take this: {error}", "correct [lora]") from error
+    return sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+
+
+def _try_rewards(recipe: PostRecipe, house: House, prepared: data.Prepared) -> None:
+    """Let each reward weigh one answer, the words of its prompt. Raises what the reward does."""
+    learned = recipe.reward.functions if recipe.method in BY_REWARD else ()
+    for names, rows in ((learned, prepared.train), (recipe.probes.rewards, prepared.test)):
+        for name in names:
+            reward = rewards.load(name, recipe.reward.options, house)
+            for row in rows[:1]:
+                columns = {key: [value] for key, value in row.items() if key != "prompt"}
+                reward(prompts=[row["prompt"]], completions=[said(row["prompt"])], **columns)

@@ -131,6 +131,11 @@ def open_base(recipe: PostRecipe, age: Age, state: Path) -> Base:
     """
     folder = age.folder
     under = age.base()
+    if recipe.method == "merge" and not (under or recipe.merge.others or recipe.template):
+        raise ConfigError(
+            f"{age.card.address} is a whole age, so merged with nothing it would be copied as it is",
+            "name `others` in [merge]",
+        )
     if under is not None:
         if recipe.lora and recipe.keep == "adapter" and recipe.method != "merge":
             raise ConfigError(

@@ -23,6 +23,10 @@ IN_WEIGHTS = ("ageing", "merge")
 """Methods that read no data: they work on the weights alone."""
 
 
+TAKEN = ("base", "settled", "young", "chat", "import")
+"""Stages of selves that are raised from scratch or brought in, whose ages nothing else may be among."""
+
+
 class Data(Frozen):
     """`[[data]]`: one source of rows. Exactly one of file, folder, hub and function."""
 
@@ -253,6 +257,8 @@ class PostRecipe(Frozen):
             raise ValueError("merge.weights are one more than merge.others: the base's is first")
         if not _is_stage(self.stage_name):
             raise ValueError(f"stage {self.stage!r} is not a-z and 0-9")
+        if self.stage in TAKEN:
+            raise ValueError(f"stage {self.stage!r} is of a self that is raised or brought in: name another")
         return self
 
     @property

@@ -39,7 +39,9 @@ OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, 
 def begin(
     state: Path, recipe: PostRecipe, rows_sha256: str, base_sha256: str, sharded: bool
 ) -> dict[str, Any]:
-    """Return what is known of the run, or begin it. Raises TrainingError if it is another run's state."""
+    """Return what is known of the run, or begin it; so also over another of which nothing was kept, such as
+    one that was refused. Raises TrainingError if it is another run's state.
+    """
     now: dict[str, Any] = {
         "recipe": essence(recipe),
         "rows": rows_sha256,
@@ -53,6 +55,7 @@ def begin(
     try:
         then = json.loads(path.read_text("utf-8"))
         changed = differences(then["recipe"], now["recipe"])
+        kept = _has_kept(state, PostRecipe.model_validate(then["recipe"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"{path} is damaged: {error}", "begin anew with --fresh") from error
     for name, what in (("rows", "its data is not what it was"), ("base", "its base is not what it was")):
@@ -60,12 +63,22 @@ def begin(
             changed.append(what)
     if then.get("sharded", False) != sharded:
         changed.append(f"it {'was not' if sharded else 'was'} spread over processes by --parallel fsdp")
+    if changed and not kept:
+        write_file(path, json.dumps(now))
+        return now
     if changed:
         raise TrainingError(
             f"{recipe.lineage}'s {recipe.stage_name} was begun otherwise: {'; '.join(changed)}",
             "put it back as it was, choose another lineage or stage, or begin anew with --fresh",
         )
     return dict(then)
+
+
+def _has_kept(state: Path, recipe: PostRecipe) -> bool:
+    """Whether a run has come to a checkpoint or to an age."""
+    folder = state.parent.parent
+    ladder = (folder / age_name(recipe.stage_name, step) for step in recipe.age_steps)
+    return newest(state) is not None or any(map(is_made, ladder))
 
 
 def essence(recipe: PostRecipe) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from selves.lineage import Address, AgeCard, age_name, read_age
 from selves.settings import House
 from training.checkpoint import STATE_FOLDER, only_trainer
 from training.figure import Figure
+from training.kinds import kinds_of
 from training.post import (
     ageing,
     asking,
@@ -93,6 +94,7 @@ def train(
     if not parallel.told(all(map(resume.is_made, wanted)), world):
         import torch
 
+        kinds_of(recipe.diary)  # a mistake in it is told before anything is learned
         torch.set_num_threads(machine.threads)
         with only_trainer(folder) if world.first else nullcontext(), models.quietly():
             with parallel.in_turn(world):

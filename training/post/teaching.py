@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from selves.errors import ConfigError
-from selves.lineage import find_age
+from selves.lineage import Age, find_age
 from selves.settings import House
 from selves.speech import ChatMessage
 from training.figure import Figure, mean
@@ -38,10 +38,19 @@ def read_by(row: Row, recipe: PostRecipe) -> list[Message]:
 def load_teacher(recipe: PostRecipe, base: Base, house: House) -> Any:
     """Return the teacher's model, None where nobody teaches, or the base under an adapter that learns.
 
-    Raises ConfigError unless it has the pupil's tokens; AgeError.
+    Raises as `find_teacher`.
     """
     if recipe.method == "sdft":
         return None if recipe.lora else load(base, recipe.seed)
+    age = find_teacher(recipe, base, house)
+    return age and widened(load_model(age.folder))
+
+
+def find_teacher(recipe: PostRecipe, base: Base, house: House) -> Age | None:
+    """Return the other age that teaches, None where none does.
+
+    Raises ConfigError unless it has the pupil's tokens; AgeError, UsageError.
+    """
     if recipe.method != "distill":
         return None
     age = find_age(house.checkpoints, recipe.distill.teacher)
@@ -49,12 +58,13 @@ def load_teacher(recipe: PostRecipe, base: Base, house: House) -> Any:
         raise ConfigError(
             f"the teacher {age.card.address} is an adapter", 'make a whole age of it first: method = "merge"'
         )
-    if age.card.files.get("tokenizer.json") != base.age.card.files.get("tokenizer.json"):
+    here = base.age.card.weights_sha256  # one that is not brought in yet has no hashes
+    if here and age.card.files.get("tokenizer.json") != base.age.card.files.get("tokenizer.json"):
         raise ConfigError(
             f"the teacher {age.card.address} has other tokens than {base.age.card.address}",
             "name an age of the same lineage, or one that began as the same model",
         )
-    return widened(load_model(age.folder))
+    return age
 
 
 def distance(recipe: PostRecipe, model: Any, teacher: Any, base: Base, rows: Sequence[Row]) -> Figure:

@@ -7,13 +7,15 @@ import shutil
 from itertools import pairwise
 
 import pytest
+from rich.console import Console
 
-from selves.errors import TrainingError
+from selves.errors import ConfigError, TrainingError
 from selves.lineage import find_age, list_ages
 from selves.settings import House
 from tests.training.post.parts import BASE, MakePost, figures
 from training.post.ageing import spaced
 from training.post.run import train
+from training.watch import Watch
 
 OWN = "log p of its own words, per token"
 
@@ -48,6 +50,15 @@ def test_what_its_base_was_raised_on_stands_in_its_card(post_house: House, make_
     (made,) = train(make_post("ageing", ageing={"ages": 1, "until": 1.0}), post_house, threads=1)
     told = (find_age(post_house.checkpoints, made.address).folder / "README.md").read_text("utf-8")
     assert "## What it read\n\n- `chitchat`\n- `shakespeare`\n" in told
+
+
+def test_a_kind_of_writing_that_is_none_is_named_before_the_long_way(
+    post_house: House, make_post: MakePost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = make_post("ageing", ageing={"ages": 2}, diary={"kinds": ["haiku"]})
+    with pytest.raises(ConfigError, match="no kind of writing called 'haiku'"):
+        train(recipe, post_house, Watch(Console(stderr=True)), threads=1)
+    assert "looking for" not in capsys.readouterr().err
 
 
 def test_ages_are_spaced_by_what_is_left_not_by_the_way() -> None:

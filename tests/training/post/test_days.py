@@ -132,6 +132,14 @@ def test_who_is_somebody_else_by_now_is_not_moved(
     assert not list_ages(post_house.checkpoints, "dusk")
 
 
+def test_a_dry_run_knows_that_nobody_would_live_by_it(
+    living: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    living.write_text(RECIPE.replace("Ember", "Nobody"), "utf-8")
+    assert main(["train", "post", str(living), "--dry-run"]) == 2
+    assert "Nobody" in capsys.readouterr().err
+
+
 def test_a_cast_whose_address_cannot_be_told_from_its_line_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "selves.toml"
     text = f'persona = [{{ name = "Ember", address = "{BASE}" }}, {{ name = "Ash", address = "{BASE}" }}]\n'

@@ -230,6 +230,30 @@ def test_a_run_does_not_go_on_as_another(post_house: House, make_post: MakePost)
     assert train(make_post(steps=2, rate=0.1), post_house, threads=1)
 
 
+def test_what_was_refused_is_taken_when_it_is_corrected(post_house: House, make_post: MakePost) -> None:
+    with pytest.raises(ConfigError, match="nope"):
+        train(make_post(steps=1, lora={"targets": ["nope"]}), post_house, threads=1)
+    assert train(make_post(steps=1, lora={"targets": ["q_proj"]}), post_house, threads=1)
+
+
+def test_a_run_of_which_something_was_kept_is_not_begun_otherwise(
+    tmp_path: Path, make_post: MakePost
+) -> None:
+    def begin(state: Path, rate: float) -> dict[str, Any]:
+        return resume.begin(state, make_post(steps=1, rate=rate), "rows", "base", False)
+
+    for kept in (Path(".state/sft/checkpoint-1"), Path("sft-000001")):
+        state = tmp_path / kept.name / ".state" / "sft"
+        state.mkdir(parents=True)
+        assert begin(state, 0.1) != begin(state, 0.2)
+        folder = tmp_path / kept.name / kept
+        folder.mkdir()
+        resume.seal(folder)
+        assert begin(state, 0.2)
+        with pytest.raises(TrainingError, match=r"quill's sft was begun otherwise: rate: 0.2 -> 0.1"):
+            begin(state, 0.1)
+
+
 def test_what_a_run_goes_on_by_stays_until_it_is_finished(
     post_house: House,
     make_post: MakePost,
