@@ -229,7 +229,7 @@ def rows(
     """Yield stories with their answer, a wrong one, and their order. Raises ConfigError."""
     source = random.Random(seed)
     for one in stories(source, orders, count, "learn"):
-        if source.random() < everybody:
+        if everybody and source.random() < everybody:
             yield about_everybody(source, one)
             continue
         if source.random() < anybody:

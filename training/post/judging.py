@@ -4,7 +4,7 @@
 
     [reward]                                              in the recipe of a self that learns from it
     functions = ["training.post.judging:liked"]
-    options = { judge = "critic@reward-000100" }
+    options = { judge = "critic@reward-000080" }
 
 A judge is an age like any other, so it speaks, writes its diary and is served; beside its weights lies
 `score.json`, one row of weights by which its last state becomes a number (Ouyang et al. 2022,
@@ -161,7 +161,7 @@ def liked(
 ) -> list[float]:
     """What the age that `judge` names makes of each answer."""
     if not judge:
-        raise UsageError("no judge is named", 'options = { judge = "critic@reward-000100" } in [reward]')
+        raise UsageError("no judge is named", 'options = { judge = "critic@reward-000080" } in [reward]')
     asked = [[{"role": "user", "content": p}] if isinstance(p, str) else list(p) for p in prompts]
     talks = [
         [*prompt, {"role": "assistant", "content": said}]

@@ -1,6 +1,6 @@
 """What is asked before and after besides rows that were held out, and may not be learned: suites and traits.
 
-Every self is asked the house's traits some day (`selves traits run`), so no run may learn their questions.
+Every self is asked the house's traits some day (`selves train traits`), so no run may learn their questions.
 """
 
 from __future__ import annotations

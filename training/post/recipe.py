@@ -137,7 +137,7 @@ class Probes(Frozen):
     suites: tuple[str, ...] = ()
     """Suites of `selves evals`, and your own as `module:function`."""
     traits: tuple[str, ...] = ()
-    """Traits of `selves traits`, and your own as `module:name`."""
+    """Traits of `selves train traits`, and your own as `module:name`."""
     items: int = Field(100, ge=1, le=100_000)
     """Of each suite, and at most so many held-out rows."""
     at_ages: bool = False

@@ -21,7 +21,8 @@ def reported(known: Mapping[str, Traits], wanted: Sequence[str] | None = None) -
     there = dict.fromkeys(name for traits in known.values() for name in traits)
     for name in wanted or ():
         if name not in there:
-            raise UsageError(f"nothing is known of {name!r}", f"known: {', '.join(there)}")
+            ask = f"selves train traits run {' '.join(known)} --trait {name}"
+            raise UsageError(f"nobody was asked {name!r}", f"known are {', '.join(there)}; to ask it: {ask}")
     own = [name for name in there if name not in TRAITS and not name.startswith(CHOOSING)]
     names = wanted or [*TRAITS, *own]
     chosen = {who: {n: traits[n] for n in names if n in traits} for who, traits in known.items()}
