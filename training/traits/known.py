@@ -21,8 +21,9 @@ def reported(known: Mapping[str, Traits], wanted: Sequence[str] | None = None) -
     there = dict.fromkeys(name for traits in known.values() for name in traits)
     for name in wanted or ():
         if name not in there:
-            ask = f"selves train traits run {' '.join(known)} --trait {name}"
-            raise UsageError(f"nobody was asked {name!r}", f"known are {', '.join(there)}; to ask it: {ask}")
+            asking = f"; to ask it: selves train traits run {' '.join(known)} --trait {name}"
+            fix = f"known: {', '.join(there)}{asking if name in TRAITS else ''}"
+            raise UsageError(f"nobody was asked {name!r}", fix)
     own = [name for name in there if name not in TRAITS and not name.startswith(CHOOSING)]
     names = wanted or [*TRAITS, *own]
     chosen = {who: {n: traits[n] for n in names if n in traits} for who, traits in known.items()}
