@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from selves.cli import make_parser
+from selves.cli import count, make_parser
 from selves.errors import AgeError, UsageError
 from selves.lineage import Age, find_age, list_ages
 from selves.settings import House
@@ -81,11 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         "--prompts", type=Path, metavar="FILE", help="one on each line (default: the set-ups of `funny`)"
     )
     fighting.add_argument(
-        "--most", type=_positive, default=28, metavar="N", help="tokens of an answer (default: 28)"
+        "--most", type=count, default=28, metavar="N", help="tokens of an answer (default: 28)"
     )
     fighting.add_argument("-o", "--output", type=Path, metavar="FILE.jsonl", help="add rows for dpo to it")
     for verb in (running, fighting):
-        verb.add_argument("--threads", type=_positive, metavar="N", help="CPU threads (default: all cores)")
+        verb.add_argument("--threads", type=count, metavar="N", help="CPU threads (default: all cores)")
     for verb in (showing, telling, fighting):
         verb.add_argument("--json", action="store_true", help="print JSON")
     fighting.add_argument("who", nargs="+", metavar="ADDRESS|LINEAGE", help="two selves, or one with itself")
@@ -96,12 +96,6 @@ def _parser() -> argparse.ArgumentParser:
             "--all-ages", action="store_true", help="of lineages all ages, not the newest alone"
         )
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
-    return int(text)
 
 
 def find_ages(names: Sequence[str], house: House, *, every: bool) -> list[Age]:
